@@ -1,0 +1,3 @@
+from nanogfl.cli.main import main
+
+main()

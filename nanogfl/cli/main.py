@@ -1,0 +1,41 @@
+"""`nanogfl`: one command each in a file of this folder. They import what they need when they run, so --help is quick."""
+
+import sys
+
+import click
+
+from nanogfl import __version__
+from nanogfl.contract.errors import UserError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="nanogfl")
+def nanogfl() -> None:
+    """Train a small object detector on your images, export it to one verified .onnx, run it anywhere.
+
+    \b
+    nanogfl train configs/bccd.yaml           a run folder with best.pt, curves and pictures
+    nanogfl eval RUN/best.pt                  AP by pycocotools, a table per class
+    nanogfl export RUN/best.pt                one .onnx, written only if it agrees with PyTorch
+    nanogfl detect RUN/best.onnx photo.jpg    or a folder, a video, a camera number
+    nanogfl bench RUN/best.onnx               what it costs on this machine's CPU
+    """
+
+
+def main() -> None:
+    """Expected errors are one line on stderr and exit code 2; anything else is a bug and shows its traceback."""
+    try:
+        nanogfl.main(standalone_mode=False)
+    except UserError as error:
+        click.echo(f"nanogfl: {error}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        click.echo(f"nanogfl: {error.format_message()}", err=True)
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("nanogfl: stopped", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
