@@ -1,0 +1,59 @@
+"""`nanogfl train`."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Train a detector on your images.")
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key of the config; repeatable.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run goes. [default: runs/CONFIG-NAME]")
+@click.option("--resume", is_flag=True, help="Go on after the last whole epoch of the run folder's last.pt.")
+@click.option("--device", help="auto, cpu, cuda, cuda:1 or mps: short for --set train.device=...")
+@click.option("--strict", is_flag=True, help="A bad box or a missing image is an error instead of left out and listed.")
+def train(
+    config: Path,
+    overrides: tuple[str, ...],
+    run_dir: Path | None,
+    resume: bool,
+    device: str | None,
+    strict: bool,
+) -> None:
+    """Train the recipe CONFIG, a YAML that states what differs from the defaults.
+
+    The data set is COCO json with a folder of images (data.root, data.train, data.val); the number of classes
+    comes from it. The run folder gets config.yaml, log.jsonl, last.pt, best.pt (averaged weights of the best
+    epoch), curves.png and validation.png.
+
+    \b
+    nanogfl train configs/bccd.yaml --set data.root=datasets/bccd
+    nanogfl train my.yaml --set train.epochs=20 --set model.backbone.width=0.5x
+    nanogfl train my.yaml --run-dir runs/my --resume
+    """
+    from nanogfl.cli.extras import require
+
+    require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools")
+    from nanogfl.config import load_config
+    from nanogfl.contract.errors import UserError
+    from nanogfl.train.loop import train as run_training
+
+    shortcuts = (f"train.device={device}",) if device else ()
+    shortcuts += ("data.strict=true",) if strict else ()
+    loaded = load_config(config, overrides + shortcuts)
+    folder = run_dir or _default_run_dir(config.stem, resume)
+    if not resume and (folder / "last.pt").exists():
+        raise UserError(f"{folder} already holds a run: give --resume to go on with it, or another --run-dir")
+    outcome = run_training(loaded, folder, resume=resume)
+    click.echo(f"best AP {outcome.best_ap:.3f} after epoch {outcome.best_epoch}: {folder / 'best.pt'}")
+    click.echo(f"curves: {folder / 'curves.png'}, pictures: {folder / 'validation.png'}")
+    click.echo(f"next: nanogfl export {folder / 'best.pt'}")
+
+
+def _default_run_dir(name: str, resume: bool) -> Path:
+    """runs/NAME, else runs/NAME-2, ...: the first free one, or the last used one to resume."""
+    candidates = [Path("runs") / name, *(Path("runs") / f"{name}-{number}" for number in range(2, 10_000))]
+    used = [folder for folder in candidates if (folder / "last.pt").exists()]
+    if resume:
+        return used[-1] if used else candidates[0]
+    return next(folder for folder in candidates if not folder.exists())

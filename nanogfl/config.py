@@ -1,0 +1,293 @@
+"""Every knob of training: frozen dataclasses. A default is written here once; a YAML states what differs from it."""
+
+import difflib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from nanogfl.contract.detections import Selection
+from nanogfl.contract.errors import UserError
+from nanogfl.contract.preprocess import InputSpec
+
+_FORBID = {"extra": "forbid"}  # an unknown key is an error
+
+Activation = Literal["relu", "leaky_relu"]
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """ShuffleNetV2 (arXiv:1807.11164), features at strides 8, 16, 32."""
+
+    width: Literal["0.5x", "1.0x"] = "1.0x"
+
+    __pydantic_config__ = _FORBID
+
+
+@dataclass(frozen=True)
+class NeckConfig:
+    """Mixes the backbone's levels to equal channel counts."""
+
+    kind: Literal["pan", "ghost_pan"] = "ghost_pan"
+    """pan: 1x1 laterals and sums (NanoDet-m); ghost_pan: concatenation and ghost blocks (NanoDet-Plus)"""
+    channels: int = 96
+    """of every level"""
+    extra_level: bool = True
+    """ghost_pan only: a fourth level at stride 64"""
+
+    __pydantic_config__ = _FORBID
+
+    def __post_init__(self) -> None:
+        if self.channels < 8 or self.channels % 2:
+            raise ValueError(f"channels must be even and at least 8, got {self.channels}")
+        if self.kind == "pan" and self.extra_level:
+            raise ValueError("kind pan has three levels: set extra_level to false, or kind to ghost_pan")
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """The GFL head (arXiv:2006.04388): class-quality logits and a distribution a box side from one tower a level."""
+
+    convs: int = 2
+    """depthwise-separable convolutions in a tower"""
+    kernel: int = 5
+    """of their depthwise part"""
+    reg_max: int = 7
+    """n: a distribution has n + 1 bins and reaches n strides"""
+    point_offset: float = 0.5
+    """grid points lie at (x + point_offset) * stride"""
+
+    __pydantic_config__ = _FORBID
+
+    def __post_init__(self) -> None:
+        if self.convs < 1 or self.kernel not in (1, 3, 5, 7) or self.reg_max < 1:
+            raise ValueError(
+                "convs and reg_max must be at least 1 and kernel one of 1, 3, 5, 7,"
+                f" got convs {self.convs}, reg_max {self.reg_max}, kernel {self.kernel}"
+            )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The detector. The number of classes comes from the data."""
+
+    input: InputSpec = field(default_factory=InputSpec)
+    activation: Activation = "relu"
+    """of every layer; leaky_relu has slope 0.1 and costs about 15 % on a CPU"""
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    neck: NeckConfig = field(default_factory=NeckConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    selection: Selection = field(default_factory=Selection)
+
+    __pydantic_config__ = _FORBID
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """One part of a data set, relative to the data set's root."""
+
+    annotations: str
+    """COCO json"""
+    images: str
+    """the folder that file_name is relative to"""
+
+    __pydantic_config__ = _FORBID
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    root: str = "."
+    """folder of the data set, relative to where the command runs"""
+    train: SplitConfig = field(default_factory=lambda: SplitConfig("train.json", "train"))
+    val: SplitConfig = field(default_factory=lambda: SplitConfig("val.json", "val"))
+    strict: bool = False
+    """true: any bad box or file is an error; false: it is left out and listed"""
+    memory_gb: float = 4.0
+    """decoded training images are kept in memory up to this size; the others are decoded every time"""
+    workers: int = 2
+    """threads that render training images; 0: rendered by the loop itself"""
+
+    __pydantic_config__ = _FORBID
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes of a training image; each range is drawn from uniformly."""
+
+    scale: tuple[float, float] = (0.6, 1.4)
+    """zoom, log-uniform"""
+    stretch: float = 0.2
+    """width over height changes by up to this share, either way"""
+    translate: float = 0.2
+    """shift by up to this share of the input's sides"""
+    flip: float = 0.5
+    """probability of a left-right flip"""
+    flip_vertical: float = 0.0
+    """probability of an upside-down flip"""
+    brightness: float = 0.2
+    """offset by up to this share of full scale"""
+    contrast: float = 0.3
+    """gain in 1 +- this"""
+    saturation: float = 0.3
+    """gain in 1 +- this"""
+    keep_visible: float = 0.25
+    """an object of which less is left inside the picture is ignored: neither object nor background"""
+
+    __pydantic_config__ = _FORBID
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale must be a rising pair of positive numbers, got {list(self.scale)}")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of arXiv:2006.04388, and the ATSS assigner (arXiv:1912.02424)."""
+
+    qfl: float = 1.0
+    giou: float = 2.0
+    dfl: float = 0.25
+    beta: float = 2.0
+    """exponent of the quality focal loss"""
+    atss_candidates: int = 9
+    """points a level and object"""
+    atss_anchor: float = 8.0
+    """side of the anchor in strides"""
+
+    __pydantic_config__ = _FORBID
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    epochs: int = 100
+    batch_size: int = 16
+    lr: float = 1e-3
+    """AdamW's, at its peak"""
+    weight_decay: float = 0.05
+    """not on norms and biases"""
+    warmup_steps: int = 100
+    """linear, from a thousandth of lr"""
+    final_lr: float = 0.05
+    """share of lr that the cosine ends at"""
+    clip_norm: float = 35.0
+    """largest norm of the gradient"""
+    ema_decay: float = 0.998
+    """of the averaged weights, which are evaluated and exported; smaller in the first steps"""
+    eval_every: int = 5
+    """epochs; the last one is always evaluated"""
+    seed: int = 0
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps"""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 on CUDA, fp32 elsewhere"""
+    threads: int = 0
+    """CPU threads of torch; 0: torch's own choice"""
+
+    __pydantic_config__ = _FORBID
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "eval_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole recipe."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    __pydantic_config__ = _FORBID
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries, lists, numbers and strings: for YAML, JSON and checkpoints."""
+        return _plain(asdict(self))
+
+
+def load_config(path: Path | str, overrides: tuple[str, ...] = ()) -> Config:
+    """The YAML at `path` over the defaults, then `overrides` such as "model.backbone.width=0.5x" in their order.
+
+    Raises UserError that names the path of an unknown key or of a value that does not fit.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"config {path} does not exist: check the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"config {path} cannot be read: {error}") from None
+    content = _parse_yaml(text, str(path))
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise UserError(f"config {path} must hold keys and values, got {type(content).__name__}")
+    for override in overrides:
+        _apply_override(content, override)
+    return config_from_dict(content, str(path))
+
+
+def config_from_dict(content: dict[str, Any], origin: str) -> Config:
+    """Validates; `origin` is named in the UserError."""
+    try:
+        return TypeAdapter(Config).validate_python(content)
+    except ValidationError as error:
+        raise UserError(f"{origin}: {_first_problem(error)}") from None
+
+
+def _parse_yaml(text: str, origin: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise UserError(f"{origin} is not valid YAML{where}: {getattr(error, 'problem', None) or error}") from None
+
+
+def _apply_override(content: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"--set takes key=value such as train.epochs=20, got '{override}'")
+    *parents, last = key.strip().split(".")
+    node = content
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise UserError(f"--set {override}: '{parent}' is a value, not a group of keys")
+        node = child
+    node[last] = _parse_yaml(value, f"--set {override}")
+
+
+def _first_problem(error: ValidationError) -> str:
+    problems = error.errors()
+    first = problems[0]
+    parents = [str(part) for part in first["loc"][:-1]]
+    path = ".".join(str(part) for part in first["loc"])
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    if first["type"] == "unexpected_keyword_argument":
+        known = _known_keys(parents)
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
+        return f"unknown key '{path}': {hint}{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    shown = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
+    return f"{path}: {message}{shown if ', got ' not in message else ''}{more}"
+
+
+def _known_keys(parents: list[str]) -> list[str]:
+    node: Any = _plain(asdict(Config()))
+    for parent in parents:
+        node = node[parent]
+    return list(node)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

@@ -1,0 +1,46 @@
+"""The convolution blocks that backbone, neck and head are made of."""
+
+from torch import Tensor, nn
+
+from nanogfl.config import Activation
+
+
+def make_activation(kind: Activation) -> nn.Module:
+    match kind:
+        case "relu":
+            return nn.ReLU(inplace=True)
+        case "leaky_relu":
+            return nn.LeakyReLU(0.1, inplace=True)
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution ("same" padding), batch norm, activation (None: no activation)."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        activation: Activation | None,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+    ) -> None:
+        conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        layers: list[nn.Module] = [conv, nn.BatchNorm2d(outputs)]
+        if activation is not None:
+            layers.append(make_activation(activation))
+        super().__init__(*layers)
+
+
+class SeparableConv(nn.Module):
+    """Depthwise k x k, then pointwise 1 x 1, each with batch norm and activation."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, activation: Activation, *, stride: int = 1) -> None:
+        super().__init__()
+        self.depthwise = ConvNorm(inputs, inputs, kernel, activation, stride=stride, groups=inputs)
+        self.pointwise = ConvNorm(inputs, outputs, 1, activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.pointwise(self.depthwise(x))
+        return out

@@ -1,0 +1,95 @@
+"""Checkpoints: weights with everything needed to use them, read without executing anything in them."""
+
+import pickle
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nanogfl.config import Config, config_from_dict
+from nanogfl.contract.atomic import atomic_path
+from nanogfl.contract.errors import UserError
+from nanogfl.model.complexity import count_complexity
+from nanogfl.model.detector import Detector, build_detector
+
+_FORMAT = "nanogfl checkpoint 1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    config: Config
+    classes: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    weights: dict[str, Tensor]
+    """the averaged weights: those that are evaluated and exported"""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """epoch, AP and the like, for people"""
+    training: dict[str, Any] | None = None
+    """what resuming needs (last.pt), else None"""
+
+    def build(self) -> Detector:
+        """The detector in eval mode on the CPU. Raises UserError where the weights do not fit the config."""
+        detector = build_detector(self.config.model, len(self.classes))
+        try:
+            detector.load_state_dict(self.weights)
+        except RuntimeError as error:
+            raise UserError(f"the checkpoint's weights do not fit its config: {str(error).splitlines()[-1].strip()}") from None
+        return detector.eval()
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Atomically: a temporary file, synced, then renamed."""
+    content = {
+        "format": _FORMAT,
+        "config": checkpoint.config.to_dict(),
+        "classes": list(checkpoint.classes),
+        "category_ids": list(checkpoint.category_ids),
+        "weights": checkpoint.weights,
+        "facts": checkpoint.facts,
+        "training": checkpoint.training,
+    }
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Tensors land on the CPU. Raises UserError for a missing file and for anything that is not our checkpoint."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"checkpoint {path} does not exist: expected a .pt file that `nanogfl train` wrote")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError):
+        content = None
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise UserError(f"{path} is not a nanogfl checkpoint (or it is truncated): expected a .pt that `nanogfl train` wrote")
+    return Checkpoint(
+        config_from_dict(content["config"], str(path)),
+        tuple(content["classes"]),
+        tuple(content["category_ids"]),
+        content["weights"],
+        content["facts"],
+        content["training"],
+    )
+
+
+def describe_checkpoint(path: Path | str) -> list[tuple[str, str]]:
+    """(name, value) lines for `nanogfl info`."""
+    checkpoint = load_checkpoint(path)
+    model = checkpoint.config.model
+    height, width = model.input.hw
+    lines = [
+        ("kind", "nanogfl checkpoint"),
+        ("classes", f"{len(checkpoint.classes)}: {', '.join(checkpoint.classes)}"),
+        ("input", f"{height} x {width} (height x width), {model.input.resize}, BGR"),
+        ("backbone", f"ShuffleNetV2 {model.backbone.width}, {model.activation}"),
+        ("neck", f"{model.neck.kind}, {model.neck.channels} channels"),
+        ("size", str(count_complexity(checkpoint.build()))),
+    ]
+    lines += [(name, str(value)) for name, value in checkpoint.facts.items()]
+    if checkpoint.training is not None:
+        lines.append(("resume", "holds the state of training: `nanogfl train --resume` goes on from it"))
+    return lines

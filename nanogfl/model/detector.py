@@ -1,0 +1,73 @@
+"""The detector: uint8 pictures in, class logits and distributions of all grid points out."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from nanogfl.config import ModelConfig
+from nanogfl.model.decode import Grid, make_grid
+from nanogfl.model.gfl_head import GflHead
+from nanogfl.model.ghost_pan import GhostPan
+from nanogfl.model.pan import Pan
+from nanogfl.model.shufflenetv2 import ShuffleNetV2
+
+
+class Predictions(NamedTuple):
+    cls_logits: Tensor
+    """(B, N, C)"""
+    dist_logits: Tensor
+    """(B, N, 4, R + 1): left, top, right, bottom"""
+
+
+class Detector(nn.Module):
+    """uint8 (B, H, W, 3) BGR -> Predictions. The normalisation is inside; the grid belongs to the input size."""
+
+    mean: Tensor
+    std: Tensor
+    grid_points: Tensor
+    grid_strides: Tensor
+
+    def __init__(
+        self, config: ModelConfig, class_count: int, backbone: ShuffleNetV2, neck: Pan | GhostPan, head: GflHead
+    ) -> None:
+        super().__init__()
+        self.hw = config.input.hw
+        self.class_count = class_count
+        self.backbone, self.neck, self.head = backbone, neck, head
+        self.register_buffer("mean", torch.tensor(config.input.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(config.input.std).view(1, 3, 1, 1))
+        grid = make_grid(self.hw, neck.strides, config.head.point_offset)
+        self.register_buffer("grid_points", grid.points, persistent=False)
+        self.register_buffer("grid_strides", grid.strides, persistent=False)
+        self._level_sizes = grid.level_sizes
+
+    @property
+    def grid(self) -> Grid:
+        return Grid(self.grid_points, self.grid_strides, self._level_sizes)
+
+    def forward(self, image: Tensor) -> Predictions:
+        # A permuted NHWC picture is channels_last already: no copy.
+        normalised = (image.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        levels = self.head(self.neck(self.backbone(normalised)))
+        flat = torch.cat([level.flatten(2) for level in levels], dim=2).transpose(1, 2)
+        logits, distributions = flat.split([self.class_count, flat.shape[2] - self.class_count], dim=2)
+        return Predictions(logits, distributions.unflatten(2, (4, -1)))
+
+
+def build_detector(config: ModelConfig, class_count: int) -> Detector:
+    """A detector with fresh weights (torch's random state decides them)."""
+    if class_count < 1:
+        raise ValueError(f"a detector needs at least one class, got {class_count}")
+    backbone = ShuffleNetV2(config.backbone, config.activation)
+    neck: Pan | GhostPan
+    match config.neck.kind:
+        case "pan":
+            neck = Pan(config.neck, backbone.channels)
+        case "ghost_pan":
+            neck = GhostPan(config.neck, backbone.channels, config.activation)
+    for module in (*backbone.modules(), *neck.modules()):
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    head = GflHead(config.head, config.neck.channels, len(neck.strides), class_count, config.activation)
+    return Detector(config, class_count, backbone, neck, head)

@@ -1,0 +1,35 @@
+"""The GFL head (arXiv:2006.04388): class-quality logits and one distribution a box side from a shared tower a level."""
+
+import math
+
+from torch import Tensor, nn
+
+from nanogfl.config import Activation, HeadConfig
+from nanogfl.model.blocks import SeparableConv
+
+PRIOR = 0.01  # the probability that the classification starts at (Focal Loss, arXiv:1708.02002, sec. 4.1)
+
+
+class GflHead(nn.Module):
+    """Levels (B, channels, h, w) -> a list of (B, C + 4 (R + 1), h, w): C class logits, then left, top, right, bottom."""
+
+    def __init__(
+        self, config: HeadConfig, channels: int, levels: int, class_count: int, activation: Activation
+    ) -> None:
+        super().__init__()
+        self.towers = nn.ModuleList(
+            nn.Sequential(*(SeparableConv(channels, channels, config.kernel, activation) for _ in range(config.convs)))
+            for _ in range(levels)
+        )
+        outputs = class_count + 4 * (config.reg_max + 1)
+        self.outputs = nn.ModuleList(nn.Conv2d(channels, outputs, 1) for _ in range(levels))
+        for output in self.outputs:
+            assert isinstance(output, nn.Conv2d) and output.bias is not None
+            nn.init.normal_(output.weight, std=0.01)
+            nn.init.zeros_(output.bias)
+            nn.init.constant_(output.bias[:class_count], -math.log((1 - PRIOR) / PRIOR))
+
+    def forward(self, levels: list[Tensor]) -> list[Tensor]:
+        return [
+            output(tower(level)) for level, tower, output in zip(levels, self.towers, self.outputs, strict=True)
+        ]

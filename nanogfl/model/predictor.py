@@ -1,0 +1,60 @@
+"""The detector in PyTorch behind the same call as the device's: frame -> detections."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nanogfl.config import ModelConfig
+from nanogfl.contract.detections import Detections, select, to_source
+from nanogfl.contract.preprocess import preprocess
+from nanogfl.model.checkpoint import load_checkpoint
+from nanogfl.model.decode import decode_boxes, decode_spread
+from nanogfl.model.detector import Detector
+
+
+class RawOutputs(NamedTuple):
+    """All N points of a picture, in network-input pixels: what the `raw` .onnx delivers."""
+
+    boxes: NDArray[np.float32]
+    """(N, 4) x1 y1 x2 y2, not clamped"""
+    scores: NDArray[np.float32]
+    """(N, C)"""
+    spread: NDArray[np.float32]
+    """(N, 4) left top right bottom"""
+
+
+class Predictor:
+    """`predictor(frame)` with frame uint8 (h, w, 3) BGR -> Detections in the frame's pixels."""
+
+    def __init__(self, detector: Detector, config: ModelConfig, class_names: tuple[str, ...]) -> None:
+        self.detector, self.config, self.class_names = detector, config, class_names
+
+    def __call__(self, frame: NDArray[np.uint8]) -> Detections:
+        image, placement = preprocess(frame, self.config.input)
+        return to_source(self.select(self.raw(image)), placement)
+
+    def raw(self, image: NDArray[np.uint8]) -> RawOutputs:
+        """Network input uint8 (H, W, 3), in fp32."""
+        training = self.detector.training
+        self.detector.eval()
+        with torch.inference_mode():
+            batch = torch.from_numpy(image)[None].to(self.detector.mean.device)
+            logits, distributions = self.detector(batch)
+            boxes = decode_boxes(distributions, self.detector.grid)
+            spread = decode_spread(distributions, self.detector.grid)
+            scores = logits.sigmoid()
+        self.detector.train(training)
+        return RawOutputs(boxes[0].cpu().numpy(), scores[0].cpu().numpy(), spread[0].cpu().numpy())
+
+    def select(self, raw: RawOutputs) -> Detections:
+        """-> Detections in network-input pixels."""
+        return select(raw.boxes, raw.scores, raw.spread, self.config.selection, self.config.input.hw)
+
+
+def load_predictor(path: Path | str, device: str = "cpu") -> Predictor:
+    """The averaged weights of a checkpoint."""
+    checkpoint = load_checkpoint(path)
+    return Predictor(checkpoint.build().to(device), checkpoint.config.model, checkpoint.classes)

@@ -1,0 +1,79 @@
+"""What training tells people: a live bar in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from nanogfl.config import Config
+from nanogfl.data.batch import Loader
+
+
+class Progress:
+    """Loss, rate, AP, time left, and the share of time spent waiting for data."""
+
+    def __init__(self, config: Config, run_dir: Path) -> None:
+        self._epochs = config.train.epochs
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._live = sys.stdout.isatty()
+        columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
+        self._bar = Bar(*columns, console=self._console, disable=not self._live, transient=True)
+        self._task = self._bar.add_task("starting", total=1.0)
+        self._done_seconds: list[float] = []
+        self._ap = "AP -"
+        self.say(f"run folder: {run_dir}")
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def say(self, line: str) -> None:
+        self._console.print(line, markup=False)
+
+    def step(
+        self, epoch: int, done: int, loader: Loader, means: dict[str, float], rate: float, started: float
+    ) -> None:
+        """After `done` batches of an epoch that began at `started` (perf_counter)."""
+        seconds = time.perf_counter() - started
+        share = done / loader.steps
+        left = self._left(self._epochs - epoch - share, seconds / share)
+        self._bar.update(
+            self._task,
+            completed=(epoch + share) / self._epochs,
+            description=(
+                f"epoch {epoch + 1}/{self._epochs}  loss {means['loss']:.3f}  lr {rate:.1e}"
+                f"  {done * loader.batch_size / seconds:.0f} images/s  waiting {loader.waited / seconds:.1%}"
+                f"  {self._ap}  {left} left"
+            ),
+        )
+
+    def epoch(self, entry: dict[str, Any], best_ap: float) -> None:
+        """After a whole epoch and its evaluation, with the log's entry."""
+        self._done_seconds.append(entry["seconds"] + entry.get("eval_seconds", 0.0))
+        evaluated = entry.get("ap") is not None
+        if evaluated:
+            self._ap = f"AP {entry['ap']:.3f} (best {best_ap:.3f})"
+        mean = sum(self._done_seconds) / len(self._done_seconds)
+        if evaluated or not self._live:
+            self.say(
+                f"epoch {entry['epoch']}/{self._epochs}  loss {entry['loss']:.3f} (qfl {entry['qfl']:.3f}"
+                f" giou {entry['giou']:.3f} dfl {entry['dfl']:.3f})  lr {entry['lr']:.1e}"
+                f"  {entry['images_per_second']:.1f} images/s  waiting {entry['waiting']:.1%}"
+                f"  {self._ap if evaluated else 'AP -'}  {self._left(self._epochs - entry['epoch'], mean)} left"
+            )
+
+    @staticmethod
+    def _left(epochs: float, seconds_each: float) -> str:
+        minutes, seconds = divmod(round(epochs * seconds_each), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -1,0 +1,36 @@
+"""Pictures of a run: its curves, and validation detections beside the truth."""
+
+from pathlib import Path
+from typing import Any
+
+from nanogfl.contract.atomic import atomic_path
+from nanogfl.contract.detections import Detect
+from nanogfl.data.coco import DataSet
+
+
+def save_curves(path: Path, log: list[dict[str, Any]]) -> None:
+    """Losses and learning rate, AP, over epochs."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot: no display, no global state
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, precision = figure.subplots(1, 2)
+    epochs = [entry["epoch"] for entry in log]
+    for name in ("loss", "qfl", "giou", "dfl"):
+        losses.plot(epochs, [entry[name] for entry in log], label=name)
+    losses.set(xlabel="epoch", title="training loss", ylim=(0, None))
+    losses.grid(alpha=0.3)
+    losses.legend()
+    evaluated = [entry for entry in log if entry.get("ap") is not None]
+    for name, label in (("ap", "AP"), ("ap50", "AP50")):
+        precision.plot([e["epoch"] for e in evaluated], [e[name] for e in evaluated], marker=".", label=label)
+    precision.set(xlabel="epoch", title="validation (averaged weights)", ylim=(0, 1))
+    precision.grid(alpha=0.3)
+    precision.legend()
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
+def save_validation_picture(path: Path, detect: Detect, dataset: DataSet) -> None:
+    """A few validation images: the truth on the left, detections on the right."""
