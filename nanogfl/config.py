@@ -17,6 +17,12 @@ _FORBID = {"extra": "forbid"}  # an unknown key is an error
 Activation = Literal["relu", "leaky_relu"]
 
 
+def _require_at_least(config: Any, least: int, *names: str) -> None:
+    for name in names:
+        if not getattr(config, name) >= least:  # true of NaN, too
+            raise ValueError(f"{name} must be at least {least}, got {getattr(config, name)}")
+
+
 @dataclass(frozen=True)
 class BackboneConfig:
     """ShuffleNetV2 (arXiv:1807.11164), features at strides 8, 16, 32."""
@@ -111,6 +117,9 @@ class DataConfig:
 
     __pydantic_config__ = _FORBID
 
+    def __post_init__(self) -> None:
+        _require_at_least(self, 0, "memory_gb", "workers")
+
 
 @dataclass(frozen=True)
 class AugmentConfig:
@@ -140,6 +149,10 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale must be a rising pair of positive numbers, got {list(self.scale)}")
+        _require_at_least(self, 0, "stretch", "translate", "brightness", "contrast", "saturation")
+        for name in ("flip", "flip_vertical", "keep_visible"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -157,6 +170,10 @@ class LossConfig:
     """side of the anchor in strides"""
 
     __pydantic_config__ = _FORBID
+
+    def __post_init__(self) -> None:
+        _require_at_least(self, 0, "qfl", "giou", "dfl", "beta")
+        _require_at_least(self, 1, "atss_candidates", "atss_anchor")
 
 
 @dataclass(frozen=True)
@@ -188,9 +205,11 @@ class TrainConfig:
     __pydantic_config__ = _FORBID
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "eval_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        _require_at_least(self, 1, "epochs", "batch_size", "eval_every")
+        _require_at_least(self, 0, "weight_decay", "warmup_steps", "final_lr", "seed", "threads")
+        for name in ("lr", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
 

@@ -1,10 +1,17 @@
-"""`nanogfl`: one command each in a file of this folder. They import what they need when they run, so --help is quick."""
+"""`nanogfl`: a file of this folder for each command, which imports what it needs when it runs: --help is quick."""
 
 import sys
 
 import click
 
 from nanogfl import __version__
+from nanogfl.cli.bench import bench
+from nanogfl.cli.data import data
+from nanogfl.cli.detect import detect
+from nanogfl.cli.evaluate import evaluate
+from nanogfl.cli.export import export
+from nanogfl.cli.info import info
+from nanogfl.cli.train import train
 from nanogfl.contract.errors import UserError
 
 
@@ -36,6 +43,9 @@ def main() -> None:
         click.echo("nanogfl: stopped", err=True)
         sys.exit(130)
 
+
+for command in (train, evaluate, export, detect, bench, info, data):
+    nanogfl.add_command(command)
 
 if __name__ == "__main__":
     main()

@@ -101,12 +101,12 @@ class _Index:
     def build(self, content: dict[str, Any], strict: bool) -> DataSet:
         if not self.folder.is_dir():
             raise UserError(f"image folder {self.folder} does not exist: check data.root and the split's images")
-        entries = {self._field(entry, "id", "image"): entry for entry in content["images"]}
+        entries = {self._whole(entry, "id", "image"): entry for entry in content["images"]}
         if len(entries) != len(content["images"]):
             raise UserError(f"{self.file} has two images with the same id: give each its own")
         by_image: dict[int, list[dict[str, Any]]] = {key: [] for key in entries}
         for annotation in content["annotations"]:
-            image_id = self._field(annotation, "image_id", "annotation")
+            image_id = self._whole(annotation, "image_id", "annotation")
             if image_id not in by_image:
                 raise UserError(f"{self.file}: annotation {annotation.get('id')} names image {image_id}, which is not in it")
             by_image[image_id].append(annotation)
@@ -151,10 +151,10 @@ class _Index:
                 continue
             boxes.append(box)
             labels.append(label)
-            areas.append(float(annotation.get("area") or (box[2] - box[0]) * (box[3] - box[1])))
+            areas.append(_area(annotation) or (box[2] - box[0]) * (box[3] - box[1]))
             crowd.append(bool(annotation.get("iscrowd", 0)))
         return ImageRecord(
-            int(entry["id"]),
+            entry["id"],
             path,
             (height, width),
             np.array(boxes, dtype=np.float32).reshape(-1, 4),
@@ -167,7 +167,7 @@ class _Index:
         self, annotation: dict[str, Any], name: str, width: int, height: int
     ) -> tuple[float, float, float, float] | None:
         """x1 y1 x2 y2 clipped to the image, or None for one that is listed as a problem."""
-        category = self._field(annotation, "category_id", "annotation")
+        category = self._whole(annotation, "category_id", "annotation")
         where = f"{name}, annotation {annotation.get('id')}"
         if category not in self.categories:
             raise UserError(
@@ -195,6 +195,18 @@ class _Index:
         if not isinstance(entry, dict) or key not in entry:
             raise UserError(f"{self.file}: {what} {str(entry)[:80]} has no '{key}': COCO's layout is expected")
         return entry[key]
+
+    def _whole(self, entry: Any, key: str, what: str) -> int:
+        value = self._field(entry, key, what)
+        if not isinstance(value, int):
+            raise UserError(f"{self.file}: {what} {str(entry)[:80]} has {key} {value!r}: a whole number is expected")
+        return value
+
+
+def _area(annotation: dict[str, Any]) -> float:
+    """As annotated, or 0 where it is missing or no size."""
+    area = annotation.get("area")
+    return float(area) if isinstance(area, int | float) and math.isfinite(area) and area > 0 else 0.0
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def draw_plan(
     source_hw: tuple[int, int], spec: InputSpec, augment: AugmentConfig, *, seed: int, epoch: int, position: int
 ) -> Plan:
     """`position` is the image's place in the epoch's order."""
-    random = np.random.default_rng((seed, epoch, position))
+    random = np.random.default_rng((seed, epoch, position, 1))  # 1: another stream than (seed, epoch), the order's
     placed = np.vstack([identity_plan(source_hw, spec).matrix, [0, 0, 1]])
     height, width = spec.hw
 

@@ -63,12 +63,15 @@ def score(dataset: DataSet, detections: Sequence[Detections], seconds: float = 0
         evaluation.accumulate()
         evaluation.summarize()
     precision = evaluation.eval["precision"]  # (IoU, recall, class, area, limit)
+    column = {category: k for k, category in enumerate(sorted(dataset.category_ids))}  # pycocotools' order of classes
     counts = np.zeros(len(dataset.classes), dtype=np.int64)
     for image in dataset.images:
         np.add.at(counts, image.labels[~image.crowd], 1)
     classes = tuple(
-        ClassReport(name, int(counts[k]), _mean(precision[:, :, k, 0, -1]), _mean(precision[0, :, k, 0, -1]))
-        for k, name in enumerate(dataset.classes)
+        ClassReport(
+            name, int(counts[label]), _mean(precision[:, :, column[i], 0, -1]), _mean(precision[0, :, column[i], 0, -1])
+        )
+        for label, (name, i) in enumerate(zip(dataset.classes, dataset.category_ids, strict=True))
     )
     figures = [None if value < 0 else float(value) for value in evaluation.stats[:6]]
     return Report(*figures, images=len(dataset.images), seconds=seconds, classes=classes)

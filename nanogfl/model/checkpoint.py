@@ -1,6 +1,7 @@
 """Checkpoints: weights with everything needed to use them, read without executing anything in them."""
 
 import pickle
+import struct
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,21 @@ from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector, build_detector
 
 _FORMAT = "nanogfl checkpoint 1"
+_KEYS = {"config", "classes", "category_ids", "weights", "facts", "training"}
+
+# What torch.load has raised on text files, damaged and truncated ones (found by feeding it some hundreds).
+_NOT_A_CHECKPOINT = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    struct.error,
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+)
 
 
 @dataclass(frozen=True)
@@ -62,9 +78,9 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         raise UserError(f"checkpoint {path} does not exist: expected a .pt file that `nanogfl train` wrote")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError):
+    except _NOT_A_CHECKPOINT:
         content = None
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+    if not isinstance(content, dict) or content.get("format") != _FORMAT or not content.keys() >= _KEYS:
         raise UserError(f"{path} is not a nanogfl checkpoint (or it is truncated): expected a .pt that `nanogfl train` wrote")
     return Checkpoint(
         config_from_dict(content["config"], str(path)),

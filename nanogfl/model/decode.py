@@ -48,7 +48,8 @@ def decode_spread(dist_logits: Tensor, grid: Grid) -> Tensor:
     """(B, N, 4, R + 1) -> (B, N, 4): standard deviation of each side's distribution, left top right bottom, pixels."""
     probabilities = dist_logits.float().softmax(dim=-1)
     bins = torch.arange(dist_logits.shape[-1], dtype=torch.float32, device=dist_logits.device)
-    mean = torch.matmul(probabilities, bins)
+    mean = torch.matmul(probabilities, bins[:, None])  # (B, N, 4, 1)
     # sum S_i (i - mean)^2 is sum i^2 S_i - mean^2 without the cancellation, which float32 would turn into NaN
-    variance = (probabilities * (bins - mean[..., None]) ** 2).sum(dim=-1)
+    deviation = bins - mean
+    variance = torch.matmul(probabilities * deviation * deviation, torch.ones_like(bins))
     return variance.sqrt() * grid.strides[:, None]

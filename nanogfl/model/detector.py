@@ -50,9 +50,11 @@ class Detector(nn.Module):
         # A permuted NHWC picture is channels_last already: no copy.
         normalised = (image.permute(0, 3, 1, 2).float() - self.mean) / self.std
         levels = self.head(self.neck(self.backbone(normalised)))
-        flat = torch.cat([level.flatten(2) for level in levels], dim=2).transpose(1, 2)
-        logits, distributions = flat.split([self.class_count, flat.shape[2] - self.class_count], dim=2)
-        return Predictions(logits, distributions.unflatten(2, (4, -1)))
+        channels, sizes = levels[0].shape[1], self._level_sizes
+        flat = torch.cat([level.reshape(-1, channels, size) for level, size in zip(levels, sizes, strict=True)], dim=2)
+        logits, distributions = flat.transpose(1, 2).split([self.class_count, channels - self.class_count], dim=2)
+        bins = (channels - self.class_count) // 4
+        return Predictions(logits, distributions.reshape(-1, flat.shape[2], 4, bins))
 
 
 def build_detector(config: ModelConfig, class_count: int) -> Detector:

@@ -51,7 +51,10 @@ class ShuffleUnit(nn.Module):
 
 def _interleave(left: Tensor, right: Tensor) -> Tensor:
     """Two (B, c, H, W) -> (B, 2c, H, W) with channels left 0, right 0, left 1, ...: the shuffle of two groups."""
-    return torch.stack((left, right), dim=2).flatten(1, 2)
+    joined = torch.cat((left, right), dim=1)
+    _, channels, height, width = joined.shape
+    groups = joined.view(-1, 2, channels // 2, height, width)
+    return groups.transpose(1, 2).reshape(-1, channels, height, width)
 
 
 class ShuffleNetV2(nn.Module):

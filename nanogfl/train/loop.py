@@ -53,7 +53,10 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
 
     train_set, val_set = load_data(config)
     state = _load_state(run_dir, config, train_set) if resume else None
-    run_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"run folder {run_dir} cannot be made ({error.strerror}): choose another --run-dir") from None
     _write_config(run_dir, config)
 
     progress = Progress(config, run_dir)

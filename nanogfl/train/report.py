@@ -3,9 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+
 from nanogfl.contract.atomic import atomic_path
-from nanogfl.contract.detections import Detect
-from nanogfl.data.coco import DataSet
+from nanogfl.contract.detections import Detect, Detections
+from nanogfl.contract.draw import draw_detections, tile
+from nanogfl.data.cache import read_checked
+from nanogfl.data.coco import DataSet, ImageRecord
+
+SHOWN_IMAGES = 6
+SHOWN_SCORE = 0.4  # what a client shows by default, too
 
 
 def save_curves(path: Path, log: list[dict[str, Any]]) -> None:
@@ -33,4 +41,19 @@ def save_curves(path: Path, log: list[dict[str, Any]]) -> None:
 
 
 def save_validation_picture(path: Path, detect: Detect, dataset: DataSet) -> None:
-    """A few validation images: the truth on the left, detections on the right."""
+    """A few validation images, spread over the set: the truth on the left, detections on the right."""
+    step = max(1, len(dataset.images) // SHOWN_IMAGES)
+    pictures, titles = [], []
+    for image in dataset.images[: step * SHOWN_IMAGES : step]:
+        frame = read_checked(image)
+        found = detect(frame).above(SHOWN_SCORE)
+        pictures.append(draw_detections(frame, _as_detections(image), dataset.classes, show_scores=False))
+        pictures.append(draw_detections(frame, found, dataset.classes))
+        titles += ["truth", f"detections above {SHOWN_SCORE}"]
+    with atomic_path(path) as temporary:
+        cv2.imwrite(str(temporary), tile(pictures, columns=4, titles=titles))
+
+
+def _as_detections(image: ImageRecord) -> Detections:
+    shown = ~image.crowd
+    return Detections(image.boxes[shown], np.ones(int(shown.sum()), dtype=np.float32), image.labels[shown])

@@ -1,0 +1,77 @@
+# make quickstart   train, export and run a detector on the embedded data set
+# make test         everything that CI runs
+# make check        format, lint, types, floors and the fast tests: before every commit
+PYTHON ?= python3
+VENV ?= .venv
+DEVICE_VENV ?= .venv-device
+# Which torch: TORCH=torch==2.12.0; which build: TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?=
+
+BIN := $(VENV)/bin
+PIP = -m pip --disable-pip-version-check install --quiet
+# A torch of the user's choice replaces the tested one among the constraints.
+CONSTRAINTS := $(VENV)/constraints.txt
+RUN := runs/quickstart
+DATA := runs/quickstart-data
+
+.PHONY: quickstart test check install install-device format clean help
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+install: $(VENV)/.installed
+install-device: $(DEVICE_VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "installing into $(VENV) (about a minute, and the download of torch)"
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed: on Debian, apt-get install python3-venv" >&2; exit 2; }
+	@grep -v '^torch==' constraints.txt > $(CONSTRAINTS); echo '$(TORCH)' >> $(CONSTRAINTS)
+	@$(BIN)/python $(PIP) --upgrade "pip>=25.1"
+	@$(BIN)/python $(PIP) -c $(CONSTRAINTS) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
+	@$(BIN)/python $(PIP) -c $(CONSTRAINTS) -e ".[train,export]" --group dev
+	@touch $@
+
+# What a device has: no torch, no onnx.
+$(DEVICE_VENV)/.installed: pyproject.toml constraints.txt
+	@echo "installing into $(DEVICE_VENV) (without torch)"
+	@$(PYTHON) -m venv $(DEVICE_VENV)
+	@$(DEVICE_VENV)/bin/python $(PIP) --upgrade "pip>=25.1"
+	@$(DEVICE_VENV)/bin/python $(PIP) -c constraints.txt -e ".[eval]" --group device-test
+	@touch $@
+
+quickstart: $(VENV)/.installed
+	@if [ -e $(RUN) ]; then mv $(RUN) $(RUN)-before-$$(date +%Y%m%d-%H%M%S); fi
+	$(BIN)/nanogfl data draw $(DATA)
+	$(BIN)/nanogfl train configs/quickstart.yaml --run-dir $(RUN)
+	$(BIN)/nanogfl export $(RUN)/best.pt
+	$(BIN)/nanogfl eval $(RUN)/best.onnx --data $(DATA)/val.json --images $(DATA)/val
+	$(BIN)/nanogfl detect $(RUN)/best.onnx $(DATA)/val --save $(RUN)/detections --no-window
+	$(BIN)/nanogfl bench $(RUN)/best.onnx --threads 1,2
+	@printf '%s\n' '' 'Where everything lies:' \
+	  '  $(RUN)/best.onnx        the detector: one file, verified against PyTorch' \
+	  '  $(RUN)/best.pt          its checkpoint' \
+	  '  $(RUN)/detections/      pictures with boxes' \
+	  '  $(RUN)/validation.png   detections beside the truth;  $(RUN)/curves.png  losses and AP' \
+	  '  $(DATA)/     the drawn data set, COCO json' \
+	  'What to run next:' \
+	  '  $(BIN)/nanogfl detect $(RUN)/best.onnx YOUR_IMAGE_OR_FOLDER_OR_VIDEO' \
+	  '  $(BIN)/nanogfl train configs/bccd.yaml --set data.root=YOUR_COCO_FOLDER     (README: "Your data")'
+
+test: $(VENV)/.installed $(DEVICE_VENV)/.installed
+	$(DEVICE_VENV)/bin/python -m pytest -q tests/contract tests/evaluate tests/deploy tests/cli/test_detect_cli.py
+	$(BIN)/python -m pytest -q
+
+check: $(VENV)/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -m "not slow"
+
+format: $(VENV)/.installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) $(DEVICE_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,128 @@
+"""An exported .onnx as a function: frame -> detections. onnxruntime on the CPU; no torch, no onnx."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from nanogfl.contract.card import METADATA_KEY, ModelCard
+from nanogfl.contract.detections import Detections, select, to_source
+from nanogfl.contract.errors import UserError
+from nanogfl.contract.preprocess import Placement, preprocess
+
+# What onnxruntime raises for a file that it cannot load; they have no base class of their own.
+_LOAD_ERRORS = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoModel,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
+_FATAL = 4  # errors come as exceptions; onnxruntime would print them as well
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the graph delivers for one image, in network-input pixels. Format "raw" has scores (N, C) and no labels."""
+
+    boxes: NDArray[np.float32]
+    """(K, 4) or (N, 4) x1 y1 x2 y2"""
+    scores: NDArray[np.float32]
+    """(K,) or (N, C)"""
+    labels: NDArray[np.int64] | None
+    """(K,), -1 where a row is no detection"""
+    spread: NDArray[np.float32] | None
+    """(K, 4) or (N, 4) left, top, right, bottom"""
+
+
+class Detector:
+    """`detector(frame)` is `finish(run(prepare(frame)))`; the three are apart so that each can be timed."""
+
+    def __init__(self, path: Path | str, threads: int | None = None) -> None:
+        """`threads`: onnxruntime's threads within an operator; None lets it take one per physical core."""
+        self.path = Path(path)
+        self._session = _open_session(self.path, threads)
+        self.card = _read_card(self._session, self.path)
+        self.class_names = self.card.classes
+        self.output_shapes: dict[str, list[int | str]] = {o.name: o.shape for o in self._session.get_outputs()}
+        """as the file declares them; a word is a dimension that is free"""
+        self._output_names = _check_graph(self._session, self.card, self.path)
+
+    def __call__(self, frame: NDArray[np.uint8]) -> Detections:
+        """Frame uint8 (h, w, 3) BGR -> detections in the frame's pixels."""
+        image, placement = self.prepare(frame)
+        return self.finish(self.run(image), placement)
+
+    def prepare(self, frame: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Placement]:
+        """Frame uint8 (h, w, 3) BGR -> network input uint8 (H, W, 3) BGR, and where the frame lies in it."""
+        return preprocess(frame, self.card.input)
+
+    def run(self, image: NDArray[np.uint8]) -> Outputs:
+        """Network input uint8 (H, W, 3) -> the graph's outputs for it."""
+        values = self._session.run(self._output_names, {"image": image[None]})
+        named = {name: value[0] for name, value in zip(self._output_names, values, strict=True)}
+        return Outputs(named["boxes"], named["scores"], named.get("labels"), named.get("spread"))
+
+    def finish(self, outputs: Outputs, placement: Placement) -> Detections:
+        """The graph's outputs -> detections in the source frame's pixels."""
+        if outputs.labels is None:
+            found = select(outputs.boxes, outputs.scores, outputs.spread, self.card.selection, self.card.input.hw)
+        else:
+            rows = Detections(outputs.boxes, outputs.scores, outputs.labels, outputs.spread)
+            found = rows.take((outputs.labels >= 0) & (outputs.scores > 0))
+        return to_source(found, placement)
+
+
+def _open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    if not path.is_file():
+        raise UserError(f"model {path} does not exist or is no file: check the path")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _FATAL
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except _LOAD_ERRORS as error:
+        reason = " ".join(str(error).split())  # one line
+        raise UserError(
+            f"{path} is not an .onnx that onnxruntime {onnxruntime.__version__} can load ({reason}):"
+            " write it with `nanogfl export`"
+        ) from None
+
+
+def _read_card(session: onnxruntime.InferenceSession, path: Path) -> ModelCard:
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is None:
+        raise UserError(
+            f"{path} is an .onnx that is not ours (its metadata has no key '{METADATA_KEY}'):"
+            " use one written by `nanogfl export`"
+        )
+    try:
+        return ModelCard.from_json(text)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _check_graph(session: onnxruntime.InferenceSession, card: ModelCard, path: Path) -> list[str]:
+    """The names of the outputs that the card promises; UserError where the graph differs from its card."""
+    height, width = card.input.hw
+    inputs = {i.name: (i.type, i.shape) for i in session.get_inputs()}
+    kind, shape = inputs.get("image", ("no such input", []))
+    batch_fits = bool(shape) and (not isinstance(shape[0], int) or shape[0] == 1)
+    if len(inputs) != 1 or kind != "tensor(uint8)" or not batch_fits or shape[1:] != [height, width, 3]:
+        raise UserError(
+            f"{path}: expected one input 'image' of uint8 (1 or any, {height}, {width}, 3) as its card says,"
+            f" found {inputs}: export the checkpoint again with batch 1 or a free batch"
+        )
+    expected = ["boxes", "scores"] + ["labels"] * (card.format == "detections") + ["spread"] * card.has_spread
+    found = [output.name for output in session.get_outputs()]
+    if missing := [name for name in expected if name not in found]:
+        raise UserError(f"{path}: its card promises the outputs {missing}, it has {found}: export the checkpoint again")
+    return expected

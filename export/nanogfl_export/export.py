@@ -1,0 +1,84 @@
+"""Checkpoint -> one verified .onnx, or an error and no file."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from nanogfl import __version__
+from nanogfl.contract.atomic import atomic_path
+from nanogfl.contract.card import ExportFormat, ModelCard
+from nanogfl.contract.detections import Detect
+from nanogfl.model.checkpoint import load_checkpoint
+from nanogfl.model.complexity import count_complexity
+from nanogfl.model.predictor import Predictor
+from nanogfl_export.onnx_file import check_file, write_file
+from nanogfl_export.parity import Parity, measure_parity
+from nanogfl_export.selection_graph import append_selection
+from nanogfl_export.trace import trace_raw
+
+
+@dataclass(frozen=True)
+class Exported:
+    path: Path
+    card: ModelCard
+    parity: Parity
+    nodes: int
+
+
+def export_checkpoint(
+    checkpoint_path: Path,
+    output: Path,
+    *,
+    output_format: ExportFormat = "detections",
+    batch: int | None = 1,
+    frames: Iterable[tuple[str, NDArray[np.uint8]]],
+    frames_origin: str,
+    open_device: Callable[[Path], Detect],
+) -> Exported:
+    """Traces, writes to a temporary file, reopens and checks it, runs it against PyTorch on `frames` (name, BGR
+    picture), and only then puts it at `output` with the measured agreement in its card.
+
+    `batch` pictures at a time, None: any number. `open_device(path)` is the runtime that users will have.
+    Raises UserError.
+    """
+    checkpoint = load_checkpoint(checkpoint_path)
+    detector, model_config = checkpoint.build(), checkpoint.config.model
+    complexity = count_complexity(detector)
+    card = ModelCard(
+        classes=checkpoint.classes,
+        category_ids=checkpoint.category_ids,
+        input=model_config.input,
+        selection=model_config.selection,
+        format=output_format,
+        has_spread=True,
+        source={
+            "checkpoint_sha256": hashlib.sha256(checkpoint_path.read_bytes()).hexdigest(),
+            "parameters": complexity.parameters,
+            "macs": complexity.macs,
+            "nanogfl": __version__,
+            "torch": torch.__version__,
+            "onnx": onnx.__version__,
+            "onnxruntime": onnxruntime.__version__,
+            **{key: value for key, value in checkpoint.facts.items() if value is not None},
+        },
+    )
+    model = trace_raw(detector, batch)
+    if output_format == "detections":
+        model = append_selection(model, model_config.selection)
+    points = len(detector.grid.points)
+    predictor = Predictor(detector, model_config, checkpoint.classes)
+    with atomic_path(output) as temporary:
+        write_file(model, card, temporary)
+        check_file(temporary, card, points)
+        parity = measure_parity(temporary, card, predictor, open_device, frames).require()
+        card = replace(card, parity={**parity.to_dict(), "on": frames_origin})
+        write_file(model, card, temporary)  # the same graph, now with the figures
+        written = check_file(temporary, card, points)
+    return Exported(output, card, parity, len(written.graph.node))

@@ -1,0 +1,85 @@
+"""The file: writing it, and checking what was really written instead of what was asked for."""
+
+from pathlib import Path
+
+import onnx
+
+from nanogfl.contract.card import METADATA_KEY, ExportFormat, ModelCard
+from nanogfl.contract.errors import UserError
+
+RAW_OPERATORS = frozenset(
+    "Conv MaxPool AveragePool GlobalAveragePool Resize Softmax Sigmoid MatMul Add Sub Mul Div Sqrt Relu LeakyRelu"
+    " Max Min Clip Transpose Cast Reshape Concat Split Slice Gather".split()
+)
+"""what a `raw` file may use: no TopK, no suppression, no loops, so that every runtime can run it"""
+
+
+def write_file(model: onnx.ModelProto, card: ModelCard, path: Path) -> None:
+    """One file, with the card in its metadata."""
+    del model.metadata_props[:]
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, card.to_json()
+    model.producer_name, model.producer_version = "nanogfl", str(card.source.get("nanogfl", ""))
+    onnx.save_model(model, path, save_as_external_data=False)
+
+
+def check_file(path: Path, card: ModelCard, points: int) -> onnx.ModelProto:
+    """Reopens the file and returns it. Raises UserError where it breaks the ONNX contract (`points`: N)."""
+    model = onnx.load_model(path, load_external_data=False)
+    _demand(not any(t.external_data for t in model.graph.initializer), "its weights lie in another file")
+    opsets = [(entry.domain, entry.version) for entry in model.opset_import]
+    _demand(
+        len(opsets) == 1 and opsets[0][0] == "" and opsets[0][1] >= 18, f"opset 18 or later alone expected, got {opsets}"
+    )
+
+    (height, width), classes = card.input.hw, len(card.classes)
+    _demand(_shapes(model.graph.input) == {"image": ("uint8", (height, width, 3))}, f"input {_shapes(model.graph.input)}")
+    _demand(_shapes(model.graph.output) == expected_outputs(card, points), f"outputs {_shapes(model.graph.output)}")
+    _demand(ModelCard.from_json(_card_text(model)) == card, "its card does not read back")
+    if card.format == "raw":
+        foreign = {node.op_type for node in model.graph.node} - RAW_OPERATORS
+        _demand(not foreign, f"a raw file must do without the operators {', '.join(sorted(foreign))}")
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        _demand(False, " ".join(str(error).split()))
+    return model
+
+
+def expected_outputs(card: ModelCard, points: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Name -> type and shape behind the batch dimension."""
+    by_format: dict[ExportFormat, dict[str, tuple[str, tuple[int, ...]]]] = {
+        "detections": {
+            "boxes": ("float", (card.selection.keep, 4)),
+            "scores": ("float", (card.selection.keep,)),
+            "labels": ("int64", (card.selection.keep,)),
+            "spread": ("float", (card.selection.keep, 4)),
+        },
+        "raw": {
+            "boxes": ("float", (points, 4)),
+            "scores": ("float", (points, len(card.classes))),
+            "spread": ("float", (points, 4)),
+        },
+    }
+    outputs = by_format[card.format]
+    if not card.has_spread:
+        del outputs["spread"]
+    return outputs
+
+
+def _shapes(values: "onnx.GraphProto.RepeatedCompositeContainer") -> dict[str, tuple[str, tuple[int, ...]]]:
+    shapes = {}
+    for value in values:
+        tensor = value.type.tensor_type
+        kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+        shapes[value.name] = (kind, tuple(dim.dim_value for dim in tensor.shape.dim[1:]))
+    return shapes
+
+
+def _card_text(model: onnx.ModelProto) -> str:
+    return next((entry.value for entry in model.metadata_props if entry.key == METADATA_KEY), "")
+
+
+def _demand(holds: bool, complaint: str) -> None:
+    if not holds:
+        raise UserError(f"the written .onnx breaks the contract: {complaint}; no file was left, please report this")

@@ -1,0 +1,67 @@
+"""`nanogfl eval`."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("eval", short_help="AP of a checkpoint or an .onnx, by pycocotools.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help="COCO json. [default: the checkpoint's validation set]")
+@click.option("--images", type=click.Path(path_type=Path), help="Its image folder. [default: --data without .json]")
+@click.option("--strict", is_flag=True, help="A bad box or a missing image is an error instead of left out and listed.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps; for a checkpoint.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; for an .onnx. [default: all cores]")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the figures to this file.")
+def evaluate(
+    model: Path,
+    data: Path | None,
+    images: Path | None,
+    strict: bool,
+    device: str,
+    threads: int | None,
+    json_file: Path | None,
+) -> None:
+    """Average precision of MODEL, a checkpoint (.pt) or an .onnx; the latter needs no torch.
+
+    Preprocessing, decoding and selection are those of the device.
+
+    \b
+    nanogfl eval runs/bccd/best.pt
+    nanogfl eval runs/bccd/best.onnx --data datasets/bccd/val.json --images datasets/bccd/val
+    """
+    from nanogfl.cli.extras import require
+
+    require("eval", "pycocotools", "pydantic", "yaml")
+    import json
+
+    from nanogfl.cli.models import open_model
+    from nanogfl.contract.atomic import atomic_path
+    from nanogfl.contract.errors import UserError
+    from nanogfl.data.coco import load_coco
+    from nanogfl.evaluate.coco_ap import evaluate as run_evaluation
+    from nanogfl.evaluate.coco_ap import format_report
+
+    opened = open_model(model, device=device, threads=threads)
+    if data is None:
+        if opened.validation is None:
+            raise UserError(f"{model} does not say where its validation set lies: give --data FILE --images FOLDER")
+        data, default_images = opened.validation
+        images = images or default_images
+    dataset = load_coco(data, images or data.with_suffix(""), strict=strict, class_ids=opened.category_ids)
+    click.echo(f"{data}: {dataset.summary()}")
+    for problem in dataset.problems:
+        click.echo(f"  left out or mended: {problem.where}: {problem.reason}")
+    with click.progressbar(length=len(dataset.images), label="evaluating") as bar:
+
+        def detect(frame):  # type: ignore[no-untyped-def]
+            found = opened.detect(frame)
+            bar.update(1)
+            return found
+
+        report = run_evaluation(detect, dataset)
+    click.echo(format_report(report))
+    click.echo(f"{report.images} images in {report.seconds:.1f} s, reading them included")
+    if json_file:
+        with atomic_path(json_file) as temporary:
+            temporary.write_text(json.dumps(report.to_dict(), indent=1), encoding="utf-8")

@@ -1,0 +1,45 @@
+"""The images that an export is compared on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanogfl.contract.errors import UserError
+from nanogfl.contract.frames import IMAGE_SUFFIXES, read_frame
+
+Frames = Iterator[tuple[str, NDArray[np.uint8]]]
+
+
+def gate_frames(checkpoint: Path, folder: Path | None, count: int) -> tuple[str, Frames]:
+    """Where the images come from, in words, and at most `count` of them, spread evenly. Raises UserError."""
+    if count < 1:
+        raise UserError(f"--image-count must be at least 1, got {count}")
+    paths, origin = _of_folder(folder) if folder is not None else _of_validation_set(checkpoint)
+    step = max(1, len(paths) / count)
+    chosen = [paths[int(index * step)] for index in range(min(count, len(paths)))]
+    return f"{len(chosen)} images of {origin}", ((path.name, read_frame(path)) for path in chosen)
+
+
+def _of_folder(folder: Path) -> tuple[list[Path], str]:
+    if not folder.is_dir():
+        raise UserError(f"--images {folder} is not a folder: expected one with images")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise UserError(f"--images {folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return paths, f"folder {folder.name}"
+
+
+def _of_validation_set(checkpoint: Path) -> tuple[list[Path], str]:
+    from nanogfl.data.coco import load_coco
+    from nanogfl.model.checkpoint import load_checkpoint
+
+    data = load_checkpoint(checkpoint).config.data
+    annotations, images = (Path(data.root) / part for part in (data.val.annotations, data.val.images))
+    if not annotations.exists():
+        raise UserError(
+            f"the checkpoint's validation set {annotations} is not here: run from the folder of the training,"
+            " or give --images FOLDER"
+        )
+    return [image.path for image in load_coco(annotations, images).images], "the checkpoint's validation set"

@@ -1,0 +1,37 @@
+"""Opening a model file, whichever kind it is, behind one call."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanogfl.contract.detections import Detect
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    detect: Detect
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    validation: tuple[Path, Path] | None
+    """annotations and image folder of the validation set, where the file names one"""
+
+
+def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -> OpenedModel:
+    """An .onnx by its suffix, anything else as a checkpoint. Raises UserError."""
+    if path.suffix == ".onnx":
+        from nanogfl_deploy.runtime import Detector
+
+        detector = Detector(path, threads=threads)
+        return OpenedModel(detector, detector.card.classes, detector.card.category_ids, None)
+
+    from nanogfl.cli.extras import require
+
+    require("train", "torch", "pydantic", "yaml")
+    from nanogfl.model.checkpoint import load_checkpoint
+    from nanogfl.model.predictor import Predictor
+
+    checkpoint = load_checkpoint(path)
+    data = checkpoint.config.data
+    root = Path(data.root)
+    predictor = Predictor(checkpoint.build().to(device), checkpoint.config.model, checkpoint.classes)
+    validation = (root / data.val.annotations, root / data.val.images)
+    return OpenedModel(predictor, checkpoint.classes, checkpoint.category_ids, validation)

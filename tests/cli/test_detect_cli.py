@@ -1,0 +1,175 @@
+"""`nanogfl detect`, `bench` and `info` as a user meets them: in a process of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODEL = ROOT / "tests" / "golden" / "blank_detections.onnx"
+
+
+@pytest.fixture
+def nanogfl(tmp_path):
+    """Runs the command in an empty folder, without a display; returns the finished process."""
+
+    def run(*arguments):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "deploy")])}
+        environment.pop("DISPLAY", None)
+        environment.pop("WAYLAND_DISPLAY", None)
+        return subprocess.run(
+            [sys.executable, "-m", "nanogfl", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            env=environment,
+            cwd=tmp_path,
+            check=False,
+            timeout=60,
+        )
+
+    return run
+
+
+@pytest.fixture
+def red_picture(tmp_path):
+    """Its top left cell is red: one detection, class red, score 1."""
+    frame = np.zeros((64, 96, 3), np.uint8)
+    frame[:32, :32, 2] = 255
+    path = tmp_path / "pictures" / "red.png"
+    path.parent.mkdir()
+    path.write_bytes(cv2.imencode(".png", frame)[1].tobytes())
+    return path
+
+
+def refused(done):
+    """The one line on stderr of a run that ended with exit code 2."""
+    assert done.returncode == 2, done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_without_a_window_it_saves_and_says_so(nanogfl, red_picture, tmp_path):
+    done = nanogfl("detect", MODEL, red_picture)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, last = done.stdout.splitlines()
+    assert first == (
+        "no window: there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set); saving to runs/detect/red.png"
+    )
+    assert last.startswith("1 frame; red 1; median ")
+    assert last.endswith(" ms; saved runs/detect/red.png")
+    picture = cv2.imread(str(tmp_path / "runs/detect/red.png"))
+    assert not np.array_equal(picture, cv2.imread(str(red_picture)))
+
+
+def test_json_is_written_and_nothing_else(nanogfl, red_picture, tmp_path):
+    done = nanogfl("detect", MODEL, red_picture, "--json", "found.jsonl", "--threads", 1)
+    assert done.returncode == 0
+    found = json.loads((tmp_path / "found.jsonl").read_text(encoding="utf-8"))
+    assert found["detections"] == [
+        {"box": [0.0, 0.0, 16.0, 32.0], "score": 1.0, "label": 2, "class": "red", "spread": [1.0, 2.0, 3.0, 4.0]}
+    ]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_threshold_is_the_clients(nanogfl, tmp_path):
+    path = tmp_path / "dim.png"
+    path.write_bytes(cv2.imencode(".png", np.full((64, 96, 3), (51, 0, 0), np.uint8))[1].tobytes())  # blue .2
+    assert "no detections" in nanogfl("detect", MODEL, path, "--json", "a.json").stdout
+    assert "blue 6" in nanogfl("detect", MODEL, path, "--json", "b.json", "--threshold", 0.1).stdout
+
+
+def test_a_folder_skips_what_is_no_image_and_strict_does_not(nanogfl, red_picture, tmp_path):
+    (red_picture.parent / "broken.jpg").write_text("no picture")
+    done = nanogfl("detect", MODEL, red_picture.parent, "--save", "out")
+    assert done.returncode == 0
+    assert done.stderr.startswith("skipped: ")
+    assert "broken.jpg is not an image" in done.stderr
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["red.png"]
+    assert "broken.jpg" in refused(nanogfl("detect", MODEL, red_picture.parent, "--save", "out", "--strict"))
+
+
+def test_an_image_that_is_no_image_is_one_line(nanogfl, tmp_path):
+    (tmp_path / "photo.jpg").write_text("I am a text")
+    line = refused(nanogfl("detect", MODEL, "photo.jpg", "--json", "found.json"))
+    assert line.startswith("nanogfl: photo.jpg is not an image")
+    assert not list(tmp_path.glob("found*"))
+
+
+def test_a_folder_without_images_is_one_line(nanogfl, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "folder empty has no images" in refused(nanogfl("detect", MODEL, "empty"))
+
+
+def test_a_camera_that_does_not_exist_is_one_line(nanogfl):
+    assert refused(nanogfl("detect", MODEL, "97")).startswith("nanogfl: no camera 97: ")
+
+
+@pytest.mark.parametrize("content", [b"", b"a text", b"\x00\x00\x00\x18ftypmp42" + b"junk" * 99])
+def test_a_file_that_is_no_video_is_one_line_without_ffmpegs_own(nanogfl, tmp_path, content):
+    (tmp_path / "film.mp4").write_bytes(content)
+    assert "film.mp4 is no video" in refused(nanogfl("detect", MODEL, "film.mp4"))
+
+
+def test_a_source_that_does_not_exist_is_one_line(nanogfl):
+    assert "source nowhere.mp4 does not exist" in refused(nanogfl("detect", MODEL, "nowhere.mp4"))
+
+
+@pytest.mark.parametrize("command", [("detect", "M", "97"), ("bench", "M"), ("info", "M")])
+def test_a_model_that_is_none_is_one_line_for_every_command(nanogfl, tmp_path, command):
+    (tmp_path / "text.onnx").write_text("I am a text")
+    (tmp_path / "foreign.onnx").write_bytes(MODEL.read_bytes().replace(b"nanogfl", b"another"))
+    for name, words in (
+        ("missing.onnx", "does not exist"),
+        ("text.onnx", "is not an .onnx"),
+        ("foreign.onnx", "an .onnx that is not ours"),
+    ):
+        assert words in refused(nanogfl(*[name if part == "M" else part for part in command]))
+
+
+def test_saving_over_the_source_is_refused(nanogfl, red_picture):
+    before = red_picture.read_bytes()
+    assert "would replace the source" in refused(nanogfl("detect", MODEL, red_picture.parent, "--save", "pictures"))
+    assert red_picture.read_bytes() == before
+
+
+def test_a_video_becomes_a_video(nanogfl, tmp_path):
+    writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (96, 64))
+    for _ in range(4):
+        writer.write(np.full((64, 96, 3), (0, 0, 255), np.uint8))
+    writer.release()
+    done = nanogfl("detect", MODEL, "clip.avi", "--no-window")
+    assert done.stdout.splitlines()[-1].startswith("4 frames; red 24; median ")
+    capture = cv2.VideoCapture(str(tmp_path / "runs/detect/clip.mp4"))
+    assert (capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)) == (4, 10)
+
+
+def test_bench_ends_with_one_line_of_json(nanogfl, red_picture):
+    done = nanogfl("bench", MODEL, "--threads", "1,2", "--rounds", 2, "--image", red_picture)
+    assert (done.returncode, done.stderr) == (0, "")
+    content = json.loads(done.stdout.splitlines()[-1])
+    assert [cost["threads"] for cost in content["costs"]] == [1, 2]
+    assert content["frame"]["name"].endswith("red.png")
+
+
+def test_bench_refuses_threads_that_are_no_numbers(nanogfl):
+    for text in ("one", "0", "1,,2", "-1"):
+        assert "expected numbers from 1" in refused(nanogfl("bench", MODEL, "--threads", text))
+
+
+def test_bench_refuses_a_checkpoint(nanogfl):
+    assert "bench times .onnx files" in refused(nanogfl("bench", "best.pt"))
+
+
+def test_info_says_what_a_client_must_know(nanogfl):
+    done = nanogfl("info", MODEL)
+    assert (done.returncode, done.stderr) == (0, "")
+    for words in ("blue, green, red", "H = 64, W = 96", "BGR", "uint8 (B, H, W, 3)", "letterbox", "score > 0.05"):
+        assert words in done.stdout
+    assert "output labels" in done.stdout

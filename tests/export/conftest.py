@@ -1,0 +1,48 @@
+"""A small detector whose scores are high enough to select from, and pictures to show it."""
+
+import numpy as np
+import pytest
+import torch
+
+from nanogfl.config import BackboneConfig, Config, ModelConfig, NeckConfig
+from nanogfl.contract.preprocess import InputSpec
+from nanogfl.data.synthetic import draw_image
+from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
+from nanogfl.model.detector import Detector, build_detector
+
+HW = (96, 160)  # H != W
+
+
+def small_config(neck: str = "ghost_pan") -> Config:
+    spec = InputSpec(HW)
+    return Config(model=ModelConfig(spec, backbone=BackboneConfig("0.5x"), neck=NeckConfig(neck, 16, neck != "pan")))
+
+
+def lively_detector(config: Config, class_count: int) -> Detector:
+    """Random weights that answer differently to different pictures, with scores on both sides of the limit."""
+    torch.manual_seed(7)
+    detector = build_detector(config.model, class_count)
+    frames = np.stack([draw_image(5, index, HW).image for index in range(8)])
+    detector.train()
+    for _ in range(20):  # batch norm's statistics
+        detector(torch.from_numpy(frames))
+    for output in detector.head.outputs:
+        torch.nn.init.normal_(output.weight, std=0.4)
+        torch.nn.init.constant_(output.bias[:class_count], -2.0)
+    return detector.eval()
+
+
+@pytest.fixture(scope="session")
+def frames():
+    """Name and picture, of several sizes. (On a plain colour all of a random detector's scores would tie.)"""
+    sizes = [(120, 200), (96, 160), (200, 90)]
+    return [(f"drawn {n}", draw_image(5, n, sizes[n % 3]).image) for n in range(6)]
+
+
+@pytest.fixture(scope="session")
+def checkpoint_path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("checkpoint") / "small.pt"
+    config = small_config()
+    weights = lively_detector(config, 3).state_dict()
+    save_checkpoint(path, Checkpoint(config, ("a", "b", "c"), (2, 5, 9), weights, {"ap": None}))
+    return path

@@ -1,0 +1,173 @@
+"""Checkpoints: what goes in comes out, and nothing in a file is executed."""
+
+import os
+import pickle
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from nanogfl.config import BackboneConfig, Config, ModelConfig, NeckConfig
+from nanogfl.contract.errors import UserError
+from nanogfl.contract.preprocess import InputSpec
+from nanogfl.model.checkpoint import Checkpoint, describe_checkpoint, load_checkpoint, save_checkpoint
+from nanogfl.model.detector import build_detector
+from nanogfl.model.predictor import load_predictor
+
+CONFIG = Config(ModelConfig(InputSpec((64, 96), "letterbox"), "leaky_relu", BackboneConfig("0.5x"), NeckConfig(channels=8)))
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, Checkpoint]:
+    detector = build_detector(CONFIG.model, 2)
+    for buffer in detector.buffers():
+        if buffer.is_floating_point() and buffer.ndim == 1:
+            buffer.uniform_(0.5, 2.0)  # statistics of norms that are not the fresh ones
+    checkpoint = Checkpoint(CONFIG, ("cat", "Hund ü"), (3, 90), detector.state_dict(), {"epoch": 7, "ap": None})
+    save_checkpoint(tmp_path / "a.pt", checkpoint)
+    return tmp_path / "a.pt", checkpoint
+
+
+def test_a_checkpoint_comes_back_as_it_was(saved):
+    path, checkpoint = saved
+    loaded = load_checkpoint(path)
+    assert loaded.config == CONFIG
+    assert (loaded.classes, loaded.category_ids) == (("cat", "Hund ü"), (3, 90))
+    assert (loaded.facts, loaded.training) == ({"epoch": 7, "ap": None}, None)
+    built = loaded.build()
+    assert not built.training
+    state = built.state_dict()
+    assert list(state) == list(checkpoint.weights)
+    assert all(torch.equal(state[name], value) for name, value in checkpoint.weights.items())
+
+
+def test_the_file_is_plain_data(saved):
+    path, _ = saved
+    content = torch.load(path, weights_only=True)
+    assert content["config"]["model"]["input"]["hw"] == [64, 96]
+    assert [p.name for p in path.parent.iterdir()] == ["a.pt"]  # no temporary file is left
+
+
+class Malicious:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.parametrize("with_torch", [True, False])
+def test_a_malicious_pickle_is_refused_and_not_executed(tmp_path, with_torch):
+    path, trace = tmp_path / "evil.pt", tmp_path / "executed"
+    content = {"format": "nanogfl checkpoint 1", "config": Malicious(trace)}
+    if with_torch:
+        torch.save(content, path)
+    else:
+        path.write_bytes(pickle.dumps(content, protocol=2))
+    with pytest.raises(UserError, match=r"evil\.pt is not a nanogfl checkpoint"):
+        load_checkpoint(path)
+    assert not trace.exists()
+    if not with_torch:  # the trap works: an unguarded load would have sprung it
+        pickle.loads(path.read_bytes())
+        assert trace.exists()
+
+
+@pytest.mark.parametrize("text", ["model:\n  width: 1.0x\n", "hello\n", "", ".\n", "c", "# a comment\n", "(lp0\n.", "{}"])
+def test_a_text_file_is_one_sentence(tmp_path, text):
+    path = tmp_path / "note.pt"
+    path.write_text(text)
+    with pytest.raises(UserError, match="is not a nanogfl checkpoint"):
+        load_checkpoint(path)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_random_bytes_are_one_sentence(tmp_path):
+    path, numbers = tmp_path / "noise.pt", random.Random(0)
+    for _ in range(200):
+        path.write_bytes(bytes(numbers.randrange(256) for _ in range(numbers.randrange(1, 40))))
+        with pytest.raises(UserError, match="is not a nanogfl checkpoint"):
+            load_checkpoint(path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.5, 0.9, 0.9999])
+def test_a_truncated_checkpoint_is_one_sentence(saved, share):
+    path, _ = saved
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(UserError, match="truncated"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"state_dict": {}}, [1, 2], torch.zeros(3), {"format": "nanogfl checkpoint 2"}, {"format": "nanogfl checkpoint 1"}],
+)
+def test_another_programs_checkpoint_is_one_sentence(tmp_path, content):
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(UserError, match="is not a nanogfl checkpoint"):
+        load_checkpoint(tmp_path / "other.pt")
+
+
+def test_a_missing_checkpoint_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        load_checkpoint(tmp_path / "none.pt")
+    with pytest.raises(UserError, match="does not exist"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("change", ["width", "classes", "missing"])
+def test_weights_that_do_not_fit_the_config_are_one_sentence(saved, change):
+    _, checkpoint = saved
+    match change:
+        case "width":
+            wide = replace(CONFIG.model, backbone=BackboneConfig("1.0x"))
+            wrong = replace(checkpoint, config=replace(CONFIG, model=wide))
+        case "classes":
+            wrong = replace(checkpoint, classes=("a", "b", "c"), category_ids=(1, 2, 3))
+        case _:
+            wrong = replace(checkpoint, weights={k: v for k, v in checkpoint.weights.items() if k != "mean"})
+    with pytest.raises(UserError, match="weights do not fit its config") as raised:
+        wrong.build()
+    assert "\n" not in str(raised.value)
+
+
+def test_a_failed_save_leaves_the_old_file(saved):
+    path, checkpoint = saved
+    before = path.read_bytes()
+    with pytest.raises((AttributeError, TypeError, pickle.PicklingError)):
+        save_checkpoint(path, replace(checkpoint, facts={"f": lambda: 0}))
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == ["a.pt"]
+
+
+def test_info_names_what_is_in_the_file(saved):
+    rows = dict(describe_checkpoint(saved[0]))
+    assert rows["classes"] == "2: cat, Hund ü"
+    assert rows["input"].startswith("64 x 96 (height x width), letterbox")
+    assert rows["epoch"] == "7"
+    assert "resume" not in rows
+
+
+def test_a_loaded_predictor_answers_in_source_pixels(saved):
+    predictor = load_predictor(saved[0])
+    frame = torch.randint(0, 256, (50, 200, 3), dtype=torch.uint8).numpy()
+    found = predictor(frame)
+    assert predictor.class_names == ("cat", "Hund ü")
+    assert (found.boxes >= 0).all()
+    assert (found.boxes <= [200, 50, 200, 50]).all()
+    raw = predictor.raw(torch.zeros(64, 96, 3, dtype=torch.uint8).numpy())
+    assert raw.boxes.shape == raw.spread.shape == (128, 4)
+    assert raw.scores.shape == (128, 2)
+
+
+def test_predicting_during_training_leaves_training_mode_on():
+    predictor_config = CONFIG.model
+    detector = build_detector(predictor_config, 1).train()
+    from nanogfl.model.predictor import Predictor
+
+    before = {name: value.clone() for name, value in detector.state_dict().items()}
+    Predictor(detector, predictor_config, ("a",)).raw(torch.zeros(64, 96, 3, dtype=torch.uint8).numpy())
+    assert detector.training
+    assert all(torch.equal(value, before[name]) for name, value in detector.state_dict().items())

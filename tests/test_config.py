@@ -1,0 +1,216 @@
+"""The config: defaults in one place, misspelt keys refused with their path."""
+
+import ast
+from dataclasses import FrozenInstanceError, fields, is_dataclass
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from nanogfl.config import Config, config_from_dict, load_config
+from nanogfl.contract.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "configs").rglob("*.yaml"))
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "c.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_an_empty_file_is_the_defaults(tmp_path):
+    assert load_config(write(tmp_path, "")) == Config()
+    assert load_config(write(tmp_path, "# nothing\n")) == Config()
+
+
+def test_a_file_states_only_what_differs(tmp_path):
+    config = load_config(write(tmp_path, "model: {input: {hw: [192, 320]}, neck: {channels: 64}}\ntrain: {lr: 1e-4}\n"))
+    assert config.model.input.hw == (192, 320)
+    assert config.model.neck.channels == 64
+    assert config.model.neck.kind == Config().model.neck.kind
+    assert config.train.lr == 1e-4  # YAML 1.1 reads 1e-4 as text
+    assert config.data == Config().data
+
+
+def all_fields(value, path=()):
+    for field in fields(value):
+        inner = getattr(value, field.name)
+        yield from all_fields(inner, (*path, field.name)) if is_dataclass(inner) else [(*path, field.name)]
+
+
+def test_every_knob_has_a_line_of_its_own_in_one_of_the_dataclasses():
+    """A default is written once: no class of the config names the same knob twice, and each is annotated once."""
+    tree = ast.parse((ROOT / "nanogfl/config.py").read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            names = [statement.target.id for statement in node.body if isinstance(statement, ast.AnnAssign)]
+            assert len(names) == len(set(names)), node.name
+    assert len(list(all_fields(Config()))) > 40
+
+
+def test_the_config_is_the_only_place_that_gives_a_knob_a_default():
+    """Functions below take what they need without defaults that could disagree with the config."""
+    knobs = {path[-1] for path in all_fields(Config()) if path[0] in ("augment", "loss", "train")} - {"seed", "device", "threads"}
+    for file in [*(ROOT / "nanogfl/criterion").glob("*.py"), *(ROOT / "nanogfl/train").glob("*.py"), ROOT / "nanogfl/data/plan.py"]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            arguments = [*node.args.posonlyargs, *node.args.args]
+            given = arguments[len(arguments) - len(node.args.defaults) :]
+            given += [a for a, d in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True) if d is not None]
+            assert not knobs & {a.arg for a in given}, f"{file.name}: {node.name}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("modle: {}", "unknown key 'modle': did you mean 'model'?"),
+        ("model: {neck: {chanels: 64}}", "unknown key 'model.neck.chanels': did you mean 'channels'?"),
+        ("model: {input: {rezise: stretch}}", "unknown key 'model.input.rezise': did you mean 'resize'?"),
+        ("model: {selection: {iuo: 0.5}}", "unknown key 'model.selection.iuo': did you mean 'iou'?"),
+        ("data: {train: {annotations: a, images: b, picture: c}}", "unknown key 'data.train.picture': known here: "),
+        ("train: {xyzzy: 1, lrr: 2}", "(and 1 more)"),
+        ("train: {epochs: many}", "train.epochs: "),
+        ("train: {epochs: 2.5}", "train.epochs: "),
+        ("train: {epochs: 0}", "epochs must be at least 1, got 0"),
+        ("train: {seed: -1}", "seed must be at least 0, got -1"),
+        ("train: {lr: .nan}", "lr must be positive, got nan"),
+        ("train: {lr: 0}", "lr must be positive, got 0"),
+        ("train: {ema_decay: 1.0}", "ema_decay must lie in [0, 1), got 1.0"),
+        ("train: {precision: fp64}", "train.precision: Input should be 'auto', 'fp32' or 'bf16', got 'fp64'"),
+        ("model: {backbone: {width: 2x}}", "model.backbone.width: Input should be '0.5x' or '1.0x', got '2x'"),
+        ("model: {input: {hw: [320, 330]}}", "height and width must be multiples of 32, got 320 x 330"),
+        ("model: {input: {hw: [0, 320]}}", "height and width must be multiples of 32, got 0 x 320"),
+        ("model: {input: {hw: [320]}}", "model.input.hw"),
+        ("model: {input: {std: [1, 0, 1]}}", "std must be positive"),
+        ("model: {neck: {kind: pan}}", "kind pan has three levels"),
+        ("model: {neck: {channels: 33}}", "channels must be even and at least 8, got 33"),
+        ("model: {head: {kernel: 4}}", "kernel 4"),
+        ("model: {head: {reg_max: 0}}", "reg_max 0"),
+        ("model: {selection: {keep: 2000}}", "keep 2000, candidates 1000"),
+        ("augment: {scale: [1.4, 0.6]}", "scale must be a rising pair of positive numbers, got [1.4, 0.6]"),
+        ("augment: {scale: 0.6}", "augment.scale: "),
+        ("augment: {flip: 2}", "flip must lie in [0, 1], got 2"),
+        ("augment: {stretch: -1}", "stretch must be at least 0, got -1"),
+        ("loss: {atss_candidates: 0}", "atss_candidates must be at least 1, got 0"),
+        ("data: {workers: -2}", "workers must be at least 0, got -2"),
+        ("data: {train: {annotations: a}}", "data.train.images: Field required"),
+        ("train:", "train: "),
+        ("model: 5", "model: "),
+        ("- 1", "must hold keys and values, got list"),
+        ("train: {epochs: 1", "is not valid YAML in line 1"),
+        ("train: !!python/object/apply:os.getcwd []", "is not valid YAML"),
+        ("1: 2", "Keys should be strings"),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence_that_names_its_path(tmp_path, text, message):
+    path = write(tmp_path, text)
+    with pytest.raises(UserError) as raised:
+        load_config(path)
+    assert message in str(raised.value)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_or_unreadable_file_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        load_config(tmp_path / "none.yaml")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_config(tmp_path)
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_config(tmp_path / "binary.yaml")
+
+
+def test_overrides_win_in_their_order(tmp_path):
+    path = write(tmp_path, "train: {epochs: 5}\n")
+    overrides = (
+        "train.epochs=7",
+        "model.input.hw=[96, 64]",
+        "augment.scale=[0.5,2]",
+        "model.neck={kind: pan, extra_level: false}",
+        "train.lr=3e-4",
+        "data.root=a=b",
+        "train.epochs=9",
+        " train.seed = 4",
+    )
+    config = load_config(path, overrides)
+    assert config.train.epochs == 9
+    assert config.model.input.hw == (96, 64)
+    assert config.augment.scale == (0.5, 2.0)
+    assert (config.model.neck.kind, config.model.neck.extra_level) == ("pan", False)
+    assert config.train.lr == 3e-4
+    assert config.data.root == "a=b"
+    assert config.train.seed == 4
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epochs", "--set takes key=value"),
+        ("=5", "--set takes key=value"),
+        ("train.epoch=5", "unknown key 'train.epoch': did you mean 'epochs'?"),
+        ("train.epochs.more=5", "'epochs' is a value, not a group"),
+        ("train.epochs=", "train.epochs: "),
+        ("train.epochs=[1", "is not valid YAML"),
+        ("train=5", "train: "),
+        (".=1", "unknown key"),
+    ],
+)
+def test_a_wrong_override_is_one_sentence(tmp_path, override, message):
+    with pytest.raises(UserError) as raised:
+        load_config(write(tmp_path, "train: {epochs: 5}\n"), (override,))
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_config_is_frozen():
+    config = Config()
+    with pytest.raises(FrozenInstanceError):
+        config.train.epochs = 3
+    with pytest.raises(FrozenInstanceError):
+        config.model.input.hw = (64, 64)
+
+
+def test_plain_dictionaries_and_yaml_come_back_as_the_same_config(tmp_path):
+    path = write(tmp_path, "model: {input: {hw: [96, 64]}, neck: {channels: 32}}\naugment: {scale: [0.9, 1.1]}\n")
+    config = load_config(path, ("train.precision=bf16", "data.train={annotations: x.json, images: y}"))
+    content = config.to_dict()
+    assert content["model"]["input"]["hw"] == [96, 64]
+    assert config_from_dict(content, "x") == config
+    assert config_from_dict(yaml.safe_load(yaml.safe_dump(content)), "x") == config
+
+
+def test_there_are_recipes():
+    assert RECIPES
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: str(p.relative_to(ROOT / "configs")))
+def test_every_recipe_loads_and_its_detector_runs(path):
+    from nanogfl.model.detector import build_detector
+
+    torch.set_num_threads(1)
+    config = load_config(path)
+    detector = build_detector(config.model, 3).eval()
+    with torch.inference_mode():
+        out = detector(torch.zeros(1, *config.model.input.hw, 3, dtype=torch.uint8))
+    assert out.cls_logits.shape == (1, len(detector.grid.points), 3)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: str(p.relative_to(ROOT / "configs")))
+def test_a_recipe_repeats_no_default(path):
+    defaults = Config().to_dict()
+
+    def repeated(content, default, where=()):
+        for key, value in content.items():
+            if where == ("data",) and key in ("train", "val") and value != default[key]:
+                continue  # a split needs both of its keys
+            if isinstance(value, dict) and key in default:
+                yield from repeated(value, default[key], (*where, key))
+            elif default.get(key) == value:
+                yield ".".join((*where, key))
+
+    assert list(repeated(yaml.safe_load(path.read_text()) or {}, defaults)) == []

@@ -1,0 +1,227 @@
+"""Whole trainings, tiny: resume to the bit, the run folder, overfitting, what ends a run."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+from nanogfl.config import Config, SplitConfig, load_config
+from nanogfl.contract.errors import UserError
+from nanogfl.evaluate.coco_ap import evaluate
+from nanogfl.model.checkpoint import load_checkpoint
+from nanogfl.model.predictor import load_predictor
+from nanogfl.train import loop
+from nanogfl.train.loop import load_data, train
+
+
+def fingerprint(run_dir: Path) -> dict[str, str]:
+    """SHA-256 over the averaged and the trained weights, the optimizer's state and what was logged."""
+    checkpoint = load_checkpoint(run_dir / "last.pt")
+    training = checkpoint.training
+
+    def digest(tensors) -> str:
+        sha = hashlib.sha256()
+        for name, value in tensors:
+            sha.update(str(name).encode())
+            sha.update(value.contiguous().numpy().tobytes())
+        return sha.hexdigest()
+
+    moments = (
+        (f"{p}.{key}", value)
+        for p, state in training["optimizer"]["state"].items()
+        for key, value in state.items()
+    )
+    logged = [{k: v for k, v in entry.items() if k not in TIMES} for entry in training["log"]]
+    return {
+        "averaged": digest(checkpoint.weights.items()),
+        "trained": digest(training["detector"].items()),
+        "moments": digest(moments),
+        "log": json.dumps(logged),
+        "best": f"{training['best_ap']} {training['best_epoch']}",
+    }
+
+
+TIMES = {"images_per_second", "waiting", "seconds", "eval_seconds"}
+
+
+class PowerCut(BaseException):
+    pass
+
+
+def train_until(config: Config, run_dir: Path, epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is cut off in the middle of the epoch after `epochs` whole ones."""
+    real, calls = loop.compute_losses, 0
+    steps = 2  # 9 images by 4
+
+    def failing(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls > epochs * steps + 1:
+            raise PowerCut
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "compute_losses", failing)
+        with pytest.raises(PowerCut):
+            train(config, run_dir)
+
+
+def test_a_run_cut_off_and_resumed_ends_as_an_uninterrupted_one_to_the_bit(tiny, tmp_path, monkeypatch):
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    train(tiny, whole)
+    train_until(tiny, resumed, 2, monkeypatch)
+    assert load_checkpoint(resumed / "last.pt").training["epoch"] == 2
+    assert fingerprint(resumed)["averaged"] != fingerprint(whole)["averaged"]
+    torch.rand(7)  # whatever happened in between
+    train(tiny, resumed, resume=True)
+    assert fingerprint(resumed) == fingerprint(whole)
+    lines = (resumed / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4]
+
+
+def test_two_runs_are_equal_and_another_seed_is_another_run(tiny, tmp_path):
+    short = replace(tiny, train=replace(tiny.train, epochs=1))
+    for name in ("a", "b"):
+        train(short, tmp_path / name)
+    threads = replace(short, data=replace(short.data, workers=0))
+    train(threads, tmp_path / "c")
+    train(replace(short, train=replace(short.train, seed=1)), tmp_path / "d")
+    first, *others = (fingerprint(tmp_path / name) for name in "abcd")
+    assert others[0] == others[1] == first
+    assert others[2]["averaged"] != first["averaged"]
+
+
+def test_the_run_folder_holds_all_that_was_promised(tiny, tmp_path, capsys):
+    outcome = train(tiny, tmp_path / "new" / "run")
+    folder = outcome.run_dir
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["best.pt", "config.yaml", "curves.png", "last.pt", "log.jsonl", "validation.png"]
+    assert load_config(folder / "config.yaml") == tiny
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [entry["epoch"] for entry in log] == [1, 2, 3, 4]
+    assert [entry["step"] for entry in log] == [2, 4, 6, 8]
+    assert ["ap" in entry for entry in log] == [False, True, False, True]
+    assert all({"loss", "qfl", "giou", "dfl", "positives", "lr", "waiting"} <= entry.keys() for entry in log)
+    for entry in log:
+        expected = tiny.loss.qfl * entry["qfl"] + tiny.loss.giou * entry["giou"] + tiny.loss.dfl * entry["dfl"]
+        assert entry["loss"] == pytest.approx(expected, rel=1e-4)
+    for name in ("curves.png", "validation.png"):
+        assert cv2.imread(str(folder / name)) is not None
+    shown = capsys.readouterr().out
+    assert "9 images" in shown
+    assert "1 images without objects" in shown
+    assert "parameters" in shown
+
+    content = torch.load(folder / "best.pt", weights_only=True)
+    assert content["classes"] == ["rectangle", "ellipse"]
+    assert content["category_ids"] == [2, 7]
+    best, last = load_checkpoint(folder / "best.pt"), load_checkpoint(folder / "last.pt")
+    assert (best.training, best.config) == (None, tiny)
+    assert best.facts["epoch"] == outcome.best_epoch
+    assert last.training["epoch"] == 4
+    assert (folder / "best.pt").stat().st_size < 0.5 * (folder / "last.pt").stat().st_size
+
+
+def test_the_reported_ap_is_that_of_the_averaged_weights_in_the_file(tiny, tmp_path):
+    outcome = train(tiny, tmp_path / "run")
+    again = evaluate(load_predictor(tmp_path / "run" / "last.pt"), load_data(tiny)[1])
+    assert again.ap == outcome.report.ap
+    assert [c.name for c in again.classes] == ["rectangle", "ellipse"]
+
+
+def test_a_finished_run_resumes_to_its_report(tiny, tmp_path):
+    short = replace(tiny, train=replace(tiny.train, epochs=1))
+    first = train(short, tmp_path / "run")
+    before = fingerprint(tmp_path / "run")
+    again = train(short, tmp_path / "run", resume=True)
+    assert again.report.ap == first.report.ap
+    assert (again.best_ap, again.best_epoch) == (first.best_ap, first.best_epoch)
+    assert fingerprint(tmp_path / "run") == before
+
+
+def test_resuming_what_does_not_fit_is_one_sentence(tiny, tmp_path):
+    with pytest.raises(UserError, match=r"last\.pt does not exist"):
+        train(tiny, tmp_path / "none", resume=True)
+    train(replace(tiny, train=replace(tiny.train, epochs=1)), tmp_path / "run")
+    other = replace(tiny, model=replace(tiny.model, activation="leaky_relu"))
+    with pytest.raises(UserError, match="another model"):
+        train(other, tmp_path / "run", resume=True)
+    (tmp_path / "run" / "last.pt").write_bytes((tmp_path / "run" / "best.pt").read_bytes())
+    with pytest.raises(UserError, match="no state of training"):
+        train(tiny, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_whole_epoch(tiny, tmp_path, monkeypatch, value):
+    real, calls = loop.compute_losses, 0
+
+    def exploding(*arguments):
+        nonlocal calls
+        calls += 1
+        losses = real(*arguments)
+        return losses if calls <= 2 else losses._replace(total=losses.total * value)
+
+    monkeypatch.setattr(loop, "compute_losses", exploding)
+    with pytest.raises(UserError, match=r"no longer a finite number.*lower train\.lr"):
+        train(tiny, tmp_path / "run")
+    checkpoint = load_checkpoint(tmp_path / "run" / "last.pt")
+    assert checkpoint.training["epoch"] == 1
+    assert all(torch.isfinite(v).all() for v in checkpoint.weights.values())
+
+
+def test_a_device_that_is_missing_leaves_no_run_folder(tiny, tmp_path):
+    with pytest.raises(UserError, match="no device 'cuda:99'"):
+        train(replace(tiny, train=replace(tiny.train, device="cuda:99")), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_folder_that_is_a_file_is_one_sentence(tiny, tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(UserError, match="cannot be made"):
+        train(tiny, tmp_path / "run")
+
+
+def test_training_starts_only_with_classes_that_agree_and_something_to_learn(tiny, shapes, draw, tmp_path):
+    content = json.loads((shapes / "val.json").read_text())
+    content["categories"][0]["name"] = "square"
+    (tmp_path / "renamed.json").write_text(json.dumps(content))
+    renamed = SplitConfig(str(tmp_path / "renamed.json"), str(shapes / "val"))
+    with pytest.raises(UserError, match="names its categories differently"):
+        load_data(replace(tiny, data=replace(tiny.data, val=renamed)))
+    draw(tmp_path / "empty", "train", 2, 0, (64, 96), 0)
+    empty = SplitConfig(str(tmp_path / "empty/train.json"), str(tmp_path / "empty/train"))
+    with pytest.raises(UserError, match="no usable box"):
+        load_data(replace(tiny, data=replace(tiny.data, train=empty)))
+
+
+def test_problems_of_the_data_are_listed_in_the_run_folder(tiny, shapes, tmp_path, capsys):
+    content = json.loads((shapes / "train.json").read_text())
+    content["annotations"][0]["bbox"] = [5, 5, 0, 5]
+    (tmp_path / "bad.json").write_text(json.dumps(content))
+    bad = SplitConfig(str(tmp_path / "bad.json"), str(shapes / "train"))
+    config = replace(tiny, data=replace(tiny.data, train=bad), train=replace(tiny.train, epochs=1))
+    train(config, tmp_path / "run")
+    assert "0.png, annotation 1: empty box" in (tmp_path / "run" / "data_problems.txt").read_text()
+    assert "1 x empty box" in capsys.readouterr().out
+    with pytest.raises(UserError, match="empty box"):
+        train(replace(config, data=replace(config.data, strict=True)), tmp_path / "strict")
+
+
+def test_validation_without_objects_trains_without_ap(tiny, draw, tmp_path):
+    draw(tmp_path / "empty", "val", 2, 0, (64, 96), 0)
+    empty = SplitConfig(str(tmp_path / "empty/val.json"), str(tmp_path / "empty/val"))
+    config = replace(tiny, data=replace(tiny.data, val=empty), train=replace(tiny.train, epochs=2))
+    outcome = train(config, tmp_path / "run")
+    assert outcome.report.ap is None
+    assert (tmp_path / "run" / "best.pt").is_file()
+
+
+@pytest.mark.slow
+def test_eight_images_can_be_learned_by_heart(easy, tmp_path):
+    outcome = train(easy, tmp_path / "run")
+    assert outcome.report.ap > 0.95
+    assert all(entry.ap > 0.9 for entry in outcome.report.classes)

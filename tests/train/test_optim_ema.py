@@ -1,0 +1,120 @@
+"""The schedule by hand, the average by a loop, the decay's groups, the device's names."""
+
+import math
+
+import pytest
+import torch
+
+from nanogfl.config import BackboneConfig, ModelConfig, NeckConfig, TrainConfig
+from nanogfl.contract.errors import UserError
+from nanogfl.contract.preprocess import InputSpec
+from nanogfl.model.detector import build_detector
+from nanogfl.train.device import autocast, choose_device
+from nanogfl.train.ema import AveragedDetector
+from nanogfl.train.optim import build_optimizer, learning_rate
+
+MODEL = ModelConfig(InputSpec((64, 96)), backbone=BackboneConfig("0.5x"), neck=NeckConfig(channels=8))
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (0, 1e-5),  # a thousandth of lr
+        (1, 1e-4),
+        (50, 5e-3),
+        (99, 9.9e-3),
+        (100, 1e-2),  # the peak
+        (600, 1e-2 * (0.1 + 0.9 / 2)),  # half way
+        (350, 1e-2 * (0.1 + 0.9 * 0.5 * (1 + math.sqrt(0.5)))),
+        (1100, 1e-3),
+        (5000, 1e-3),
+    ],
+)
+def test_the_learning_rate_at_key_steps(step, expected):
+    config = TrainConfig(lr=1e-2, warmup_steps=100, final_lr=0.1)
+    assert learning_rate(step, 1100, config) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_learning_rate_without_warm_up_and_with_more_warm_up_than_steps():
+    assert learning_rate(0, 10, TrainConfig(lr=1.0, warmup_steps=0)) == 1.0
+    short = [learning_rate(step, 10, TrainConfig(lr=1.0, warmup_steps=100)) for step in range(10)]
+    assert short == pytest.approx([0.001] + [s / 100 for s in range(1, 10)])
+
+
+def test_it_rises_through_the_warm_up_and_falls_after_it():
+    rates = [learning_rate(step, 300, TrainConfig(warmup_steps=40)) for step in range(301)]
+    peak = rates.index(max(rates))
+    assert peak == 40
+    assert rates[:41] == sorted(rates[:41])
+    assert rates[40:] == sorted(rates[40:], reverse=True)
+
+
+def test_norms_and_biases_do_not_decay():
+    detector = build_detector(MODEL, 2)
+    groups = build_optimizer(detector, TrainConfig(weight_decay=0.07)).param_groups
+    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    assert len(decay) == sum(len(g["params"]) for g in groups) == len(list(detector.parameters()))
+    for module in detector.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            assert decay[id(module.weight)] == decay[id(module.bias)] == 0
+        if isinstance(module, torch.nn.Conv2d):
+            assert decay[id(module.weight)] == 0.07
+            assert module.bias is None or decay[id(module.bias)] == 0
+
+
+def test_the_average_equals_a_loop_in_float64():
+    torch.manual_seed(0)
+    detector = build_detector(MODEL, 1).train()
+    averaged = AveragedDetector(detector, 0.9)
+    expected = {n: v.double() for n, v in detector.state_dict().items()}
+    for k in range(1, 121):
+        with torch.no_grad():
+            for name, value in detector.state_dict().items():
+                if value.is_floating_point() and name not in ("mean", "std"):
+                    value.add_(0.1 * torch.randn_like(value))
+                elif not value.is_floating_point():
+                    value.add_(1)
+        averaged.update(detector)
+        decay = min(0.9, k / (k + 9))  # 10 %, 2/11, 3/12, ... reaches .9 at k = 81
+        for name, value in detector.state_dict().items():
+            if value.is_floating_point():
+                expected[name] = decay * expected[name] + (1 - decay) * value.double()
+    found = averaged.detector.state_dict()
+    for name, value in expected.items():
+        if found[name].is_floating_point():
+            torch.testing.assert_close(found[name].double(), value, rtol=1e-4, atol=1e-5)
+        else:
+            assert found[name] == 120
+    assert averaged.updates == 120
+
+
+def test_the_average_is_a_copy_in_eval_mode_that_nothing_differentiates():
+    detector = build_detector(MODEL, 1).train()
+    averaged = AveragedDetector(detector, 0.9)
+    assert not averaged.detector.training
+    assert detector.training
+    assert not any(p.requires_grad for p in averaged.detector.parameters())
+    assert all(p.requires_grad for p in detector.parameters())
+    before = averaged.detector.head.outputs[0].weight.clone()
+    with torch.no_grad():
+        detector.head.outputs[0].weight.add_(1)
+    assert torch.equal(averaged.detector.head.outputs[0].weight, before)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "", "cuda:99", "meta", "xpu", "cuda:-1"])
+def test_a_device_that_is_not_there_is_one_sentence(name):
+    with pytest.raises(UserError, match=r"train\.device") as raised:
+        choose_device(name)
+    assert "\n" not in str(raised.value)
+
+
+def test_auto_finds_a_device():
+    assert choose_device("auto").type in ("cpu", "cuda", "mps")
+    assert choose_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("auto", torch.float32), ("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_the_precision_on_a_cpu(precision, dtype):
+    a = torch.ones(2, 2)
+    with autocast(torch.device("cpu"), precision):
+        assert (a @ a).dtype == dtype
