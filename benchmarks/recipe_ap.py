@@ -38,7 +38,9 @@ def run(recipe: Path, root: str, seed: int, overrides: list[str], folder: Path) 
     val_set = load_data(config)[1]
     checkpoint = evaluate(load_predictor(folder / "best.pt"), val_set)
     device = evaluate(Detector(folder / "best.onnx"), val_set)
-    assert checkpoint.ap is not None and device.ap is not None and outcome.report.ap is not None
+    assert checkpoint.ap is not None
+    assert device.ap is not None
+    assert outcome.report.ap is not None
     return {
         "seed": seed,
         "minutes": seconds / 60,

@@ -228,7 +228,8 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries, lists, numbers and strings: for YAML, JSON and checkpoints."""
-        return _plain(asdict(self))
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
 
 
 def load_config(path: Path | str, overrides: tuple[str, ...] = ()) -> Config:

@@ -12,6 +12,7 @@ from nanogfl.config import Config, config_from_dict, load_config
 from nanogfl.contract.errors import UserError
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "nanogfl"
 RECIPES = sorted((ROOT / "configs").rglob("*.yaml"))
 
 
@@ -53,8 +54,16 @@ def test_every_knob_has_a_line_of_its_own_in_one_of_the_dataclasses():
 
 def test_the_config_is_the_only_place_that_gives_a_knob_a_default():
     """Functions below take what they need without defaults that could disagree with the config."""
-    knobs = {path[-1] for path in all_fields(Config()) if path[0] in ("augment", "loss", "train")} - {"seed", "device", "threads"}
-    for file in [*(ROOT / "nanogfl/criterion").glob("*.py"), *(ROOT / "nanogfl/train").glob("*.py"), ROOT / "nanogfl/data/plan.py"]:
+    knobs = {path[-1] for path in all_fields(Config()) if path[0] in ("augment", "loss", "train")} - {
+        "seed",
+        "device",
+        "threads",
+    }
+    for file in [
+        *(ROOT / "nanogfl/criterion").glob("*.py"),
+        *(ROOT / "nanogfl/train").glob("*.py"),
+        ROOT / "nanogfl/data/plan.py",
+    ]:
         for node in ast.walk(ast.parse(file.read_text())):
             if not isinstance(node, ast.FunctionDef):
                 continue

@@ -1,5 +1,6 @@
 """The file: writing it, and checking what was really written instead of what was asked for."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import onnx
@@ -7,9 +8,12 @@ import onnx
 from nanogfl.contract.card import METADATA_KEY, ExportFormat, ModelCard
 from nanogfl.contract.errors import UserError
 
+OPSET = 18  # the lowest that torch's dynamo exporter writes
+
 RAW_OPERATORS = frozenset(
-    "Conv MaxPool AveragePool GlobalAveragePool Resize Softmax Sigmoid MatMul Add Sub Mul Div Sqrt Relu LeakyRelu"
-    " Max Min Clip Transpose Cast Reshape Concat Split Slice Gather".split()
+    {"Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize", "Softmax", "Sigmoid", "MatMul"}
+    | {"Add", "Sub", "Mul", "Div", "Sqrt", "Relu", "LeakyRelu", "Max", "Min", "Clip"}
+    | {"Transpose", "Cast", "Reshape", "Concat", "Split", "Slice", "Gather"}
 )
 """what a `raw` file may use: no TopK, no suppression, no loops, so that every runtime can run it"""
 
@@ -28,13 +32,12 @@ def check_file(path: Path, card: ModelCard, points: int) -> onnx.ModelProto:
     model = onnx.load_model(path, load_external_data=False)
     _demand(not any(t.external_data for t in model.graph.initializer), "its weights lie in another file")
     opsets = [(entry.domain, entry.version) for entry in model.opset_import]
-    _demand(
-        len(opsets) == 1 and opsets[0][0] == "" and opsets[0][1] >= 18, f"opset 18 or later alone expected, got {opsets}"
-    )
+    one_set = len(opsets) == 1 and opsets[0][0] == "" and opsets[0][1] >= OPSET
+    _demand(one_set, f"opset {OPSET} or later alone expected, got {opsets}")
 
-    (height, width), classes = card.input.hw, len(card.classes)
-    _demand(_shapes(model.graph.input) == {"image": ("uint8", (height, width, 3))}, f"input {_shapes(model.graph.input)}")
-    _demand(_shapes(model.graph.output) == expected_outputs(card, points), f"outputs {_shapes(model.graph.output)}")
+    inputs, outputs = _shapes(model.graph.input), _shapes(model.graph.output)
+    _demand(inputs == {"image": ("uint8", (*card.input.hw, 3))}, f"input {inputs}")
+    _demand(outputs == expected_outputs(card, points), f"outputs {outputs}")
     _demand(ModelCard.from_json(_card_text(model)) == card, "its card does not read back")
     if card.format == "raw":
         foreign = {node.op_type for node in model.graph.node} - RAW_OPERATORS
@@ -67,7 +70,7 @@ def expected_outputs(card: ModelCard, points: int) -> dict[str, tuple[str, tuple
     return outputs
 
 
-def _shapes(values: "onnx.GraphProto.RepeatedCompositeContainer") -> dict[str, tuple[str, tuple[int, ...]]]:
+def _shapes(values: Iterable[onnx.ValueInfoProto]) -> dict[str, tuple[str, tuple[int, ...]]]:
     shapes = {}
     for value in values:
         tensor = value.type.tensor_type

@@ -12,9 +12,8 @@ import torch
 from nanogfl.contract.errors import UserError
 from nanogfl.model.detector import Detector
 from nanogfl_export.graph import RawGraph
+from nanogfl_export.onnx_file import OPSET
 from nanogfl_export.selection_graph import RAW_NAMES
-
-OPSET = 18  # torch's dynamo exporter writes none below it
 
 
 def trace_raw(detector: Detector, batch: int | None) -> onnx.ModelProto:
@@ -34,7 +33,8 @@ def trace_raw(detector: Detector, batch: int | None) -> onnx.ModelProto:
             verbose=False,
         )
     assert program is not None
-    model, same = onnxsim.simplify(program.model_proto)
+    simplified: tuple[onnx.ModelProto, bool] = onnxsim.simplify(program.model_proto)
+    model, same = simplified
     if not same:
         raise UserError("onnxsim changed what the graph computes: nothing was written; please report this checkpoint")
     _strip(model)

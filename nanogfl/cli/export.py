@@ -27,7 +27,12 @@ GATE_IMAGES = 32
 @click.option("--image-count", default=GATE_IMAGES, show_default=True, help="Compare on this many of them.")
 @click.option("--dynamic-batch", is_flag=True, help="Any number of pictures at a time. [default: one]")
 def export(
-    checkpoint: Path, output: Path | None, output_format: str, images: Path | None, image_count: int, dynamic_batch: bool
+    checkpoint: Path,
+    output: Path | None,
+    output_format: str,
+    images: Path | None,
+    image_count: int,
+    dynamic_batch: bool,
 ) -> None:
     """Write CHECKPOINT (a .pt of `nanogfl train`) as one .onnx: resized uint8 picture in, detections out.
 

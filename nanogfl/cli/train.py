@@ -7,7 +7,9 @@ import click
 
 @click.command(short_help="Train a detector on your images.")
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key of the config; repeatable.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the config; repeatable."
+)
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run goes. [default: runs/CONFIG-NAME]")
 @click.option("--resume", is_flag=True, help="Go on after the last whole epoch of the run folder's last.pt.")
 @click.option("--device", help="auto, cpu, cuda, cuda:1 or mps: short for --set train.device=...")
@@ -38,9 +40,9 @@ def train(
     from nanogfl.contract.errors import UserError
     from nanogfl.train.loop import train as run_training
 
-    shortcuts = (f"train.device={device}",) if device else ()
-    shortcuts += ("data.strict=true",) if strict else ()
-    loaded = load_config(config, overrides + shortcuts)
+    shortcuts = [f"train.device={device}"] if device else []
+    shortcuts += ["data.strict=true"] if strict else []
+    loaded = load_config(config, (*overrides, *shortcuts))
     folder = run_dir or _default_run_dir(config.stem, resume)
     if not resume and (folder / "last.pt").exists():
         raise UserError(f"{folder} already holds a run: give --resume to go on with it, or another --run-dir")

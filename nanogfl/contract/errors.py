@@ -7,4 +7,6 @@ class UserError(Exception):
 
 def missing_extra(package: str, extra: str) -> UserError:
     """The sentence for a package that belongs to an extra which is not installed."""
-    return UserError(f"this command needs the package '{package}', which is not installed: pip install 'nanogfl[{extra}]'")
+    return UserError(
+        f"this command needs the package '{package}', which is not installed: pip install 'nanogfl[{extra}]'"
+    )

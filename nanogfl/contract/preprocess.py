@@ -1,4 +1,4 @@
-"""Frame -> network input, and the way back. The only definition: training, evaluation, parity and the device call it."""
+"""Frame -> network input, and the way back. The only definition: training, evaluation, parity and device call it."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -55,7 +55,7 @@ class Placement:
         """(D, 4) x1 y1 x2 y2 in network-input pixels -> source pixels, clipped to the source frame."""
         height, width = self.source_hw
         limit = np.array([width, height, width, height], dtype=np.float32)
-        return np.clip(boxes / self._factors(), np.float32(0), limit)
+        return np.asarray(np.clip(boxes / self._factors(), np.float32(0), limit), dtype=np.float32)
 
     def spread_to_source(self, spread: NDArray[np.float32]) -> NDArray[np.float32]:
         """(D, 4) standard deviations of the left, top, right, bottom side, input pixels -> source pixels."""

@@ -8,7 +8,7 @@ from nanogfl.model.boxes import box_giou
 
 
 def quality_focal_loss(logits: Tensor, quality: Tensor, beta: float) -> Tensor:
-    """logits, quality (0 to 1) of any one shape -> |y - sigma|^beta BCE(sigma, y) of that shape. arXiv:2006.04388, eq. 5."""
+    """logits, quality (0 to 1), one shape -> |y - sigma|^beta BCE(sigma, y) of that shape. arXiv:2006.04388, eq. 5."""
     logits = logits.float()
     cross_entropy = F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
     return (quality - logits.sigmoid()).abs().pow(beta) * cross_entropy

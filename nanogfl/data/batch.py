@@ -103,8 +103,6 @@ class Loader:
 
     def _sample(self, epoch: int, position: int, index: int) -> Sample:
         image, spec, augment = self.dataset.images[index], self.config.model.input, self.config.augment
-        plan = draw_plan(
-            image.hw, spec, augment, seed=self.config.train.seed, epoch=epoch, position=position
-        )
+        plan = draw_plan(image.hw, spec, augment, seed=self.config.train.seed, epoch=epoch, position=position)
         frame = self._cache.get(image)
         return render(frame, image.boxes, image.labels, image.crowd, plan, spec, augment.keep_visible)

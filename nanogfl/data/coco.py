@@ -108,7 +108,9 @@ class _Index:
         for annotation in content["annotations"]:
             image_id = self._whole(annotation, "image_id", "annotation")
             if image_id not in by_image:
-                raise UserError(f"{self.file}: annotation {annotation.get('id')} names image {image_id}, which is not in it")
+                raise UserError(
+                    f"{self.file}: annotation {annotation.get('id')} names image {image_id}, which is not in it"
+                )
             by_image[image_id].append(annotation)
 
         listing = {path.name for path in self.folder.iterdir()}
@@ -134,7 +136,9 @@ class _Index:
         name = str(self._field(entry, "file_name", "image"))
         width, height = (self._field(entry, side, "image") for side in ("width", "height"))
         if not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
-            raise UserError(f"{self.file}: image {name} has width {width!r} and height {height!r}: whole numbers expected")
+            raise UserError(
+                f"{self.file}: image {name} has width {width!r} and height {height!r}: whole numbers expected"
+            )
         path = self.folder / name
         if not path.resolve().is_relative_to(self.folder.resolve()):
             raise UserError(f"{self.file}: image {name} lies outside of {self.folder}: use names relative to it")

@@ -26,9 +26,11 @@ STAMP = "synthetic.json"
 
 EMPTY_SHARE = 0.1
 """of the images have no object"""
-MOST_OBJECTS = 8
-SIZES = (0.08, 0.5)
+MOST_OBJECTS = 9
+SIZES = (0.15, 0.5)
 """smallest and largest diameter of a shape, as a share of the image's shorter side"""
+MOST_TILT = 0.4
+"""radians that a shape is rotated by, either way"""
 MIN_INSIDE = 0.5
 """of a shape lies inside the image"""
 MIN_VISIBLE = 0.35
@@ -204,7 +206,7 @@ def _find_room(rng: Generator, label: int, owner: NDArray[np.int8], earlier: lis
             contours(rng, label),
             size,
             stretch=rng.uniform(0.7, 1.0),
-            angle=rng.uniform(0, 2 * math.pi),
+            angle=rng.uniform(-MOST_TILT, MOST_TILT),
             centre=(rng.uniform(0, width), rng.uniform(0, height)),
         )
         stencil = render(outline, border=max(1.0, 0.05 * size), image_hw=(height, width))

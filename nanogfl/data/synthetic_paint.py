@@ -115,4 +115,4 @@ def _noise(rng: Generator, hw: tuple[int, int], period: float) -> NDArray[np.flo
 
 def _sharpen(wave: NDArray[np.float32], period: float) -> NDArray[np.float32]:
     """A wave of -1 to 1 -> bands of 0 and 1 whose edges are about a pixel wide."""
-    return np.clip(wave * np.float32(period / 6) + np.float32(0.5), np.float32(0), np.float32(1))
+    return np.asarray(np.clip(wave * (period / 6) + 0.5, 0, 1), dtype=np.float32)

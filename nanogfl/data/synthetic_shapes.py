@@ -94,7 +94,7 @@ def render(outline: list[NDArray[np.float64]], border: float, image_hw: tuple[in
     clipped = np.asarray(whole[rows, columns], dtype=np.uint8)
     if not clipped.size:
         return None
-    inside = np.count_nonzero(clipped >= 128) / max(1, np.count_nonzero(whole >= 128))
+    inside = int((clipped >= 128).sum()) / max(1, int((whole >= 128).sum()))
     clipped_edge = np.asarray(edge[rows, columns], dtype=np.uint8)
     return Stencil(max(0, y0), max(0, x0), clipped, clipped_edge, inside)
 

@@ -73,8 +73,9 @@ def score(dataset: DataSet, detections: Sequence[Detections], seconds: float = 0
         )
         for label, (name, i) in enumerate(zip(dataset.classes, dataset.category_ids, strict=True))
     )
-    figures = [None if value < 0 else float(value) for value in evaluation.stats[:6]]
-    return Report(*figures, images=len(dataset.images), seconds=seconds, classes=classes)
+    names = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+    figures = {n: None if v < 0 else float(v) for n, v in zip(names, evaluation.stats[:6], strict=True)}
+    return Report(**figures, images=len(dataset.images), seconds=seconds, classes=classes)
 
 
 def format_report(report: Report) -> str:
@@ -83,8 +84,9 @@ def format_report(report: Report) -> str:
     lines = [f"{'class':{width}}  objects     AP   AP50"]
     for entry in report.classes:
         lines.append(f"{entry.name:{width}}  {entry.objects:7d}  {_show(entry.ap)}  {_show(entry.ap50)}")
+    objects = sum(entry.objects for entry in report.classes)
     lines.append(
-        f"{'all':{width}}  {sum(entry.objects for entry in report.classes):7d}  {_show(report.ap)}  {_show(report.ap50)}"
+        f"{'all':{width}}  {objects:7d}  {_show(report.ap)}  {_show(report.ap50)}"
         f"   AP75 {_show(report.ap75).strip()}, small {_show(report.ap_small).strip()},"
         f" medium {_show(report.ap_medium).strip()}, large {_show(report.ap_large).strip()}"
     )

@@ -52,7 +52,9 @@ class Checkpoint:
         try:
             detector.load_state_dict(self.weights)
         except RuntimeError as error:
-            raise UserError(f"the checkpoint's weights do not fit its config: {str(error).splitlines()[-1].strip()}") from None
+            raise UserError(
+                f"the checkpoint's weights do not fit its config: {str(error).splitlines()[-1].strip()}"
+            ) from None
         return detector.eval()
 
 
@@ -81,7 +83,9 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     except _NOT_A_CHECKPOINT:
         content = None
     if not isinstance(content, dict) or content.get("format") != _FORMAT or not content.keys() >= _KEYS:
-        raise UserError(f"{path} is not a nanogfl checkpoint (or it is truncated): expected a .pt that `nanogfl train` wrote")
+        raise UserError(
+            f"{path} is not a nanogfl checkpoint (or it is truncated): expected a .pt that `nanogfl train` wrote"
+        )
     return Checkpoint(
         config_from_dict(content["config"], str(path)),
         tuple(content["classes"]),

@@ -39,7 +39,10 @@ def expected_bins(dist_logits: Tensor) -> Tensor:
 
 
 def decode_boxes(dist_logits: Tensor, grid: Grid) -> Tensor:
-    """(B, N, 4, R + 1) left top right bottom -> (B, N, 4) x1 y1 x2 y2 in network-input pixels. arXiv:2006.04388, sec. 3.2."""
+    """(B, N, 4, R + 1) left top right bottom -> (B, N, 4) x1 y1 x2 y2 in network-input pixels.
+
+    arXiv:2006.04388, sec. 3.2.
+    """
     distances = expected_bins(dist_logits) * grid.strides[:, None]
     return torch.cat((grid.points - distances[..., :2], grid.points + distances[..., 2:]), dim=-1)
 

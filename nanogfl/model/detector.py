@@ -47,12 +47,15 @@ class Detector(nn.Module):
         return Grid(self.grid_points, self.grid_strides, self._level_sizes)
 
     def forward(self, image: Tensor) -> Predictions:
+        if tuple(image.shape[1:3]) != tuple(self.hw):  # else another size would be folded into the batch below
+            raise ValueError(f"the detector takes pictures of {self.hw} (height, width), got {tuple(image.shape[1:3])}")
         # A permuted NHWC picture is channels_last already: no copy.
         normalised = (image.permute(0, 3, 1, 2).float() - self.mean) / self.std
         levels = self.head(self.neck(self.backbone(normalised)))
         channels, sizes = levels[0].shape[1], self._level_sizes
         flat = torch.cat([level.reshape(-1, channels, size) for level, size in zip(levels, sizes, strict=True)], dim=2)
-        logits, distributions = flat.transpose(1, 2).split([self.class_count, channels - self.class_count], dim=2)
+        parts = [self.class_count, channels - self.class_count]
+        logits, distributions = torch.split(flat.transpose(1, 2), parts, dim=2)
         bins = (channels - self.class_count) // 4
         return Predictions(logits, distributions.reshape(-1, flat.shape[2], 4, bins))
 

@@ -11,7 +11,7 @@ PRIOR = 0.01  # the probability that the classification starts at (Focal Loss, a
 
 
 class GflHead(nn.Module):
-    """Levels (B, channels, h, w) -> a list of (B, C + 4 (R + 1), h, w): C class logits, then left, top, right, bottom."""
+    """Levels (B, channels, h, w) -> a list of (B, C + 4 (R + 1), h, w): C class logits, then left top right bottom."""
 
     def __init__(
         self, config: HeadConfig, channels: int, levels: int, class_count: int, activation: Activation
@@ -24,12 +24,11 @@ class GflHead(nn.Module):
         outputs = class_count + 4 * (config.reg_max + 1)
         self.outputs = nn.ModuleList(nn.Conv2d(channels, outputs, 1) for _ in range(levels))
         for output in self.outputs:
-            assert isinstance(output, nn.Conv2d) and output.bias is not None
+            assert isinstance(output, nn.Conv2d)
+            assert output.bias is not None
             nn.init.normal_(output.weight, std=0.01)
             nn.init.zeros_(output.bias)
             nn.init.constant_(output.bias[:class_count], -math.log((1 - PRIOR) / PRIOR))
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
-        return [
-            output(tower(level)) for level, tower, output in zip(levels, self.towers, self.outputs, strict=True)
-        ]
+        return [output(tower(level)) for level, tower, output in zip(levels, self.towers, self.outputs, strict=True)]

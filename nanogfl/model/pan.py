@@ -7,7 +7,7 @@ from nanogfl.config import NeckConfig
 
 
 class Pan(nn.Module):
-    """Features of strides 8, 16, 32 -> the same strides, `channels` channels each. (Path aggregation: arXiv:1803.01534.)"""
+    """Features of strides 8, 16, 32 -> those strides, `channels` channels each. Path aggregation: arXiv:1803.01534."""
 
     strides = (8, 16, 32)
 

@@ -69,7 +69,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
     loader = Loader(train_set, config)
     total_steps = config.train.epochs * loader.steps
 
-    first_epoch, best_ap, best_epoch, log = 0, -1.0, -1, []
+    log: list[dict[str, Any]] = []
+    first_epoch, best_ap, best_epoch = 0, -1.0, -1
     if state is not None:
         first_epoch, best_ap, best_epoch, log = _restore(state, detector, averaged, optimizer)
         progress.say(f"resuming after epoch {first_epoch} of {config.train.epochs}")
@@ -154,9 +155,13 @@ def load_data(config: Config) -> tuple[DataSet, DataSet]:
         root / data.val.annotations, root / data.val.images, strict=data.strict, class_ids=train_set.category_ids
     )
     if not any((~image.crowd).any() for image in train_set.images):
-        raise UserError(f"{train_set.name} has no usable box in any of its {len(train_set.images)} images: nothing to learn")
+        raise UserError(
+            f"{train_set.name} has no usable box in any of its {len(train_set.images)} images: nothing to learn"
+        )
     if val_set.classes != train_set.classes:
-        raise UserError(f"{val_set.name} names its categories differently from {train_set.name}: give equal ids equal names")
+        raise UserError(
+            f"{val_set.name} names its categories differently from {train_set.name}: give equal ids equal names"
+        )
     return train_set, val_set
 
 
@@ -164,7 +169,9 @@ def _mean_losses(sums: torch.Tensor, steps: int, step: int) -> dict[str, float]:
     names = ("loss", "qfl", "giou", "dfl", "positives")
     means = dict(zip(names, (sums / steps).tolist(), strict=True))
     if not all(value == value and abs(value) != float("inf") for value in means.values()):
-        raise UserError(f"the loss is no longer a finite number at step {step} ({means}): lower train.lr, or use precision fp32")
+        raise UserError(
+            f"the loss is no longer a finite number at step {step} ({means}): lower train.lr, or use precision fp32"
+        )
     return means
 
 
@@ -184,7 +191,9 @@ def _load_state(run_dir: Path, config: Config, dataset: DataSet) -> Checkpoint:
     if checkpoint.training is None:
         raise UserError(f"{run_dir / 'last.pt'} holds no state of training: it cannot be resumed")
     if checkpoint.config.model != config.model or checkpoint.category_ids != dataset.category_ids:
-        raise UserError(f"{run_dir / 'last.pt'} was trained with another model or other classes: resume with its config.yaml")
+        raise UserError(
+            f"{run_dir / 'last.pt'} was trained with another model or other classes: resume with its config.yaml"
+        )
     return checkpoint
 
 
@@ -215,7 +224,9 @@ def _list_problems(run_dir: Path, progress: Progress, *datasets: DataSet) -> Non
     for dataset in datasets:
         progress.say(f"{dataset.name}: {dataset.summary()}")
         if dataset.problems:
-            progress.say(f"  left out or mended: {dataset.problem_summary()}; listed in {run_dir / 'data_problems.txt'}")
+            progress.say(
+                f"  left out or mended: {dataset.problem_summary()}; listed in {run_dir / 'data_problems.txt'}"
+            )
     lines = [f"{dataset.name}: {p.where}: {p.reason}\n" for dataset in datasets for p in dataset.problems]
     if lines:
         (run_dir / "data_problems.txt").write_text("".join(lines), encoding="utf-8")

@@ -40,9 +40,7 @@ class Progress:
     def say(self, line: str) -> None:
         self._console.print(line, markup=False)
 
-    def step(
-        self, epoch: int, done: int, loader: Loader, means: dict[str, float], rate: float, started: float
-    ) -> None:
+    def step(self, epoch: int, done: int, loader: Loader, means: dict[str, float], rate: float, started: float) -> None:
         """After `done` batches of an epoch that began at `started` (perf_counter)."""
         seconds = time.perf_counter() - started
         share = done / loader.steps

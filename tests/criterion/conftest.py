@@ -23,7 +23,9 @@ def iou(a: list[float], b: list[float]) -> float:
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
-def slow_atss(grid: Grid, truth: Truth, batch_size: int, candidates: int, anchor: float) -> tuple[list[list[int]], float]:
+def slow_atss(
+    grid: Grid, truth: Truth, batch_size: int, candidates: int, anchor: float
+) -> tuple[list[list[int]], float]:
     """Truth index or -1 for each image and point, and how near the closest candidate came to its threshold."""
     points, strides = grid.points.tolist(), grid.strides.tolist()
     owner = [[-1] * len(points) for _ in range(batch_size)]

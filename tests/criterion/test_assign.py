@@ -42,7 +42,9 @@ def test_random_batches_equal_the_loop(brute_force_atss, whole_numbers, offset, 
             boxes = np.round(boxes / 4) * 4  # many equal distances and IoUs
             boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 4)
         if count > 2:
-            boxes[1] = boxes[0] + ([2, 0, 2, 0] if whole_numbers else [1, 0, 4, 2])  # two objects that want the same points
+            boxes[1] = boxes[0] + (
+                [2, 0, 2, 0] if whole_numbers else [1, 0, 4, 2]
+            )  # two objects that want the same points
         # image 1 of the batch stays empty
         images = [0, 0, *numbers.choice([0, 2], count)][:count]
         truth = make_truth(boxes.tolist(), images)
@@ -84,7 +86,9 @@ def test_a_point_claimed_twice_goes_to_the_larger_iou_whatever_the_order():
     for boxes in ([fits, loose], [loose, fits]):
         found = assign(grid, make_truth(boxes, [0, 0]), 1, anchor=6.0).truth_index[0].view(8, 8)
         alone = assign(grid, make_truth([fits], [0]), 1, anchor=6.0).truth_index[0].view(8, 8)
-        claimed_twice = (alone == 0) & (assign(grid, make_truth([loose], [0]), 1, anchor=6.0).truth_index[0].view(8, 8) == 0)
+        claimed_twice = (alone == 0) & (
+            assign(grid, make_truth([loose], [0]), 1, anchor=6.0).truth_index[0].view(8, 8) == 0
+        )
         assert claimed_twice.any()
         for y, x in claimed_twice.nonzero().tolist():
             anchor = [x * 8 + 4 - 24, y * 8 + 4 - 24, x * 8 + 4 + 24, y * 8 + 4 + 24]

@@ -127,7 +127,9 @@ def test_leaving_an_epoch_early_leaves_no_thread_behind(dataset):
 def test_crowd_regions_arrive_as_ignored_ones(dataset):
     record = dataset.images[3]  # three boxes, the last a crowd
     alone = replace(dataset, images=(record,))
-    still = replace(config(batch_size=1), augment=replace(Config().augment, scale=(1, 1), stretch=0, translate=0, flip=0))
+    still = replace(
+        config(batch_size=1), augment=replace(Config().augment, scale=(1, 1), stretch=0, translate=0, flip=0)
+    )
     (batch,) = Loader(alone, still).epoch(0)
     factors = np.array([HW[1] / record.hw[1], HW[0] / record.hw[0]] * 2)
     np.testing.assert_allclose(batch.truth.boxes.numpy(), record.boxes[:2] * factors, rtol=1e-5)

@@ -47,7 +47,11 @@ def test_images_without_boxes_are_kept_with_empty_arrays(write_coco):
 
 
 def test_crowd_is_kept_as_crowd_and_not_counted_as_an_object(write_coco):
-    boxes = [annotation([1, 2, 10, 20], iscrowd=1), annotation([1, 2, 10, 20], image=2), annotation([5, 5, 9, 9], image=2)]
+    boxes = [
+        annotation([1, 2, 10, 20], iscrowd=1),
+        annotation([1, 2, 10, 20], image=2),
+        annotation([5, 5, 9, 9], image=2),
+    ]
     dataset = load_coco(*write_coco(boxes))
     assert [image.crowd.tolist() for image in dataset.images] == [[True], [False, False]]
     assert "2 boxes" in dataset.summary()
@@ -225,8 +229,12 @@ def test_reading_annotations_needs_no_torch():
 
 @pytest.mark.parametrize(
     ("name", "split", "images", "boxes", "classes"),
-    [("bccd", "train", 292, 3941, 3), ("bccd", "val", 72, 945, 3)]
-    + [("coco_mini", "train", 90, 803, 80), ("coco_mini", "val", 66, 560, 80)],
+    [
+        ("bccd", "train", 292, 3941, 3),
+        ("bccd", "val", 72, 945, 3),
+        ("coco_mini", "train", 90, 803, 80),
+        ("coco_mini", "val", 66, 560, 80),
+    ],
 )
 def test_real_data_sets_count_as_their_json_does(name, split, images, boxes, classes):
     file = SHARED / name / f"{split}.json"

@@ -68,7 +68,9 @@ def test_without_augmentation_the_plan_is_validations():
 
 def test_ranges_are_kept_and_reached():
     augment = AugmentConfig((0.5, 2.0), 0.2, 0.25, 0.5)
-    plans = [draw(SPEC.hw, augment, position=p) for p in range(400)]  # a source of the input's size: scales are the plan's own
+    plans = [
+        draw(SPEC.hw, augment, position=p) for p in range(400)
+    ]  # a source of the input's size: scales are the plan's own
     x, y = (np.array([p.matrix[i, i] for p in plans]) for i in (0, 1))
     zoom, aspect = np.sqrt(np.abs(x * y)), np.abs(x / y)
     assert 0.5 <= zoom.min() < 0.53
@@ -92,7 +94,9 @@ def test_the_identity_plan_renders_what_the_device_sees(resize, source_hw):
     assert found.shape == expected.shape == (96, 160, 3)
     difference = np.abs(found.astype(int) - expected.astype(int))
     height, width = round(source_hw[0] * placement.scale_y), round(source_hw[1] * placement.scale_x)
-    border = 2 * int(np.ceil(max(placement.scale_x, placement.scale_y)))  # the warp blends the outermost pixels with the padding
+    border = 2 * int(
+        np.ceil(max(placement.scale_x, placement.scale_y))
+    )  # the warp blends the outermost pixels with the padding
     inner = difference[border : height - border, border : width - border]
     assert inner.mean() < 0.5
     assert inner.max() <= 12

@@ -16,7 +16,9 @@ from nanogfl.model.checkpoint import Checkpoint, describe_checkpoint, load_check
 from nanogfl.model.detector import build_detector
 from nanogfl.model.predictor import load_predictor
 
-CONFIG = Config(ModelConfig(InputSpec((64, 96), "letterbox"), "leaky_relu", BackboneConfig("0.5x"), NeckConfig(channels=8)))
+CONFIG = Config(
+    ModelConfig(InputSpec((64, 96), "letterbox"), "leaky_relu", BackboneConfig("0.5x"), NeckConfig(channels=8))
+)
 
 
 @pytest.fixture
@@ -74,7 +76,9 @@ def test_a_malicious_pickle_is_refused_and_not_executed(tmp_path, with_torch):
         assert trace.exists()
 
 
-@pytest.mark.parametrize("text", ["model:\n  width: 1.0x\n", "hello\n", "", ".\n", "c", "# a comment\n", "(lp0\n.", "{}"])
+@pytest.mark.parametrize(
+    "text", ["model:\n  width: 1.0x\n", "hello\n", "", ".\n", "c", "# a comment\n", "(lp0\n.", "{}"]
+)
 def test_a_text_file_is_one_sentence(tmp_path, text):
     path = tmp_path / "note.pt"
     path.write_text(text)
@@ -102,7 +106,13 @@ def test_a_truncated_checkpoint_is_one_sentence(saved, share):
 
 @pytest.mark.parametrize(
     "content",
-    [{"state_dict": {}}, [1, 2], torch.zeros(3), {"format": "nanogfl checkpoint 2"}, {"format": "nanogfl checkpoint 1"}],
+    [
+        {"state_dict": {}},
+        [1, 2],
+        torch.zeros(3),
+        {"format": "nanogfl checkpoint 2"},
+        {"format": "nanogfl checkpoint 1"},
+    ],
 )
 def test_another_programs_checkpoint_is_one_sentence(tmp_path, content):
     torch.save(content, tmp_path / "other.pt")

@@ -153,3 +153,10 @@ def test_the_activation_reaches_backbone_neck_and_head():
 def test_a_detector_without_classes_is_refused():
     with pytest.raises(ValueError, match="at least one class, got 0"):
         build_detector(config(), 0)
+
+
+@pytest.mark.parametrize("hw", [(96, 64), (128, 96), (64, 192), (64, 64)])
+def test_pictures_of_another_size_are_refused_and_not_folded_into_the_batch(hw):
+    detector = build_detector(config(), 2).eval()
+    with pytest.raises(ValueError, match=r"takes pictures of \(64, 96\)"):
+        detector(torch.zeros(1, *hw, 3, dtype=torch.uint8))

@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from nanogfl.config import AugmentConfig, BackboneConfig, Config, DataConfig, HeadConfig, ModelConfig, NeckConfig, TrainConfig
+from nanogfl.config import (
+    AugmentConfig,
+    BackboneConfig,
+    Config,
+    DataConfig,
+    HeadConfig,
+    ModelConfig,
+    NeckConfig,
+    TrainConfig,
+)
 from nanogfl.contract.preprocess import InputSpec
 
 HW = (64, 96)
@@ -60,7 +69,9 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny(shapes: Path) -> Config:
     return Config(
-        ModelConfig(InputSpec(HW), "relu", BackboneConfig("0.5x"), NeckConfig(channels=16), HeadConfig(convs=1, kernel=3)),
+        ModelConfig(
+            InputSpec(HW), "relu", BackboneConfig("0.5x"), NeckConfig(channels=16), HeadConfig(convs=1, kernel=3)
+        ),
         DataConfig(str(shapes), workers=1),
         train=TrainConfig(epochs=4, batch_size=4, warmup_steps=3, eval_every=2, device="cpu", threads=1),
     )

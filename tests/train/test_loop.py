@@ -31,9 +31,7 @@ def fingerprint(run_dir: Path) -> dict[str, str]:
         return sha.hexdigest()
 
     moments = (
-        (f"{p}.{key}", value)
-        for p, state in training["optimizer"]["state"].items()
-        for key, value in state.items()
+        (f"{p}.{key}", value) for p, state in training["optimizer"]["state"].items() for key, value in state.items()
     )
     logged = [{k: v for k, v in entry.items() if k not in TIMES} for entry in training["log"]]
     return {
@@ -171,6 +169,16 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_whole_epoch(ti
     checkpoint = load_checkpoint(tmp_path / "run" / "last.pt")
     assert checkpoint.training["epoch"] == 1
     assert all(torch.isfinite(v).all() for v in checkpoint.weights.values())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_every_part_of_the_loss_is_watched(value):
+    assert loop._mean_losses(torch.tensor([8.0, 4, 2, 1, 6]), 2, 0)["giou"] == 1
+    for part in range(5):
+        sums = torch.ones(5)
+        sums[part] = value
+        with pytest.raises(UserError, match="at step 17"):
+            loop._mean_losses(sums, 1, 17)
 
 
 def test_a_device_that_is_missing_leaves_no_run_folder(tiny, tmp_path):

@@ -113,7 +113,9 @@ def test_auto_finds_a_device():
     assert choose_device("cpu") == torch.device("cpu")
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("auto", torch.float32), ("fp32", torch.float32), ("bf16", torch.bfloat16)])
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("auto", torch.float32), ("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
 def test_the_precision_on_a_cpu(precision, dtype):
     a = torch.ones(2, 2)
     with autocast(torch.device("cpu"), precision):
