@@ -256,9 +256,33 @@ def load_config(path: Path | str, overrides: tuple[str, ...] = ()) -> Config:
 def config_from_dict(content: dict[str, Any], origin: str) -> Config:
     """Validates; `origin` is named in the UserError."""
     try:
-        return TypeAdapter(Config).validate_python(content)
+        return TypeAdapter(Config).validate_python(_without_empty_sections(content, Config().to_dict()))
     except ValidationError as error:
         raise UserError(f"{origin}: {_first_problem(error)}") from None
+
+
+def _without_empty_sections(content: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """A section whose every key is commented out reads as None: it means the defaults."""
+    kept = {}
+    for key, value in content.items():
+        section = defaults.get(key)
+        if value is None and isinstance(section, dict):
+            continue
+        if isinstance(value, dict) and isinstance(section, dict):
+            value = _without_empty_sections(value, section)
+        kept[key] = value
+    return kept
+
+
+def differences(a: Config, b: Config) -> list[str]:
+    """The keys in which two configs differ, as "train.epochs 4 -> 6"."""
+
+    def compare(first: Any, second: Any, path: str) -> list[str]:
+        if isinstance(first, dict):
+            return [line for key in first for line in compare(first[key], second[key], f"{path}.{key}")]
+        return [] if first == second else [f"{path[1:]} {first} -> {second}"]
+
+    return compare(a.to_dict(), b.to_dict(), "")
 
 
 def _parse_yaml(text: str, origin: str) -> Any:

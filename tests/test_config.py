@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from nanogfl.config import Config, config_from_dict, load_config
+from nanogfl.config import Config, config_from_dict, differences, load_config
 from nanogfl.contract.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -107,7 +107,6 @@ def test_the_config_is_the_only_place_that_gives_a_knob_a_default():
         ("loss: {atss_candidates: 0}", "atss_candidates must be at least 1, got 0"),
         ("data: {workers: -2}", "workers must be at least 0, got -2"),
         ("data: {train: {annotations: a}}", "data.train.images: Field required"),
-        ("train:", "train: "),
         ("model: 5", "model: "),
         ("- 1", "must hold keys and values, got list"),
         ("train: {epochs: 1", "is not valid YAML in line 1"),
@@ -223,3 +222,15 @@ def test_a_recipe_repeats_no_default(path):
                 yield ".".join((*where, key))
 
     assert list(repeated(yaml.safe_load(path.read_text()) or {}, defaults)) == []
+
+
+def test_a_section_with_every_key_commented_out_means_the_defaults(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("train:\n  # epochs: 3\nmodel:\n  head:\n", encoding="utf-8")
+    assert load_config(path) == Config()
+
+
+def test_differences_name_the_keys_that_changed():
+    config = config_from_dict({"train": {"epochs": 4}, "augment": {"scale": [0.5, 2]}}, "here")
+    assert differences(config, config) == []
+    assert differences(Config(), config) == ["augment.scale [0.6, 1.4] -> [0.5, 2.0]", "train.epochs 100 -> 4"]

@@ -38,6 +38,7 @@ def evaluate(
     from nanogfl.cli.models import open_model
     from nanogfl.contract.atomic import atomic_path
     from nanogfl.contract.errors import UserError
+    from nanogfl.data.cache import without_unreadable
     from nanogfl.data.coco import load_coco
     from nanogfl.evaluate.coco_ap import evaluate as run_evaluation
     from nanogfl.evaluate.coco_ap import format_report
@@ -49,6 +50,7 @@ def evaluate(
         data, default_images = opened.validation
         images = images or default_images
     dataset = load_coco(data, images or data.with_suffix(""), strict=strict, class_ids=opened.category_ids)
+    dataset = without_unreadable(dataset, strict=strict)
     click.echo(f"{data}: {dataset.summary()}")
     for problem in dataset.problems:
         click.echo(f"  left out or mended: {problem.where}: {problem.reason}")

@@ -63,13 +63,13 @@ def collate(samples: list[Sample]) -> Batch:
 class Loader:
     """Training batches of an epoch. Threads decide how fast they come, never what is in them."""
 
-    def __init__(self, dataset: DataSet, config: Config) -> None:
+    def __init__(self, dataset: DataSet, config: Config, cache: FrameCache | None = None) -> None:
         self.dataset, self.config = dataset, config
         self.batch_size = min(config.train.batch_size, len(dataset.images))
         self.steps = len(dataset.images) // self.batch_size  # a last part batch is left out: batch norm needs full ones
         self.waited = 0.0
         """seconds that the loop has waited for batches since it last set this to 0"""
-        self._cache = FrameCache(config.data.memory_gb)
+        self._cache = cache or FrameCache(config.data.memory_gb)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """`steps` batches in an order that only the seed and the epoch decide."""

@@ -1,13 +1,16 @@
-"""Decoded training images, kept in memory up to a limit."""
+"""Reading a data set's images: each once at the start, so that a bad file is found then, and kept up to a limit."""
 
 import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.frames import read_frame
-from nanogfl.data.coco import ImageRecord
+from nanogfl.data.coco import DataSet, ImageRecord, Problem
 
 
 def read_checked(image: ImageRecord) -> NDArray[np.uint8]:
@@ -41,3 +44,34 @@ class FrameCache:
                 self._free -= frame.nbytes
                 self._frames[image.id] = frame
         return frame
+
+
+def without_unreadable(
+    dataset: DataSet,
+    *,
+    strict: bool,
+    read: Callable[[ImageRecord], NDArray[np.uint8]] = read_checked,
+    threads: int = 2,
+    track: Callable[[Iterable[str | None], int], Iterable[str | None]] = lambda results, _: results,
+) -> DataSet:
+    """Reads every image with `read`; those that fail are left out and listed in `problems`.
+
+    `track(results, count)` may show progress. Raises UserError for the first failure with `strict`, and where no
+    image is left.
+    """
+
+    def complaint(image: ImageRecord) -> str | None:
+        try:
+            read(image)
+        except UserError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        complaints = list(track(pool.map(complaint, dataset.images), len(dataset.images)))
+    bad = [(image, text) for image, text in zip(dataset.images, complaints, strict=True) if text]
+    if bad and (strict or len(bad) == len(dataset.images)):
+        raise UserError(f"{dataset.name}: {bad[0][1]} ({len(bad)} of {len(dataset.images)} images are unreadable)")
+    good = tuple(image for image, text in zip(dataset.images, complaints, strict=True) if not text)
+    listed = tuple(Problem(image.path.name, f"unreadable image: {text}") for image, text in bad)
+    return replace(dataset, images=good, problems=dataset.problems + listed)

@@ -26,8 +26,8 @@ STAMP = "synthetic.json"
 
 EMPTY_SHARE = 0.1
 """of the images have no object"""
-MOST_OBJECTS = 9
-SIZES = (0.15, 0.5)
+MOST_OBJECTS = 7
+SIZES = (0.18, 0.55)
 """smallest and largest diameter of a shape, as a share of the image's shorter side"""
 MOST_TILT = 0.4
 """radians that a shape is rotated by, either way"""

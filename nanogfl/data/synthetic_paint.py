@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nanogfl.data.synthetic_shapes import Stencil
 
-MIN_CONTRAST = 65.0
+MIN_CONTRAST = 90.0
 """distance in BGR between a shape's main colour and what it is drawn on"""
 
 
@@ -18,7 +18,7 @@ def background(rng: Generator, hw: tuple[int, int]) -> NDArray[np.uint8]:
     height, width = hw
     grid = rng.uniform(25, 230, 3) + rng.normal(0, 24, (int(rng.integers(2, 4)), int(rng.integers(2, 4)), 3))
     canvas = np.asarray(cv2.resize(grid.astype(np.float32), (width, height)), dtype=np.float32)
-    tone = rng.uniform(0, 70) * (_texture(rng, hw, math.exp(rng.uniform(math.log(8), math.log(90)))) - 0.5)
+    tone = rng.uniform(0, 50) * (_texture(rng, hw, math.exp(rng.uniform(math.log(8), math.log(90)))) - 0.5)
     for period in (64.0, 16.0, 5.0):
         tone += rng.uniform(0, 45) * (_noise(rng, hw, period) - 0.5)
     tint = rng.uniform(0.4, 1.0, 3).astype(np.float32)
@@ -35,7 +35,7 @@ def paint(rng: Generator, image: NDArray[np.uint8], stencil: Stencil) -> None:
     fill = np.broadcast_to(main, window.shape)
     hw = (window.shape[0], window.shape[1])
     if rng.random() < 0.65:
-        second = main + (rng.uniform(25, 75) * np.sign(127 - main.mean()) + rng.normal(0, 15, 3)).astype(np.float32)
+        second = main + (rng.uniform(15, 50) * np.sign(127 - main.mean()) + rng.normal(0, 15, 3)).astype(np.float32)
         pattern = _texture(rng, hw, period=max(5.0, rng.uniform(0.12, 0.4) * max(hw)))
         fill = main + pattern[:, :, None] * (second - main)
     if rng.random() < 0.4:
@@ -50,7 +50,7 @@ def photograph(rng: Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     picture = image.astype(np.float32)
     if rng.random() < 0.4:
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.1)), dtype=np.float32)
-    picture = (picture - 127) * np.float32(rng.uniform(0.65, 1.1)) + np.float32(127 + rng.uniform(-35, 35))
+    picture = (picture - 127) * np.float32(rng.uniform(0.8, 1.1)) + np.float32(127 + rng.uniform(-25, 25))
     grain = rng.standard_normal(image.shape[:2], dtype=np.float32) * np.float32(rng.uniform(0, 9))
     return np.clip(np.rint(picture + grain[:, :, None]), 0, 255).astype(np.uint8)
 

@@ -2,21 +2,25 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 from torch import nn
 
-from nanogfl.config import Config
+from nanogfl.config import Config, differences
 from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.errors import UserError
 from nanogfl.criterion.criterion import compute_losses
 from nanogfl.data.batch import Loader
-from nanogfl.data.coco import DataSet, load_coco
+from nanogfl.data.cache import FrameCache, read_checked, without_unreadable
+from nanogfl.data.coco import DataSet, ImageRecord, load_coco
 from nanogfl.evaluate.coco_ap import Report, evaluate, format_report
 from nanogfl.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nanogfl.model.complexity import count_complexity
@@ -25,7 +29,7 @@ from nanogfl.model.predictor import Predictor
 from nanogfl.train.device import autocast, choose_device
 from nanogfl.train.ema import AveragedDetector
 from nanogfl.train.optim import build_optimizer, learning_rate
-from nanogfl.train.progress import Progress
+from nanogfl.train.progress import Progress, show_reading
 from nanogfl.train.report import save_curves, save_validation_picture
 
 READ_EVERY = 10  # steps between reads of the loss: a read waits for the device
@@ -51,7 +55,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
     cv2.setNumThreads(0)  # the loader has threads of its own
     torch.manual_seed(config.train.seed)
 
-    train_set, val_set = load_data(config)
+    cache = FrameCache(config.data.memory_gb)
+    train_set, val_set = load_data(config, cache)
     state = _load_state(run_dir, config, train_set) if resume else None
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -66,7 +71,7 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
     detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = AveragedDetector(detector, config.train.ema_decay)
     optimizer = build_optimizer(detector, config.train)
-    loader = Loader(train_set, config)
+    loader = Loader(train_set, config, cache)
     total_steps = config.train.epochs * loader.steps
 
     log: list[dict[str, Any]] = []
@@ -74,6 +79,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
     if state is not None:
         first_epoch, best_ap, best_epoch, log = _restore(state, detector, averaged, optimizer)
         progress.say(f"resuming after epoch {first_epoch} of {config.train.epochs}")
+        if changed := differences(state.config, config):
+            progress.say(f"  with another config than so far: {', '.join(changed)}")
     report: Report | None = None
 
     with progress:
@@ -147,8 +154,11 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
     return Outcome(run_dir, best_ap, best_epoch, report)
 
 
-def load_data(config: Config) -> tuple[DataSet, DataSet]:
-    """Training and validation set with the same classes. Raises UserError before any training."""
+def load_data(config: Config, cache: FrameCache | None = None) -> tuple[DataSet, DataSet]:
+    """Training and validation set with the same classes, every image read once (training images into `cache`).
+
+    Raises UserError before any training.
+    """
     root, data = Path(config.data.root), config.data
     train_set = load_coco(root / data.train.annotations, root / data.train.images, strict=data.strict)
     val_set = load_coco(
@@ -162,7 +172,11 @@ def load_data(config: Config) -> tuple[DataSet, DataSet]:
         raise UserError(
             f"{val_set.name} names its categories differently from {train_set.name}: give equal ids equal names"
         )
-    return train_set, val_set
+
+    def readable(dataset: DataSet, read: Callable[[ImageRecord], NDArray[np.uint8]]) -> DataSet:
+        return without_unreadable(dataset, strict=data.strict, read=read, threads=data.workers, track=show_reading)
+
+    return readable(train_set, cache.get if cache else read_checked), readable(val_set, read_checked)
 
 
 def _mean_losses(sums: torch.Tensor, steps: int, step: int) -> dict[str, float]:

@@ -2,16 +2,22 @@
 
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn
+from rich.progress import BarColumn, TextColumn, track
 from rich.progress import Progress as Bar
 
 from nanogfl.config import Config
 from nanogfl.data.batch import Loader
+
+
+def show_reading(results: Iterable[str | None], count: int) -> Iterable[str | None]:
+    """A bar while images are read for the first time; it vanishes when done, and there is none without a terminal."""
+    return track(results, "reading images", total=count, transient=True, disable=not sys.stdout.isatty())
 
 
 class Progress:

@@ -202,10 +202,10 @@ def test_some_shapes_are_cut_by_the_edge_of_the_picture(sample: list[Drawing]):
     assert 0.05 < np.mean(cut) < 0.5
 
 
-def test_about_one_picture_in_ten_is_empty_and_the_others_hold_one_to_nine(sample: list[Drawing]):
+def test_about_one_picture_in_ten_is_empty_and_the_others_hold_one_to_seven(sample: list[Drawing]):
     counts = [len(drawing.objects) for drawing in sample]
     assert 0.05 < np.mean(np.array(counts) == 0) < 0.16  # 3 standard deviations of 300 draws
-    assert set(counts) == set(range(10))
+    assert set(counts) == set(range(8))
 
 
 def test_every_class_is_about_as_frequent_and_sizes_spread(sample: list[Drawing]):
@@ -214,8 +214,8 @@ def test_every_class_is_about_as_frequent_and_sizes_spread(sample: list[Drawing]
     shorter = [min(drawing.owner.shape) for drawing in sample for _ in drawing.objects]
     boxes = np.array([drawn.box for drawing in sample for drawn in drawing.objects])
     share = np.max(boxes[:, 2:] - boxes[:, :2], axis=1) / shorter
-    assert share.max() < 0.53  # half, and a pixel of rounding
-    assert np.percentile(share, 10) < 0.2
+    assert share.max() < 0.58  # .55, and a pixel of rounding
+    assert np.percentile(share, 10) < 0.25
     assert np.percentile(share, 90) > 0.3
 
 

@@ -213,5 +213,5 @@ def test_a_raw_file_with_a_foreign_operator_is_refused(exported, checkpoint_path
     rename_values(model.graph, {f"raw_{name}": name for name in RAW_NAMES})
     card = replace(exported.card, format="raw")
     write_file(model, card, tmp_path / "raw.onnx")
-    with pytest.raises(UserError, match="must do without the operators .*NonMaxSuppression.*TopK"):
+    with pytest.raises(UserError, match=r"must do without the operators .*NonMaxSuppression.*TopK"):
         check_file(tmp_path / "raw.onnx", card, points)

@@ -43,9 +43,8 @@ def test_graph_and_numpy_select_the_same_rows(points, classes, hw, selection):
     found_counts = set()
     for _ in range(40):  # 40 batches of 2 x 5 cases: 400 pictures
         images = [random_raw(random, points, classes, hw) for _ in range(2)]
-        raw = {
-            name: np.stack(v) for name, v in zip(("raw_boxes", "raw_scores", "raw_spread"), zip(*images), strict=True)
-        }
+        names = ("raw_boxes", "raw_scores", "raw_spread")
+        raw = {name: np.stack([image[part] for image in images]) for part, name in enumerate(names)}
         boxes, scores, labels, spread = session.run(["boxes", "scores", "labels", "spread"], raw)
         assert boxes.shape == (2, selection.keep, 4)
         assert labels.dtype == np.int64
