@@ -32,7 +32,7 @@ def evaluate(
     """
     from nanogfl.cli.extras import require
 
-    require("eval", "pycocotools", "pydantic", "yaml")
+    require("eval", "pycocotools")
     import json
 
     from nanogfl.cli.models import open_model

@@ -22,7 +22,8 @@ GATE_IMAGES = 32
 @click.option(
     "--images",
     type=click.Path(path_type=Path),
-    help="Compare on the images of this folder. [default: the validation set that the checkpoint names]",
+    help="Compare on the images of this folder; 'embedded': on drawn pictures."
+    " [default: the validation set that the checkpoint names]",
 )
 @click.option("--image-count", default=GATE_IMAGES, show_default=True, help="Compare on this many of them.")
 @click.option("--dynamic-batch", is_flag=True, help="Any number of pictures at a time. [default: one]")

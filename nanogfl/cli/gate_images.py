@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.frames import IMAGE_SUFFIXES, read_frame
+from nanogfl.data.synthetic import FIRST_VAL_INDEX, draw_image, image_hw
+
+EMBEDDED = "embedded"
+"""as --images: pictures that the package draws itself"""
 
 Frames = Iterator[tuple[str, NDArray[np.uint8]]]
 
@@ -16,6 +20,12 @@ def gate_frames(checkpoint: Path, folder: Path | None, count: int) -> tuple[str,
     """Where the images come from, in words, and at most `count` of them, spread evenly. Raises UserError."""
     if count < 1:
         raise UserError(f"--image-count must be at least 1, got {count}")
+    if folder is not None and str(folder) == EMBEDDED and not folder.exists():
+        drawn = range(FIRST_VAL_INDEX, FIRST_VAL_INDEX + count)
+        return (
+            f"{count} pictures of the embedded data set",
+            ((f"drawn {index}", draw_image(0, index, image_hw(index, (240, 320))).image) for index in drawn),
+        )
     paths, origin = _of_folder(folder) if folder is not None else _of_validation_set(checkpoint)
     step = max(1, len(paths) / count)
     chosen = [paths[int(index * step)] for index in range(min(count, len(paths)))]
