@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(short_help="The recipes, what they cost and reach.")
 @click.option(
     "--configs", type=click.Path(path_type=Path), help="Folder of recipes.  [default: configs/ of the source]"
 )
