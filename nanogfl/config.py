@@ -27,7 +27,7 @@ def _require_at_least(config: Any, least: int, *names: str) -> None:
 class BackboneConfig:
     """ShuffleNetV2 (arXiv:1807.11164), features at strides 8, 16, 32."""
 
-    width: Literal["0.5x", "1.0x"] = "1.0x"
+    width: Literal["0.5x", "1.0x", "1.5x"] = "1.0x"
 
     __pydantic_config__ = _FORBID
 

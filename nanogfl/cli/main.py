@@ -10,7 +10,9 @@ from nanogfl.cli.data import data
 from nanogfl.cli.detect import detect
 from nanogfl.cli.evaluate import evaluate
 from nanogfl.cli.export import export
+from nanogfl.cli.import_nanodet import import_nanodet
 from nanogfl.cli.info import info
+from nanogfl.cli.recipes import models
 from nanogfl.cli.train import train
 from nanogfl.contract.errors import UserError
 
@@ -44,7 +46,7 @@ def main() -> None:
         sys.exit(130)
 
 
-for command in (train, evaluate, export, detect, bench, info, data):
+for command in (train, evaluate, export, detect, bench, info, data, import_nanodet, models):
     nanogfl.add_command(command)
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ _FORMAT = "nanogfl checkpoint 1"
 _KEYS = {"config", "classes", "category_ids", "weights", "facts", "training"}
 
 # What torch.load has raised on text files, damaged and truncated ones (found by feeding it some hundreds).
-_NOT_A_CHECKPOINT = (
+NOT_A_CHECKPOINT = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
     struct.error,
@@ -80,7 +80,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         raise UserError(f"checkpoint {path} does not exist: expected a .pt file that `nanogfl train` wrote")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except _NOT_A_CHECKPOINT:
+    except NOT_A_CHECKPOINT:
         content = None
     if not isinstance(content, dict) or content.get("format") != _FORMAT or not content.keys() >= _KEYS:
         raise UserError(

@@ -8,7 +8,7 @@ from nanogfl.model.blocks import make_activation
 
 STRIDES = (8, 16, 32)
 
-_CHANNELS = {"0.5x": (24, 48, 96, 192), "1.0x": (24, 116, 232, 464)}
+_CHANNELS = {"0.5x": (24, 48, 96, 192), "1.0x": (24, 116, 232, 464), "1.5x": (24, 176, 352, 704)}
 _REPEATS = (4, 8, 4)
 
 

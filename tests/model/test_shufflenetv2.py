@@ -25,7 +25,9 @@ def test_every_name_and_shape_is_torchvisions(width, file):
     assert shapes(ShuffleNetV2(BackboneConfig(width), "relu").state_dict()) == shapes(published)
 
 
-@pytest.mark.parametrize(("width", "c2", "c3", "c4"), [("0.5x", 48, 96, 192), ("1.0x", 116, 232, 464)])
+@pytest.mark.parametrize(
+    ("width", "c2", "c3", "c4"), [("0.5x", 48, 96, 192), ("1.0x", 116, 232, 464), ("1.5x", 176, 352, 704)]
+)
 def test_names_and_shapes_written_by_hand(width, c2, c3, c4):
     found = shapes(ShuffleNetV2(BackboneConfig(width), "relu").state_dict())
     expected = {
@@ -50,7 +52,9 @@ def test_names_and_shapes_written_by_hand(width, c2, c3, c4):
     assert not [name for name in found if name.startswith(("conv5", "fc"))]
 
 
-@pytest.mark.parametrize(("width", "channels"), [("0.5x", (48, 96, 192)), ("1.0x", (116, 232, 464))])
+@pytest.mark.parametrize(
+    ("width", "channels"), [("0.5x", (48, 96, 192)), ("1.0x", (116, 232, 464)), ("1.5x", (176, 352, 704))]
+)
 def test_features_have_strides_8_16_32_on_an_image_that_is_not_square(width, channels):
     features = ShuffleNetV2(BackboneConfig(width), "relu").eval()(torch.rand(2, 3, 64, 96))
     assert [tuple(f.shape) for f in features] == [

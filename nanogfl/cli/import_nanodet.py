@@ -1,0 +1,85 @@
+"""`nanogfl import-nanodet`."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("import-nanodet", short_help="Turn a NanoDet .ckpt or .pth into a checkpoint.")
+@click.argument("file", metavar="CKPT", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The checkpoint to write.")
+@click.option(
+    "--classes",
+    "names_file",
+    type=click.Path(path_type=Path),
+    help="Class names, one a line.  [default: COCO's, where the file has 80 classes]",
+)
+@click.option(
+    "--input",
+    "input_hw",
+    nargs=2,
+    type=click.IntRange(min=1),
+    metavar="H W",
+    help="The network's input, which the file does not say.  [default: 320 320, NanoDet-Plus 416 416]",
+)
+def import_nanodet(file: Path, output: Path, names_file: Path | None, input_hw: tuple[int, int] | None) -> None:
+    """Read CKPT, weights of NanoDet-m (0.5x, 1.0x, 1.5x) or NanoDet-Plus-m (1.0x, 1.5x), and write a checkpoint.
+
+    Variant and number of classes are read off the shapes. Averaged weights win where the file has both. Every
+    tensor is taken, or listed with the reason why it is not. Nothing in the file is executed.
+
+    \b
+    nanogfl import-nanodet nanodet-plus-m_416.ckpt -o nanodet-plus.pt
+    nanogfl import-nanodet nanodet-plus-m_320.ckpt -o nanodet-plus-320.pt --input 320 320
+    nanogfl import-nanodet mine.ckpt -o mine.pt --classes names.txt
+    """
+    from nanogfl.cli.extras import require
+
+    require("train", "torch", "pydantic", "yaml")
+    from nanogfl.config import Config
+    from nanogfl.contract.errors import UserError
+    from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
+    from nanogfl.model.complexity import count_complexity
+    from nanogfl.model.nanodet_weights import read_nanodet
+
+    if output.exists() and file.exists() and output.samefile(file):
+        raise UserError(f"--output {output} is the file to import: give another name")
+    found = read_nanodet(file, input_hw)
+    names, ids = _classes(file, found.class_count, names_file)
+    facts = {"variant": found.variant, "imported": f"{file.name}{', averaged weights' if found.averaged else ''}"}
+    checkpoint = Checkpoint(Config(model=found.model), names, ids, found.weights, facts)
+    size = count_complexity(checkpoint.build())
+    save_checkpoint(output, checkpoint)
+
+    averaged = "the averaged weights" if found.averaged else "the weights"
+    click.echo(f"{found.variant}, {len(names)} classes: took {averaged}, {found.taken} tensors")
+    for part in found.left_out:
+        click.echo(f"  left out: {part.group}, {part.tensors} tensor{'s' * (part.tensors != 1)}: {part.why}")
+    height, width = found.model.input.hw
+    click.echo(f"input {height} x {width} (height x width), {found.model.input.resize}; {size}")
+    click.echo(f"wrote {output}")
+    click.echo(f"next: nanogfl export {output} --images FOLDER_OF_PHOTOS")
+
+
+def _classes(file: Path, count: int, names_file: Path | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Names and category ids: of the file of names, else COCO's. Raises UserError where the count does not fit."""
+    from nanogfl.contract.errors import UserError
+    from nanogfl.data.coco_classes import COCO_CATEGORY_IDS, COCO_CLASSES
+
+    if names_file is None:
+        if count != len(COCO_CLASSES):
+            raise UserError(
+                f"{file} detects {count} class{'es' * (count != 1)}, not COCO's 80: give their names with"
+                " --classes FILE, one a line"
+            )
+        return COCO_CLASSES, COCO_CATEGORY_IDS
+    try:
+        lines = names_file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--classes {names_file} cannot be read ({error}): expected a name a line in UTF-8") from None
+    names = tuple(line.strip() for line in lines if line.strip())
+    if len(names) != count:
+        raise UserError(f"--classes {names_file} has {len(names)} names, but {file} detects {count}: give one a class")
+    if len(set(names)) != count:
+        raise UserError(f"--classes {names_file} names a class twice: expected {count} different names, one a line")
+    return names, tuple(range(1, count + 1))

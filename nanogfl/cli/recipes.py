@@ -1,0 +1,47 @@
+"""`nanogfl models`: the recipes with what they cost and reach."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="The recipes, what they cost and reach.")
+@click.option(
+    "--configs", type=click.Path(path_type=Path), help="Folder of recipes.  [default: configs/ of the source]"
+)
+@click.option("--classes", type=click.IntRange(1), default=80, show_default=True, help="Count with so many classes.")
+def models(configs: Path | None, classes: int) -> None:
+    """List the recipes: input, parameters and multiply-accumulates (counted on the network), published AP.
+
+    \b
+    nanogfl models
+    nanogfl models --configs my/recipes --classes 3
+    """
+    import nanogfl
+    from nanogfl.cli.extras import require
+    from nanogfl.contract.errors import UserError
+
+    require("train", "torch", "pydantic", "yaml")
+    from nanogfl.model.recipe_card import read_recipe_cards
+
+    folder = configs or Path(nanogfl.__file__).parents[1] / "configs"
+    if not folder.is_dir():
+        raise UserError(
+            "the recipes lie in the folder configs/ of nanogfl's source, which a wheel does not bring: give"
+            " --configs FOLDER"
+            if configs is None
+            else f"--configs {configs} is not a folder: expected one with recipes (.yaml)"
+        )
+    cards = read_recipe_cards(folder, classes)
+    width = max(len(card.name) for card in cards)
+    click.echo(
+        f"{'recipe':<{width}}  {'input':>9}  {'resize':<9}  {'parameters':>10}  {'GMACs':>6}  {'AP':>5}  published"
+    )
+    for card in cards:
+        height_width = "{} x {}".format(*card.model.input.hw)
+        ap = "-" if card.ap is None else f"{card.ap:.1f}"
+        click.echo(
+            f"{card.name:<{width}}  {height_width:>9}  {card.model.input.resize:<9}  {card.size.parameters:>10,}"
+            f"  {card.size.macs / 1e9:>6.3f}  {ap:>5}  {card.source}".rstrip()
+        )
+    click.echo(f"below {folder}; input is height x width; counted with {classes} classes; AP in percent, as published")
