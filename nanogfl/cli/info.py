@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def info(file: Path) -> None:
-    """Show what FILE (.onnx or checkpoint) expects and delivers: classes, input, outputs, origin."""
+    """Show what FILE (.onnx or checkpoint) expects and delivers.
+
+    Classes, input size, layout, colour order, resize rule and normalisation, outputs with their shapes, parameters and
+    MACs; for an .onnx also its selection, the agreement that its export measured, and where it comes from.
+
+    \b
+    nanogfl info runs/bccd/best.onnx
+    nanogfl info runs/bccd/best.pt
+    """
     if not file.is_file():
         raise UserError(f"model {file} does not exist or is no file: check the path")
     if file.suffix.lower() == ".onnx":
