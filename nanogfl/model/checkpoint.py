@@ -78,10 +78,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"checkpoint {path} does not exist: expected a .pt file that `nanogfl train` wrote")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except _NOT_A_CHECKPOINT:
-        content = None
+    content = load_plain(path)
     if not isinstance(content, dict) or content.get("format") != _FORMAT or not content.keys() >= _KEYS:
         raise UserError(
             f"{path} is not a nanogfl checkpoint (or it is truncated): expected a .pt that `nanogfl train` wrote"
@@ -94,6 +91,14 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         content["facts"],
         content["training"],
     )
+
+
+def load_plain(path: Path) -> Any:
+    """What torch.save wrote, if it is plain data (tensors on the CPU); nothing in it is executed. Else None."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except _NOT_A_CHECKPOINT:
+        return None
 
 
 def describe_checkpoint(path: Path | str) -> list[tuple[str, str]]:
@@ -109,6 +114,8 @@ def describe_checkpoint(path: Path | str) -> list[tuple[str, str]]:
         ("neck", f"{model.neck.kind}, {model.neck.channels} channels"),
         ("size", str(count_complexity(checkpoint.build()))),
     ]
+    if start := checkpoint.config.train.init_from or model.backbone.weights:
+        lines.append(("started from", start))
     lines += [(name, str(value)) for name, value in checkpoint.facts.items()]
     if checkpoint.training is not None:
         lines.append(("resume", "holds the state of training: `nanogfl train --resume` goes on from it"))
