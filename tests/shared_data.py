@@ -1,13 +1,16 @@
-"""Where the files lie that tests measure with and that are never copied into the project."""
+"""Where the data lies that is shared by all and never copied into the project."""
 
 import os
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+import pytest
+
+SHARED = Path(os.environ.get("NANOGFL_SHARED") or Path(__file__).parents[1] / "../shared")
 
 
-def shared(*parts: str) -> Path | None:
-    """$NANOGFL_SHARED/PARTS, else ../shared/PARTS beside the repository; None where it does not exist."""
-    own = os.environ.get("NANOGFL_SHARED")
-    path = (Path(own) if own else ROOT.parent / "shared").joinpath(*parts)
-    return path if path.exists() else None
+def shared(path: str) -> Path:
+    """A file or folder of it; the test is skipped where it is not there."""
+    found = SHARED / path
+    if not found.exists():
+        pytest.skip(f"{path} is not in {SHARED} (the environment's NANOGFL_SHARED names another place)")
+    return found

@@ -20,7 +20,7 @@ _FORMAT = "nanogfl checkpoint 1"
 _KEYS = {"config", "classes", "category_ids", "weights", "facts", "training"}
 
 # What torch.load has raised on text files, damaged and truncated ones (found by feeding it some hundreds).
-_NOT_A_CHECKPOINT = (
+NOT_A_CHECKPOINT = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
     struct.error,
@@ -78,7 +78,10 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"checkpoint {path} does not exist: expected a .pt file that `nanogfl train` wrote")
-    content = load_plain(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except NOT_A_CHECKPOINT:
+        content = None
     if not isinstance(content, dict) or content.get("format") != _FORMAT or not content.keys() >= _KEYS:
         raise UserError(
             f"{path} is not a nanogfl checkpoint (or it is truncated): expected a .pt that `nanogfl train` wrote"
@@ -91,14 +94,6 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         content["facts"],
         content["training"],
     )
-
-
-def load_plain(path: Path) -> Any:
-    """What torch.save wrote, if it is plain data (tensors on the CPU); nothing in it is executed. Else None."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except _NOT_A_CHECKPOINT:
-        return None
 
 
 def describe_checkpoint(path: Path | str) -> list[tuple[str, str]]:

@@ -71,13 +71,19 @@ def carry_over(detector: Detector, model: ModelConfig, classes: tuple[str, ...],
             continue
         if given is None:
             result.fresh[name] = "not in the file"
-        elif name.startswith(_OUTPUTS) and given.shape[1:] == tensor.shape[1:]:
-            _carry_rows(name, tensor, given, model, classes, source, result)
+        elif name.startswith(_OUTPUTS):
+            kernel = name.rpartition(".")[0] + ".weight"  # it decides for the bias: a fresh class starts at the prior
+            if source.weights[kernel].shape[1:] == state[kernel].shape[1:]:
+                _carry_rows(name, tensor, given, model, classes, source, result)
+            else:
+                result.fresh[name] = "of other channels"
         elif given.shape != tensor.shape:
             result.fresh[name] = "of another shape"
         else:
             tensor.copy_(given)
             result.kept.append(name)
+    if not any(name.startswith(_OUTPUTS) for name in (*result.kept, *result.partly)):
+        result.shared_classes, result.new_classes = (), classes
     result.unused = [name for name in source.weights if name not in state]
     changed = differences(Config(model=source.config.model), Config(model=model))
     if changed := [line for line in changed if not line.startswith(("model.backbone.weights", "model.selection"))]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nanogfl.config import BackboneConfig
 from nanogfl.contract.errors import UserError
-from nanogfl.model.checkpoint import load_plain
+from nanogfl.model.checkpoint import NOT_A_CHECKPOINT
 from nanogfl.model.shufflenetv2 import ShuffleNetV2
 from nanogfl.train.download import fetch
 
@@ -21,7 +21,10 @@ def read_trunk(config: BackboneConfig) -> tuple[dict[str, Tensor], list[str]]:
     """The backbone's state dict, wholly checked, and what to tell people. Raises UserError."""
     assert config.weights is not None
     fetched = fetch(KEY, config.weights, config.weights_sha256)
-    content = load_plain(fetched.path)
+    try:
+        content = torch.load(fetched.path, map_location="cpu", weights_only=True)
+    except NOT_A_CHECKPOINT:
+        content = None
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise UserError(
             f"{KEY} {fetched.path} is not a plain state dict (or it is truncated): expected a .pth of tensors with"

@@ -16,9 +16,7 @@ def shapes(state: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
     ("width", "file"), [("1.0x", "shufflenetv2_x1.0_trunk_coco.pth"), ("0.5x", "shufflenetv2_x0.5_trunk.pth")]
 )
 def test_every_name_and_shape_is_torchvisions(width, file):
-    path = shared("weights", file)
-    if path is None:
-        pytest.skip(f"weights/{file} is not in $NANOGFL_SHARED or ../shared")
+    path = shared(f"weights/{file}")
     published = torch.load(path, map_location="cpu", weights_only=True)
     assert shapes(ShuffleNetV2(BackboneConfig(width), "relu").state_dict()) == shapes(published)
 

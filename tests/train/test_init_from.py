@@ -130,6 +130,14 @@ def test_another_width_keeps_what_fits_and_names_what_does_not(source):
     assert "model.backbone.width 0.5x -> 1.0x" in shown
 
 
+def test_no_class_is_called_kept_where_the_outputs_do_not_fit(source):
+    path, _ = source
+    before, after, filled = start(path, replace(MODEL, neck=replace(MODEL.neck, channels=48)), OLD)
+    assert not outputs(after) & filled.loaded
+    assert all(torch.equal(after[name], before[name]) for name in outputs(after))  # biases fit, but not without kernels
+    assert "classes kept by name: none; fresh: cat, dog, cow" in "\n".join(filled.lines)
+
+
 def test_every_printed_count_adds_up(source):
     path, _ = source
     _, after, filled = start(path, replace(MODEL, backbone=BackboneConfig("1.0x")), OLD)

@@ -126,9 +126,7 @@ def test_reading_draws_no_random_numbers(published):
     ("width", "file"), [("1.0x", "shufflenetv2_x1.0_trunk_coco.pth"), ("0.5x", "shufflenetv2_x0.5_trunk.pth")]
 )
 def test_the_real_files_load_whole(width, file):
-    path = shared("weights", file)
-    if path is None:
-        pytest.skip(f"weights/{file} is not in $NANOGFL_SHARED or ../shared")
+    path = shared(f"weights/{file}")
     config = BackboneConfig(width, str(path))
     backbone = ShuffleNetV2(config, "relu")
     trunk, lines = read_trunk(config)
