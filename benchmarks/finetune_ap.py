@@ -33,7 +33,7 @@ def assemble(recipe: Path, root: str, start: str, epochs: int, model_from: Path 
     wanted = [f"data.root={json.dumps(root)}", f"train.epochs={epochs}", f"train.eval_every={epochs}"]
     if model_from:
         model: dict[str, Any] = load_checkpoint(model_from).config.to_dict()["model"]
-        model["backbone"] |= {"weights": None, "weights_sha256": None}
+        model["backbone"] |= {"weights": None, "weights_sha256": None, "weights_order": "bgr"}
         wanted.append(f"model={json.dumps(model)}")
     kind, _, file = start.partition("=")
     if key := KINDS[kind]:

@@ -32,6 +32,8 @@ class CarriedOver:
     """of the file"""
     shared_classes: tuple[str, ...] = ()
     new_classes: tuple[str, ...] = ()
+    distributions: str = "fresh"
+    """of the outputs' distribution rows: kept or fresh"""
     notes: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -50,7 +52,10 @@ class CarriedOver:
                 parts += [f"{len(lost)} fresh, {reason} ({_short(lost)})"] if lost else []
             lines.append(f"  {part}: {'; '.join(parts)}")
         shared, new = ", ".join(self.shared_classes), ", ".join(self.new_classes)
-        lines.append(f"  classes kept by name: {shared or 'none'}; fresh: {new or 'none'}")
+        lines.append(
+            f"  classes kept by name: {shared or 'none'}; fresh: {new or 'none'};"
+            f" distribution rows {self.distributions}"
+        )
         if self.unused:
             lines.append(f"  {len(self.unused)} tensors of the file have no place here ({_short(self.unused)})")
         return lines + self.notes
@@ -123,6 +128,7 @@ def _carry_rows(
                 tensor[row] = given[source.classes.index(class_name)]
         if same_bins:
             tensor[len(classes) :] = given[len(source.classes) :]
+            result.distributions = "kept"
     whole = same_bins and not result.new_classes
     (result.kept if whole else result.partly).append(name)
 

@@ -58,7 +58,7 @@ def test_the_same_classes_keep_every_tensor_to_the_bit(source):
     assert not torch.equal(after["head.outputs.0.weight"], before["head.outputs.0.weight"])
     assert filled.loaded == weights.keys() - {"mean", "std"}
     shown = "\n".join(filled.lines)
-    assert "classes kept by name: cat, dog, cow; fresh: none" in shown
+    assert "classes kept by name: cat, dog, cow; fresh: none; distribution rows kept" in shown
     assert "head.outputs: 8 of 8 tensors kept" in shown
 
 
@@ -82,7 +82,7 @@ def test_another_number_of_classes_has_fresh_class_rows_and_nothing_else(source)
             assert new[0] == pytest.approx(-4.595, abs=1e-3)
     assert filled.loaded == after.keys() - outputs(after) - {"mean", "std"}
     shown = "\n".join(filled.lines)
-    assert "classes kept by name: dog, cat; fresh: horse, sheep, pig" in shown
+    assert "classes kept by name: dog, cat; fresh: horse, sheep, pig; distribution rows kept" in shown
     assert "head.outputs: 0 of 8 tensors kept; 8 kept in part (head.outputs.0.{weight, bias}, head.outputs.1.{" in shown
     assert "old.pt" in shown
     assert "3 classes" in shown
@@ -135,7 +135,7 @@ def test_no_class_is_called_kept_where_the_outputs_do_not_fit(source):
     before, after, filled = start(path, replace(MODEL, neck=replace(MODEL.neck, channels=48)), OLD)
     assert not outputs(after) & filled.loaded
     assert all(torch.equal(after[name], before[name]) for name in outputs(after))  # biases fit, but not without kernels
-    assert "classes kept by name: none; fresh: cat, dog, cow" in "\n".join(filled.lines)
+    assert "classes kept by name: none; fresh: cat, dog, cow; distribution rows fresh" in "\n".join(filled.lines)
 
 
 def test_every_printed_count_adds_up(source):
