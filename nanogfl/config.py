@@ -1,12 +1,13 @@
 """Every knob of training: frozen dataclasses. A default is written here once; a YAML states what differs from it."""
 
 import difflib
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from nanogfl.contract.detections import Selection
 from nanogfl.contract.errors import UserError
@@ -15,6 +16,21 @@ from nanogfl.contract.preprocess import InputSpec
 _FORBID = {"extra": "forbid"}  # an unknown key is an error
 
 Activation = Literal["relu", "leaky_relu"]
+
+Part = Literal[
+    "backbone",
+    "backbone.stem",
+    "backbone.stage2",
+    "backbone.stage3",
+    "backbone.stage4",
+    "neck",
+    "head",
+    "head.towers",
+]
+"""What can be frozen. head.towers: the head without its last convolutions, the outputs"""
+
+# A path, or nothing: "none" on the command line, null or none in a YAML.
+OptionalPath = Annotated[str | None, BeforeValidator(lambda value: None if value == "none" else value)]
 
 
 def _require_at_least(config: Any, least: int, *names: str) -> None:
@@ -29,7 +45,22 @@ class BackboneConfig:
 
     width: Literal["0.5x", "1.0x", "1.5x"] = "1.0x"
 
+    # Where a training starts. Only its start reads these keys: they are no part of what the model is, so models are
+    # compared without them, and building, resuming, evaluating and exporting never look for the file.
+    weights: OptionalPath = field(default=None, compare=False)
+    """state dict with torchvision's ShuffleNetV2 names: a path or a URL (http, https, file); conv5 and fc are left"""
+    weights_sha256: str | None = field(default=None, compare=False)
+    """64 hex digits that the file must have; else a URL's name such as shufflenetv2_x1-5666bf0f80.pth gives some"""
+    weights_order: Literal["bgr", "rgb"] = field(default="bgr", compare=False)
+    """channels that the file was trained on; rgb: its first convolution is flipped, which with the default
+    model.input.mean and std is exactly the preprocessing of torchvision's ImageNet files. The input stays ours (BGR,
+    model.input); for a file trained on another mean and std set those, or let fine-tuning adapt"""
+
     __pydantic_config__ = _FORBID
+
+    def __post_init__(self) -> None:
+        if self.weights_sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.weights_sha256):
+            raise ValueError(f"weights_sha256 must be 64 hex digits (0-9, a-f), got {self.weights_sha256!r}")
 
 
 @dataclass(frozen=True)
@@ -178,6 +209,11 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
+    init_from: OptionalPath = None
+    """one of our checkpoints, of other classes if need be: its averaged weights are kept where name and shape fit.
+    Resuming ignores it"""
+    freeze: tuple[Part, ...] = ()
+    """parts that stay as loaded, their norms' statistics included"""
     epochs: int = 100
     batch_size: int = 16
     lr: float = 1e-3
@@ -256,22 +292,22 @@ def load_config(path: Path | str, overrides: tuple[str, ...] = ()) -> Config:
 def config_from_dict(content: dict[str, Any], origin: str) -> Config:
     """Validates; `origin` is named in the UserError."""
     try:
-        return TypeAdapter(Config).validate_python(_without_empty_sections(content, Config().to_dict()))
+        return TypeAdapter(Config).validate_python(_over_defaults(content, Config().to_dict()))
     except ValidationError as error:
         raise UserError(f"{origin}: {_first_problem(error)}") from None
 
 
-def _without_empty_sections(content: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """A section whose every key is commented out reads as None: it means the defaults."""
-    kept = {}
-    for key, value in content.items():
-        section = defaults.get(key)
-        if value is None and isinstance(section, dict):
-            continue
-        if isinstance(value, dict) and isinstance(section, dict):
-            value = _without_empty_sections(value, section)
-        kept[key] = value
-    return kept
+def _over_defaults(content: Any, defaults: dict[str, Any]) -> Any:
+    """A section states what differs from the defaults; one whose every key is commented out reads as None."""
+    if content is None:
+        return defaults
+    if not isinstance(content, dict):
+        return content
+    merged = {**defaults, **content}
+    for key, section in defaults.items():
+        if isinstance(section, dict):
+            merged[key] = _over_defaults(merged[key], section)
+    return merged
 
 
 def differences(a: Config, b: Config) -> list[str]:

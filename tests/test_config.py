@@ -106,7 +106,6 @@ def test_the_config_is_the_only_place_that_gives_a_knob_a_default():
         ("augment: {stretch: -1}", "stretch must be at least 0, got -1"),
         ("loss: {atss_candidates: 0}", "atss_candidates must be at least 1, got 0"),
         ("data: {workers: -2}", "workers must be at least 0, got -2"),
-        ("data: {train: {annotations: a}}", "data.train.images: Field required"),
         ("model: 5", "model: "),
         ("- 1", "must hold keys and values, got list"),
         ("train: {epochs: 1", "is not valid YAML in line 1"),
@@ -234,3 +233,11 @@ def test_differences_name_the_keys_that_changed():
     config = config_from_dict({"train": {"epochs": 4}, "augment": {"scale": [0.5, 2]}}, "here")
     assert differences(config, config) == []
     assert differences(Config(), config) == ["augment.scale [0.6, 1.4] -> [0.5, 2.0]", "train.epochs 100 -> 4"]
+
+
+def test_one_key_of_a_section_leaves_its_other_keys_at_their_defaults(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("data: {train: {annotations: mine.json}}\n", encoding="utf-8")
+    train = load_config(path, ("data.val.images=photos",)).data
+    assert (train.train.annotations, train.train.images) == ("mine.json", "train")
+    assert (train.val.annotations, train.val.images) == ("val.json", "photos")

@@ -12,6 +12,9 @@ import click
 )
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run goes. [default: runs/CONFIG-NAME]")
 @click.option("--resume", is_flag=True, help="Go on after the last whole epoch of the run folder's last.pt.")
+@click.option(
+    "--init-from", type=click.Path(path_type=Path), help="Start from a checkpoint's weights: --set train.init_from=..."
+)
 @click.option("--device", help="auto, cpu, cuda, cuda:1 or mps: short for --set train.device=...")
 @click.option("--strict", is_flag=True, help="A bad box or a missing image is an error instead of left out and listed.")
 def train(
@@ -19,6 +22,7 @@ def train(
     overrides: tuple[str, ...],
     run_dir: Path | None,
     resume: bool,
+    init_from: Path | None,
     device: str | None,
     strict: bool,
 ) -> None:
@@ -31,8 +35,11 @@ def train(
     \b
     nanogfl train configs/bccd.yaml --set data.root=datasets/bccd
     nanogfl train my.yaml --set train.epochs=20 --set model.backbone.width=0.5x
+    nanogfl train my.yaml --init-from runs/other/best.pt
     nanogfl train my.yaml --run-dir runs/my --resume
     """
+    import json
+
     from nanogfl.cli.extras import require
 
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools")
@@ -42,6 +49,8 @@ def train(
 
     shortcuts = [f"train.device={device}"] if device else []
     shortcuts += ["data.strict=true"] if strict else []
+    # quoted: YAML would read a file called 1e3 as a number
+    shortcuts += [f"train.init_from={json.dumps(str(init_from), ensure_ascii=False)}"] if init_from else []
     loaded = load_config(config, (*overrides, *shortcuts))
     folder = run_dir or _default_run_dir(config.stem, resume)
     if not resume and (folder / "last.pt").exists():

@@ -109,6 +109,8 @@ def describe_checkpoint(path: Path | str) -> list[tuple[str, str]]:
         ("neck", f"{model.neck.kind}, {model.neck.channels} channels"),
         ("size", str(count_complexity(checkpoint.build()))),
     ]
+    if start := checkpoint.config.train.init_from or model.backbone.weights:
+        lines.append(("started from", start))
     lines += [(name, str(value)) for name, value in checkpoint.facts.items()]
     if checkpoint.training is not None:
         lines.append(("resume", "holds the state of training: `nanogfl train --resume` goes on from it"))

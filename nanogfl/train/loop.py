@@ -29,8 +29,10 @@ from nanogfl.model.predictor import Predictor
 from nanogfl.train.device import autocast, choose_device
 from nanogfl.train.ema import AveragedDetector
 from nanogfl.train.optim import build_optimizer, learning_rate
+from nanogfl.train.parts import FrozenParts
 from nanogfl.train.progress import Progress, show_reading
 from nanogfl.train.report import save_curves, save_validation_picture
+from nanogfl.train.start import fill, read_start
 
 READ_EVERY = 10  # steps between reads of the loss: a read waits for the device
 
@@ -47,17 +49,25 @@ class Outcome:
 def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
     """Trains into `run_dir`: config.yaml, log.jsonl, last.pt, best.pt, curves.png, validation.png.
 
-    With `resume` it goes on after the last whole epoch of run_dir/last.pt. Raises UserError.
+    With `resume` it goes on after the last whole epoch of run_dir/last.pt, whatever it started from. Raises UserError.
     """
     device = choose_device(config.train.device)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     cv2.setNumThreads(0)  # the loader has threads of its own
+    start = None if resume else read_start(config)
     torch.manual_seed(config.train.seed)
 
     cache = FrameCache(config.data.memory_gb)
     train_set, val_set = load_data(config, cache)
     state = _load_state(run_dir, config, train_set) if resume else None
+    detector = build_detector(config.model, len(train_set.classes))
+    frozen = FrozenParts(detector, config.train.freeze)
+    started_from: list[str] = []
+    if start is not None:
+        filled = fill(detector, config, train_set.classes, start)
+        frozen.require_loaded(detector, filled.loaded)
+        started_from = filled.lines
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -66,8 +76,9 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
 
     progress = Progress(config, run_dir)
     _list_problems(run_dir, progress, train_set, val_set)
-    detector = build_detector(config.model, len(train_set.classes))
     progress.say(f"detector: {count_complexity(detector)}")
+    for line in (*started_from, *frozen.lines()):
+        progress.say(line)
     detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = AveragedDetector(detector, config.train.ema_decay)
     optimizer = build_optimizer(detector, config.train)
@@ -81,11 +92,14 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
         progress.say(f"resuming after epoch {first_epoch} of {config.train.epochs}")
         if changed := differences(state.config, config):
             progress.say(f"  with another config than so far: {', '.join(changed)}")
+        if config.train.init_from or config.model.backbone.weights:
+            progress.say("  train.init_from and model.backbone.weights are ignored: the weights are last.pt's")
     report: Report | None = None
 
     with progress:
         for epoch in range(first_epoch, config.train.epochs):
             detector.train()
+            frozen.keep_statistics()
             started, loader.waited = time.perf_counter(), 0.0
             sums = torch.zeros(5, device=device)
             for number, batch in enumerate(loader.epoch(epoch)):
@@ -207,6 +221,12 @@ def _load_state(run_dir: Path, config: Config, dataset: DataSet) -> Checkpoint:
     if checkpoint.config.model != config.model or checkpoint.category_ids != dataset.category_ids:
         raise UserError(
             f"{run_dir / 'last.pt'} was trained with another model or other classes: resume with its config.yaml"
+        )
+    before, now = checkpoint.config.train.freeze, config.train.freeze
+    if set(before) != set(now):  # the optimizer's state is that of the trained parameters
+        raise UserError(
+            f"{run_dir / 'last.pt'} was trained with train.freeze {list(before)}, now it is {list(now)}: resume with"
+            f" the same, or start a new run with --init-from {run_dir / 'last.pt'}"
         )
     return checkpoint
 

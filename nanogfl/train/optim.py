@@ -9,9 +9,10 @@ from nanogfl.config import TrainConfig
 
 
 def build_optimizer(detector: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """Weight decay on matrices and kernels only: norms and biases have one dimension."""
-    decayed = [p for p in detector.parameters() if p.ndim > 1]
-    free = [p for p in detector.parameters() if p.ndim <= 1]
+    """Weight decay on matrices and kernels only: norms and biases have one dimension. Frozen ones are left out."""
+    trained = [p for p in detector.parameters() if p.requires_grad]
+    decayed = [p for p in trained if p.ndim > 1]
+    free = [p for p in trained if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=config.lr, fused=True)
 

@@ -2,13 +2,14 @@
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, track
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, track
 from rich.progress import Progress as Bar
 
 from nanogfl.config import Config
@@ -18,6 +19,15 @@ from nanogfl.data.batch import Loader
 def show_reading(results: Iterable[str | None], count: int) -> Iterable[str | None]:
     """A bar while images are read for the first time; it vanishes when done, and there is none without a terminal."""
     return track(results, "reading images", total=count, transient=True, disable=not sys.stdout.isatty())
+
+
+@contextmanager
+def show_download(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar of bytes while a file is downloaded, called with each chunk's size; none without a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), DownloadColumn(), TimeRemainingColumn())
+    with Bar(*columns, transient=True, disable=not sys.stdout.isatty()) as bar:
+        task = bar.add_task(f"downloading {name}", total=size)
+        yield lambda count: bar.advance(task, count)
 
 
 class Progress:

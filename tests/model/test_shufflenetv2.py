@@ -1,14 +1,11 @@
 """The backbone: torchvision's names, the paper's shapes, the shuffle."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from nanogfl.config import BackboneConfig
 from nanogfl.model.shufflenetv2 import ShuffleNetV2, ShuffleUnit
-
-WEIGHTS = Path(__file__).parents[2] / "../shared/weights"
+from tests.shared_data import shared
 
 
 def shapes(state: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
@@ -19,9 +16,8 @@ def shapes(state: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
     ("width", "file"), [("1.0x", "shufflenetv2_x1.0_trunk_coco.pth"), ("0.5x", "shufflenetv2_x0.5_trunk.pth")]
 )
 def test_every_name_and_shape_is_torchvisions(width, file):
-    if not (WEIGHTS / file).is_file():
-        pytest.skip(f"{file} is not in ../shared/weights")
-    published = torch.load(WEIGHTS / file, map_location="cpu", weights_only=True)
+    path = shared(f"weights/{file}")
+    published = torch.load(path, map_location="cpu", weights_only=True)
     assert shapes(ShuffleNetV2(BackboneConfig(width), "relu").state_dict()) == shapes(published)
 
 

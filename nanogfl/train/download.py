@@ -1,0 +1,123 @@
+"""A file named by a path or a URL, on this machine: a URL is downloaded once into a cache folder."""
+
+import hashlib
+import http.client
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from nanogfl.contract.atomic import atomic_path
+from nanogfl.contract.errors import UserError
+from nanogfl.train.progress import show_download
+
+TIMEOUT_S = 30.0
+"""without an answer or a further byte"""
+_CHUNK = 1 << 16
+
+# torch.hub's convention: the beginning of the file's sha256 ends its name, as in shufflenetv2_x1-5666bf0f80.pth.
+_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    path: Path
+    how: str
+    """where the file came from, for people"""
+
+
+def fetch(key: str, source: str, sha256: str | None) -> Fetched:
+    """`source`, a path or an http, https or file URL, as a file. `key` is the config's, named in errors.
+
+    A file whose sha256 is given or stands in its URL's name is checked, in the cache as well. Raises UserError.
+    """
+    if not re.match("(https?|file):", source, re.IGNORECASE):
+        path = Path(source).expanduser()
+        if not path.is_file():
+            raise UserError(f"{key} {source} does not exist: expected a file, or an http, https or file URL")
+        if sha256 is not None and (actual := _sha256(path)) != sha256:
+            raise UserError(f"{key} {source} has sha256 {actual}, expected {sha256}: it is another or a damaged file")
+        return Fetched(path, str(path))
+
+    target, expected = cached_as(source, sha256)
+    by_hand = f"; or put the file at {target} by hand, or give its path as {key}"
+    if target.is_file() and (expected is None or _sha256(target).startswith(expected)):
+        return Fetched(target, f"{target} (downloaded before from {source})")
+    size = _download(source, target, expected, by_hand)
+    return Fetched(target, f"{target} (downloaded from {source}, {size / 1e6:.1f} MB)")
+
+
+def cache_folder() -> Path:
+    """$NANOGFL_CACHE/weights, else $XDG_CACHE_HOME/nanogfl/weights, else ~/.cache/nanogfl/weights."""
+    if own := os.environ.get("NANOGFL_CACHE"):
+        return Path(own) / "weights"
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "nanogfl" / "weights"
+
+
+def cached_as(url: str, sha256: str | None) -> tuple[Path, str | None]:
+    """Where a URL's file is kept, and the beginning of the sha256 that it must have, if that is known.
+
+    The name ends in a hash: the one in the URL's own name, else the beginning of the sha256, else the URL's.
+    """
+    name = _name(url)
+    in_name = _HASH_IN_NAME.search(name)
+    if in_name and (sha256 is None or sha256.startswith(in_name[1])):
+        return cache_folder() / name, sha256 or in_name[1]
+    tag = sha256 or hashlib.sha256(url.encode()).hexdigest()
+    return cache_folder() / f"{Path(name).stem}-{tag[:10]}{Path(name).suffix}", sha256
+
+
+def _download(url: str, target: Path, expected: str | None, by_hand: str) -> int:
+    """Bytes written. The target holds the whole file, or what it held before."""
+    digest, size = hashlib.sha256(), 0
+    with atomic_path(target) as temporary:
+        with temporary.open("wb") as file:
+            for chunk in _read(url, by_hand):
+                digest.update(chunk)
+                size += file.write(chunk)
+        actual = digest.hexdigest()
+        if expected is not None and not actual.startswith(expected):
+            raise UserError(
+                f"{url} has sha256 {actual}, expected {expected}{'...' if len(expected) < 64 else ''}:"
+                f" nothing was kept; check the URL and the hash{by_hand}"
+            )
+    return size
+
+
+def _read(url: str, by_hand: str) -> Iterator[bytes]:
+    """The body in chunks. What the network does wrong is a UserError here, so that the rest is the disk's."""
+    done, length = 0, None
+    try:
+        with urlopen(Request(url, headers={"User-Agent": "nanogfl"}), timeout=TIMEOUT_S) as response:
+            stated = response.headers.get("Content-Length") or ""
+            length = int(stated) if stated.isdigit() else None
+            with show_download(_name(url), length) as advance:
+                while chunk := response.read(_CHUNK):
+                    done += len(chunk)
+                    advance(len(chunk))
+                    yield chunk
+    except HTTPError as error:
+        error.close()
+        raise UserError(f"{url} cannot be downloaded: HTTP {error.code} {error.reason}: check it{by_hand}") from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        after = f" after {done:,} bytes" if done else ""
+        raise UserError(
+            f"{url} cannot be downloaded{after} ({reason or type(error).__name__}): check the connection and the URL"
+            f"{by_hand}"
+        ) from None
+    if length is not None and done < length:
+        raise UserError(f"{url} broke off after {done:,} of {length:,} bytes: nothing was kept; try again{by_hand}")
+
+
+def _name(url: str) -> str:
+    return re.split("[?#]", url)[0].rpartition("/")[2] or "weights"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
