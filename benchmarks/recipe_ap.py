@@ -19,7 +19,8 @@ from nanogfl.cli.gate_images import gate_frames
 from nanogfl.config import load_config
 from nanogfl.evaluate.coco_ap import evaluate
 from nanogfl.model.predictor import load_predictor
-from nanogfl.train.loop import load_data, train
+from nanogfl.train.datasets import load_data
+from nanogfl.train.loop import train
 from nanogfl_deploy.bench import cpu_name
 from nanogfl_deploy.runtime import Detector
 from nanogfl_export.export import export_checkpoint

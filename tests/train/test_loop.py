@@ -15,7 +15,8 @@ from nanogfl.evaluate.coco_ap import evaluate
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.predictor import load_predictor
 from nanogfl.train import loop
-from nanogfl.train.loop import load_data, train
+from nanogfl.train.datasets import load_data
+from nanogfl.train.loop import train
 
 
 def fingerprint(run_dir: Path) -> dict[str, str]:

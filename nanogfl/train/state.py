@@ -1,0 +1,91 @@
+"""The state of a run: what last.pt holds beside the averaged weights, and going on from it."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nanogfl.config import Config
+from nanogfl.contract.atomic import atomic_path
+from nanogfl.contract.errors import UserError
+from nanogfl.data.coco import DataSet
+from nanogfl.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from nanogfl.model.detector import Detector
+from nanogfl.train.ema import AveragedDetector
+
+
+@dataclass
+class RunState:
+    """Everything that changes during a run. Data and learning rate are functions of the step and are not kept."""
+
+    run_dir: Path
+    config: Config
+    dataset: DataSet
+    detector: Detector
+    averaged: AveragedDetector
+    optimizer: torch.optim.Optimizer
+    epochs_done: int = 0
+    best_ap: float = -1.0
+    best_epoch: int = -1
+    log: list[dict[str, Any]] = field(default_factory=list)
+    """an entry for every whole epoch"""
+
+    def restore(self, last: Checkpoint) -> None:
+        training = last.training
+        assert training is not None  # load_last has checked
+        self.detector.load_state_dict(training["detector"])
+        self.averaged.detector.load_state_dict(last.weights)
+        self.averaged.updates = training["ema_updates"]
+        self.optimizer.load_state_dict(training["optimizer"])
+        torch.set_rng_state(training["torch_rng"])
+        self.epochs_done, self.log = training["epoch"], training["log"]
+        self.best_ap, self.best_epoch = training["best_ap"], training["best_epoch"]
+
+    def end_epoch(self, entry: dict[str, Any]) -> None:
+        """Writes log.jsonl, last.pt, and best.pt where the entry has the best AP so far."""
+        self.log.append(entry)
+        self.epochs_done = entry["epoch"]
+        facts = {name: entry.get(name) for name in ("epoch", "ap", "ap50")}
+        if "ap" in entry and (entry["ap"] or 0.0) > self.best_ap:
+            self.best_ap, self.best_epoch = entry["ap"] or 0.0, entry["epoch"]
+            self._save("best.pt", facts, None)
+        training = {
+            "detector": self.detector.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema_updates": self.averaged.updates,
+            "epoch": self.epochs_done,
+            "best_ap": self.best_ap,
+            "best_epoch": self.best_epoch,
+            "log": self.log,
+            "torch_rng": torch.get_rng_state(),
+        }
+        self._save("last.pt", facts, training)
+        with atomic_path(self.run_dir / "log.jsonl") as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in self.log), encoding="utf-8")
+
+    def _save(self, name: str, facts: dict[str, Any], training: dict[str, Any] | None) -> None:
+        weights = self.averaged.detector.state_dict()
+        dataset = self.dataset
+        save_checkpoint(
+            self.run_dir / name,
+            Checkpoint(self.config, dataset.classes, dataset.category_ids, weights, facts, training),
+        )
+
+
+def load_last(run_dir: Path, config: Config, dataset: DataSet) -> Checkpoint:
+    """run_dir/last.pt. Raises UserError where it is missing, broken, or of another model, other classes or parts."""
+    path = run_dir / "last.pt"
+    checkpoint = load_checkpoint(path)
+    if checkpoint.training is None:
+        raise UserError(f"{path} holds no state of training: it cannot be resumed")
+    if checkpoint.config.model != config.model or checkpoint.category_ids != dataset.category_ids:
+        raise UserError(f"{path} was trained with another model or other classes: resume with its config.yaml")
+    before, now = checkpoint.config.train.freeze, config.train.freeze
+    if set(before) != set(now):  # the optimizer's state is that of the trained parameters
+        raise UserError(
+            f"{path} was trained with train.freeze {list(before)}, now it is {list(now)}: resume with"
+            f" the same, or start a new run with --init-from {path}"
+        )
+    return checkpoint
