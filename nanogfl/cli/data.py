@@ -15,7 +15,7 @@ def data() -> None:
 
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--train", default=400, show_default=True, type=click.IntRange(1, 1_000_000), help="Training images.")
+@click.option("--train", default=800, show_default=True, type=click.IntRange(1, 1_000_000), help="Training images.")
 @click.option("--val", default=80, show_default=True, type=click.IntRange(1, 1_000_000), help="Validation images.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Another seed, other pictures.")
 def draw(folder: Path, train: int, val: int, seed: int) -> None:
