@@ -39,7 +39,7 @@ def draw(folder: Path, train: int, val: int, seed: int) -> None:
     click.echo(f"{'drew' if drawn else 'already there, left as it is:'} {folder}")
     for split in ("train", "val"):
         click.echo(_summary(folder, split))
-    click.echo(f"next: look at {folder}{os.sep}train, then: nanogfl train configs/quickstart.yaml --set data.root={folder}")
+    click.echo(f"look at {folder}{os.sep}train; next: nanogfl train configs/quickstart.yaml --set data.root={folder}")
 
 
 def _summary(folder: Path, split: str) -> str:
