@@ -39,7 +39,7 @@ def test_it_finds_the_shapes_of_pictures_that_it_has_never_seen(detector):
     hits = objects = false = 0
     for index in range(FIRST_VAL_INDEX + 500, FIRST_VAL_INDEX + 540):
         drawing = draw_image(0, index, image_hw(index, HW))
-        found = detector(drawing.image).above(0.3)
+        found = detector(drawing.image).above(0.4)  # what a client shows
         hits += sum(matched(found, drawn.box, drawn.label) for drawn in drawing.objects)
         objects += len(drawing.objects)
         false += sum(
@@ -47,7 +47,7 @@ def test_it_finds_the_shapes_of_pictures_that_it_has_never_seen(detector):
             for i in range(len(found))
         )
     assert objects > 120
-    assert hits > 0.5 * objects
+    assert hits > 0.6 * objects
     assert false < hits
 
 
