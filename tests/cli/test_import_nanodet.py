@@ -135,6 +135,7 @@ def test_models_lists_every_recipe_with_what_its_header_says(tmp_path):
             assert rows[name].endswith("  -"), name
 
 
+@pytest.mark.slow
 def test_models_of_another_folder_and_of_none(tmp_path):
     (tmp_path / "mine").mkdir()
     assert "holds no recipes" in refused(nanogfl(tmp_path, "models", "--configs", "mine"))

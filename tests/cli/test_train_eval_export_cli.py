@@ -11,6 +11,8 @@ import torch
 
 from nanogfl.data.synthetic import draw_dataset
 
+pytestmark = pytest.mark.slow  # a process with torch for every command
+
 ROOT = Path(__file__).parents[2]
 SMALL = ["model.input.hw=[96,128]", "model.backbone.width=0.5x", "model.neck.channels=16", "train.batch_size=4"]
 OVERRIDES = [part for entry in SMALL for part in ("--set", entry)]
@@ -59,7 +61,6 @@ def broken(folder, tmp_path):
     return write
 
 
-@pytest.mark.slow
 def test_train_then_eval_then_export_then_eval_agree(folder):
     run = folder / "runs" / "recipe"
     kept = {"config.yaml", "log.jsonl", "last.pt", "best.pt", "curves.png", "validation.png"}
