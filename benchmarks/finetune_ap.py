@@ -17,10 +17,11 @@ from typing import Any
 
 import torch
 
-from nanogfl.config import Config, load_config
+from nanogfl.config import Config
 from nanogfl.data.batch import Loader
 from nanogfl.data.coco import load_coco
 from nanogfl.model.checkpoint import load_checkpoint
+from nanogfl.recipe import load_config
 from nanogfl.train.loop import train
 from nanogfl_deploy.bench import cpu_name
 

@@ -16,9 +16,9 @@ import onnxruntime
 import torch
 
 from nanogfl.cli.gate_images import gate_frames
-from nanogfl.config import load_config
 from nanogfl.evaluate.coco_ap import evaluate
 from nanogfl.model.predictor import load_predictor
+from nanogfl.recipe import load_config
 from nanogfl.train.datasets import load_data
 from nanogfl.train.loop import train
 from nanogfl_deploy.bench import cpu_name

@@ -8,8 +8,9 @@ import pytest
 import torch
 import yaml
 
-from nanogfl.config import Config, config_from_dict, differences, load_config
+from nanogfl.config import Config
 from nanogfl.contract.errors import UserError
+from nanogfl.recipe import config_from_dict, differences, load_config
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "nanogfl"

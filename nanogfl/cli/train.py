@@ -43,8 +43,8 @@ def train(
     from nanogfl.cli.extras import require
 
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools")
-    from nanogfl.config import load_config
     from nanogfl.contract.errors import UserError
+    from nanogfl.recipe import load_config
     from nanogfl.train.loop import train as run_training
 
     shortcuts = [f"train.device={device}"] if device else []

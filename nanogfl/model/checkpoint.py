@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nanogfl.config import Config, config_from_dict
+from nanogfl.config import Config
 from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.errors import UserError
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector, build_detector
+from nanogfl.recipe import config_from_dict
 
 _FORMAT = "nanogfl checkpoint 1"
 _KEYS = {"config", "classes", "category_ids", "weights", "facts", "training"}

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import torch
 
-from nanogfl.config import ModelConfig, load_config
+from nanogfl.config import ModelConfig
 from nanogfl.contract.errors import UserError
 from nanogfl.model.complexity import Complexity, count_complexity
 from nanogfl.model.detector import build_detector
+from nanogfl.recipe import load_config
 
 # A line of the comments that a recipe begins with.
 _PUBLISHED = re.compile(r"^# published: AP ([\d.]+) on (.+)$", re.MULTILINE)

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from nanogfl.config import Config, ModelConfig, differences
+from nanogfl.config import Config, ModelConfig
 from nanogfl.contract.errors import UserError
 from nanogfl.model.checkpoint import Checkpoint
 from nanogfl.model.detector import Detector
+from nanogfl.recipe import differences
 from nanogfl.train.parts import part_of
 
 LEAST_SHARE = 0.1

@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch import nn
 
-from nanogfl.config import Config, differences
+from nanogfl.config import Config
 from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.errors import UserError
 from nanogfl.criterion.criterion import compute_losses
@@ -21,6 +21,7 @@ from nanogfl.evaluate.coco_ap import Report, evaluate, format_report
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import build_detector
 from nanogfl.model.predictor import Predictor
+from nanogfl.recipe import differences
 from nanogfl.train.datasets import list_problems, load_data
 from nanogfl.train.device import autocast, choose_device
 from nanogfl.train.ema import AveragedDetector

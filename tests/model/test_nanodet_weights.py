@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from nanogfl.config import load_config
 from nanogfl.contract.detections import select, to_source
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import Placement
@@ -21,6 +20,7 @@ from nanogfl.model.complexity import count_complexity
 from nanogfl.model.decode import decode_boxes
 from nanogfl.model.detector import Detector, build_detector
 from nanogfl.model.nanodet_weights import VARIANTS, NanoDetWeights, model_config, nanogfl_name, read_nanodet
+from nanogfl.recipe import load_config
 from tests.nanodet_reference import FACTS, forward, random_tensors, shapes
 from tests.shared_data import shared
 

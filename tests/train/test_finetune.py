@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nanogfl.config import Config, load_config
+from nanogfl.config import Config
 from nanogfl.contract.errors import UserError
 from nanogfl.model.checkpoint import Checkpoint, describe_checkpoint, load_checkpoint, save_checkpoint
 from nanogfl.model.detector import build_detector
 from nanogfl.model.predictor import load_predictor
+from nanogfl.recipe import load_config
 from nanogfl.train.loop import train
 from tests.train.test_loop import fingerprint, train_until
 

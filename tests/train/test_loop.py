@@ -9,11 +9,12 @@ import cv2
 import pytest
 import torch
 
-from nanogfl.config import Config, SplitConfig, load_config
+from nanogfl.config import Config, SplitConfig
 from nanogfl.contract.errors import UserError
 from nanogfl.evaluate.coco_ap import evaluate
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.predictor import load_predictor
+from nanogfl.recipe import load_config
 from nanogfl.train import loop
 from nanogfl.train.datasets import load_data
 from nanogfl.train.loop import train

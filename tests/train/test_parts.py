@@ -5,10 +5,11 @@ from typing import get_args
 import pytest
 import torch
 
-from nanogfl.config import BackboneConfig, ModelConfig, NeckConfig, Part, TrainConfig, config_from_dict
+from nanogfl.config import BackboneConfig, ModelConfig, NeckConfig, Part, TrainConfig
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import InputSpec
 from nanogfl.model.detector import build_detector
+from nanogfl.recipe import config_from_dict
 from nanogfl.train.optim import build_optimizer
 from nanogfl.train.parts import FrozenParts, part_of
 
