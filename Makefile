@@ -59,7 +59,8 @@ quickstart: $(VENV)/.installed
 	  '  $(BIN)/nanogfl train configs/bccd.yaml --set data.root=YOUR_COCO_FOLDER     (README: "Your data")'
 
 test: $(VENV)/.installed $(DEVICE_VENV)/.installed
-	$(DEVICE_VENV)/bin/python -m pytest -q tests/contract tests/evaluate tests/deploy tests/cli/test_detect_cli.py
+	$(DEVICE_VENV)/bin/python -m pytest -q tests/contract tests/evaluate tests/deploy tests/cli/test_detect_cli.py \
+	  tests/cli/test_eval_onnx_cli.py tests/data/test_coco.py tests/data/test_synthetic.py
 	$(BIN)/python -m pytest -q
 
 check: $(VENV)/.installed

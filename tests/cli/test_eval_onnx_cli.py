@@ -1,0 +1,70 @@
+"""`nanogfl eval` of an .onnx in a process of its own; this runs in the environment without torch, too."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nanogfl.data.coco import load_coco
+from nanogfl.data.synthetic import draw_dataset
+from nanogfl.evaluate.coco_ap import evaluate
+from nanogfl_deploy import Detector
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "embedded.onnx"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn")
+    draw_dataset(folder, train=1, val=30)
+    return folder
+
+
+def run(folder, *arguments):
+    command = [sys.executable, "-m", "nanogfl", "eval", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False, timeout=120)
+
+
+def test_its_ap_is_that_of_the_detector_on_the_data_set(folder):
+    done = run(folder, GOLDEN, "--data", "val.json", "--json", "ap.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    figures = json.loads((folder / "ap.json").read_text(encoding="utf-8"))
+    expected = evaluate(Detector(GOLDEN), load_coco(folder / "val.json", folder / "val"))
+    assert figures["ap"] == expected.ap > 0.3
+    assert f"{expected.ap:.3f}" in done.stdout
+    assert [entry["name"] for entry in figures["classes"]] == [entry.name for entry in expected.classes]
+
+
+def test_without_a_data_set_it_asks_for_one(folder):
+    done = run(folder, GOLDEN)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "give --data FILE --images FOLDER" in done.stderr
+
+
+def test_an_unreadable_image_is_listed_and_fatal_when_strict(folder):
+    path = sorted((folder / "val").iterdir())[3]
+    content = path.read_bytes()
+    path.write_bytes(content[:20])
+    try:
+        done = run(folder, GOLDEN, "--data", "val.json")
+        assert done.returncode == 0
+        assert f"left out or mended: {path.name}: unreadable image" in done.stdout
+        assert "29 images" in done.stdout
+        strict = run(folder, GOLDEN, "--data", "val.json", "--strict")
+        assert strict.returncode == 2
+        assert path.name in strict.stderr
+    finally:
+        path.write_bytes(content)
+
+
+def test_a_data_set_without_the_models_categories_is_one_sentence(folder):
+    content = json.loads((folder / "val.json").read_text(encoding="utf-8"))
+    content["categories"] = [{"id": 1, "name": "other"}]
+    content["annotations"] = []
+    (folder / "other.json").write_text(json.dumps(content), encoding="utf-8")
+    done = run(folder, GOLDEN, "--data", "other.json", "--images", "val")
+    assert done.returncode == 2
+    assert "has no category with id 2" in done.stderr
