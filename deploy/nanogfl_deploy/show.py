@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.detections import Detections
 from nanogfl.contract.draw import draw_text
 from nanogfl.contract.errors import UserError
@@ -205,11 +206,8 @@ def write_picture(path: Path, picture: Picture) -> None:
     """Encodes by the suffix; a UserError where the folder does not take it."""
     good, content = cv2.imencode(path.suffix, picture)
     assert good, f"OpenCV refused to encode {path.suffix}"
-    _make_folder(path.parent)
-    try:
-        path.write_bytes(content.tobytes())  # not cv2.imwrite: it cannot open non-ASCII paths on Windows
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}): check the folder and its permissions") from None
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.tobytes())  # not cv2.imwrite: it cannot open non-ASCII paths on Windows
 
 
 def _make_folder(path: Path) -> None:

@@ -160,9 +160,15 @@ def _is_tie(
     score, label, box = side.scores[row], side.labels[row], side.boxes[row : row + 1]
     if abs(score - selection.score) <= TIE_SCORE:
         return True
-    full = [found.scores[-1] for found in (side, other) if len(found) == selection.keep]
-    if any(abs(score - last) <= TIE_SCORE for last in full):
-        return True
+    if len(other) == selection.keep:  # the other side has no room below its last row
+        last = other.scores[-1]
+        if abs(score - last) <= TIE_SCORE:
+            return True
+        # each row that the other side has by a tie pushes one row out at its end
+        gained = sum(found is other for found, _ in explained)
+        pushed_out = sum(found is side and found.scores[index] < last for found, index in explained)
+        if score < last and pushed_out < gained:
+            return True
     for found in (side, other):
         overlaps = pairwise_iou(box, found.boxes[found.labels == label])[0]
         if (np.abs(overlaps - selection.iou) <= TIE_IOU).any():
