@@ -269,12 +269,16 @@ class TrainConfig:
     """parts that stay as loaded, their norms' statistics included"""
     epochs: int = 100
     batch_size: int = 16
+    accumulate: int = 1
+    """batches whose gradients are averaged for one update of the weights"""
     lr: float = 1e-3
     """AdamW's, at its peak"""
     weight_decay: float = 0.05
     """not on norms and biases"""
+    schedule: Literal["cosine", "flat_cosine"] = "cosine"
+    """after the warm-up: a cosine down from lr at once, or lr held up to half of all updates and then the cosine"""
     warmup_steps: int = 100
-    """linear, from a thousandth of lr"""
+    """updates; linear, from a thousandth of lr"""
     final_lr: float = 0.05
     """share of lr that the cosine ends at"""
     clip_norm: float = 35.0
@@ -283,19 +287,25 @@ class TrainConfig:
     """of the averaged weights, which are evaluated and exported; smaller in the first steps"""
     eval_every: int = 5
     """epochs; the last one is always evaluated"""
+    patience: int = 0
+    """end after this many evaluations without a better AP; 0: never early"""
     seed: int = 0
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps"""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 on CUDA, fp32 elsewhere"""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """of the forward and backward pass; weights and loss stay fp32. auto: bf16 where the GPU or the processor computes
+    in it, fp16 on older GPUs, else fp32"""
+    compile: bool | Literal["cuda_graphs"] = False
+    """torch.compile forward, assignment and loss: minutes at the start, then faster; needs a C++ compiler on a CPU.
+    cuda_graphs: replayed as CUDA graphs as well"""
     threads: int = 0
     """CPU threads of torch; 0: torch's own choice"""
 
     __pydantic_config__ = _FORBID
 
     def __post_init__(self) -> None:
-        _require_at_least(self, 1, "epochs", "batch_size", "eval_every")
-        _require_at_least(self, 0, "weight_decay", "warmup_steps", "final_lr", "seed", "threads")
+        _require_at_least(self, 1, "epochs", "batch_size", "accumulate", "eval_every")
+        _require_at_least(self, 0, "weight_decay", "warmup_steps", "final_lr", "patience", "seed", "threads")
         for name in ("lr", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
