@@ -10,7 +10,12 @@ import pytest
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.frames import read_frame
 
-QUADRANTS = {"top left": (20, 30, 200), "top right": (20, 200, 30), "bottom left": (200, 30, 20), "bottom right": (9,) * 3}
+QUADRANTS = {
+    "top left": (20, 30, 200),
+    "top right": (20, 200, 30),
+    "bottom left": (200, 30, 20),
+    "bottom right": (9,) * 3,
+}
 
 
 def quadrants(height=48, width=80):
