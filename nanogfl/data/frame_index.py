@@ -78,7 +78,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _newest(folder: Path) -> int:
-    names = [re.fullmatch(r"index-(\d+)\.sqlite", path.name) for path in folder.iterdir()]
+    names = [re.fullmatch(r"(?:index|slots)-(\d+)\.(?:sqlite|u8)", path.name) for path in folder.iterdir()]
     return max((int(name[1]) for name in names if name), default=1)
 
 
