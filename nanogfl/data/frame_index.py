@@ -7,7 +7,7 @@ names: another process may still map the old pixels.
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -85,7 +85,8 @@ def _newest(folder: Path) -> int:
 def _replace(folder: Path, damaged: int, slot_bytes: int) -> StoreFiles:
     files = _open(folder, damaged + 1, slot_bytes)
     for name in (f"index-{damaged}.sqlite", f"index-{damaged}.sqlite-journal", f"slots-{damaged}.u8"):
-        (folder / name).unlink(missing_ok=True)
+        with suppress(OSError):  # Windows keeps what is mapped: it only takes space
+            (folder / name).unlink(missing_ok=True)
     return files
 
 
