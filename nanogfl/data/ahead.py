@@ -9,6 +9,9 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+Track = Callable[[Iterable[str | None], int], Iterable[str | None]]
+"""(results, how many there will be) -> the same results: may show progress. A result is what is wrong with an image"""
+
 
 def available_threads() -> int:
     """One for each processor that this process may use, at most 16: beyond, decoding waits for the disk."""

@@ -12,10 +12,10 @@ from nanogfl.contract.cache_folder import cache_folder
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.frames import read_frame
 from nanogfl.contract.preprocess import InputSpec
-from nanogfl.data.ahead import available_threads, map_ahead
+from nanogfl.data.ahead import Track, available_threads, map_ahead
 from nanogfl.data.coco import DataSet, ImageRecord, Problem
-from nanogfl.data.frame_store import Stored, Track, store_frames
-from nanogfl.data.slot import Slot
+from nanogfl.data.frame_store import store_frames
+from nanogfl.data.slot import Slot, Stored
 
 
 def read_checked(image: ImageRecord) -> NDArray[np.uint8]:

@@ -10,9 +10,8 @@ has mapped stays right while others build.
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -22,32 +21,12 @@ from numpy.typing import NDArray
 
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.frames import decode_frame, read_content
-from nanogfl.data.ahead import available_threads, map_ahead
+from nanogfl.data.ahead import Track, available_threads, map_ahead
 from nanogfl.data.frame_index import StoreFiles, open_files, replace_files, transaction
-from nanogfl.data.slot import Slot
-
-Track = Callable[[Iterable[str | None], int], Iterable[str | None]]
-"""(results, how many there will be) -> the same results: may show progress. A result is what is wrong with an image"""
+from nanogfl.data.slot import Slot, Stored
 
 COMMIT_BYTES = 64_000_000
 """pixels that are written at a time: the most that a killed build loses, and that wait in memory"""
-
-
-@dataclass(frozen=True)
-class Stored:
-    """Of n images in their order."""
-
-    slots: NDArray[np.uint8] | None
-    """uint8 (S, H', W', 3)"""
-    slot_of: NDArray[np.int64]
-    """(n,); -1 where there is none"""
-    source_hw: NDArray[np.int64]
-    """(n, 2) height, width in the file, upright; 0 where it is unreadable"""
-    complaints: list[str | None]
-    """what is wrong with an unreadable image"""
-    decoded: int
-    """how many were decoded now and kept"""
-    where: str
 
 
 class _Content(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a cached image is: the network's resize of the whole frame, in a room of fixed size."""
+"""What a cached image is: the network's resize of the whole frame, in a room of fixed size; and many of them."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from nanogfl.contract.preprocess import InputSpec, Resize, fit, resize_frame
 
 _FORMAT = 1
-"""Raise it when the pixels of a slot or the tables of frame_store.py change: older caches are then left alone."""
+"""Raise it when the pixels of a slot or the tables of frame_index.py change: older caches are then left alone."""
 
 
 @dataclass(frozen=True)
@@ -52,3 +52,20 @@ class Slot:
         out[:height, :width] = content
         out[height:] = self.pad_value
         out[:height, width:] = self.pad_value
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Of n images in their order."""
+
+    slots: NDArray[np.uint8] | None
+    """uint8 (S, H', W', 3)"""
+    slot_of: NDArray[np.int64]
+    """(n,); -1 where there is none"""
+    source_hw: NDArray[np.int64]
+    """(n, 2) height, width in the file, upright; 0 where it is unreadable"""
+    complaints: list[str | None]
+    """what is wrong with an unreadable image"""
+    decoded: int
+    """how many were decoded now and kept"""
+    where: str

@@ -18,7 +18,7 @@ from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import InputSpec
 from nanogfl.data import frame_index, frame_store
 from nanogfl.data.cache import open_frames
-from tests.data.image_sets import LETTERBOX, SPEC, assert_holds, data_set, image_files, texture, write_image
+from tests.data.image_sets import LETTERBOX, SPEC, assert_holds, data_set, image_files, write_image
 
 SLOT_BYTES = 64 * 96 * 3
 
@@ -219,35 +219,66 @@ def overwrite(path, start, content):
         file.write(content)
 
 
-def test_a_damaged_or_foreign_index_is_replaced_and_an_older_run_keeps_its_pixels(open_set, paths, tmp_path):
+def overwrite_files_table(path):
+    """Damage that opening the index does not meet."""
+    connection = sqlite3.connect(path)
+    (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'files'").fetchone()
+    connection.close()
+    overwrite(path, 4096 * (page - 1), b"\xa5" * 4096)
+
+
+def replace_by_another(path):
+    path.unlink()
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE contents (recipe TEXT)")
+    connection.close()
+
+
+DAMAGES = {
+    "random bytes": lambda path: path.write_bytes(np.random.default_rng(0).bytes(9000)),
+    "no header": lambda path: overwrite(path, 0, bytes(100)),
+    "no pages": lambda path: overwrite(path, 4096, b"\xa5" * (path.stat().st_size - 4096)),
+    "no table of files": overwrite_files_table,
+    "of something else": replace_by_another,
+    "empty": lambda path: path.write_bytes(b""),
+    "gone": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_index_is_replaced_and_an_older_run_keeps_its_pixels(open_set, paths, tmp_path, damage):
     frames = open_set(paths)
     held = np.array(frames.slots)
-
-    def foreign(path):
-        path.unlink()
-        connection = sqlite3.connect(path)
-        connection.execute("CREATE TABLE contents (recipe TEXT)")
-        connection.close()
-
-    damages = [
-        lambda path: path.write_bytes(np.random.default_rng(0).bytes(9000)),
-        lambda path: overwrite(path, 0, bytes(100)),
-        lambda path: overwrite(path, 4096, b"\xa5" * (path.stat().st_size - 4096)),  # seen only when it is used
-        foreign,
-        lambda path: path.write_bytes(b""),
-        lambda path: path.unlink(),
-    ]
-    for damage in damages:
+    for _ in range(2):
         (index,) = store(tmp_path).glob("index-*.sqlite")
         damage(index)
-        assert open_set(paths).decoded == 7
+        assert open_set(paths[::-1]).decoded == 7  # in another order: other pixels in slot 0
         assert open_set(paths).decoded == 0
-        assert len(list(store(tmp_path).glob("index-*.sqlite"))) == 1
-        assert len(list(store(tmp_path).glob("slots-*.u8"))) == 1
-        write_image(paths[0], texture(0, (9, 9))[0, 0, 0])  # other pixels in slot 0 from now on
-        open_set(paths)
         assert np.array_equal(frames.slots, held)
-        write_image(paths[0], 0)
+        names = sorted(path.name for path in store(tmp_path).iterdir())
+        assert [name.split("-")[0] for name in names] == ["index", "lock.sqlite", "slots"]
+        assert names[0].removesuffix("sqlite")[5:] == names[2].removesuffix("u8")[5:]
+
+
+def test_who_finds_the_damage_second_leaves_the_new_index_alone(open_set, paths, tmp_path):
+    open_set(paths)
+    overwrite_files_table(store(tmp_path) / "index-1.sqlite")
+    open_set(paths)
+    frame_index.replace_files(store(tmp_path), 1, SLOT_BYTES)
+    assert (store(tmp_path) / "index-2.sqlite").is_file()
+    assert open_set(paths).decoded == 0
+
+
+def test_a_file_that_was_known_and_is_gone_is_missing(paths, tmp_path):
+    paths[1].write_bytes(b"")
+    os.utime(paths[1], ns=(0, 0))
+    config = DataConfig(cache="memmap", cache_dir=str(tmp_path / "cache"))
+    open_frames(data_set(paths), SPEC, config)
+    for path in paths[:2]:
+        path.unlink()
+    kept, _ = open_frames(data_set(paths), SPEC, config)
+    assert [image.id for image in kept.images] == [2, 3, 4, 5, 6]
+    assert all("does not exist" in problem.reason for problem in kept.problems)
 
 
 @pytest.mark.parametrize(("left", "lost"), [(3 * SLOT_BYTES, 4), (3 * SLOT_BYTES + 5, 4), (0, 7), (None, 7)])
@@ -296,6 +327,10 @@ def test_a_store_that_another_process_holds_is_one_sentence(open_set, paths, tmp
     assert "database is locked" in refused(open_set, paths)
     holder.rollback()
     holder.close()
+    opening = sqlite3.connect(store(tmp_path) / "lock.sqlite", isolation_level=None)
+    opening.execute("BEGIN EXCLUSIVE")
+    assert "database is locked" in refused(open_set, paths)
+    opening.close()
     assert open_set(paths).decoded == 5
 
 
