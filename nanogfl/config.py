@@ -29,7 +29,7 @@ Part = Literal[
 OptionalPath = Annotated[str | None, BeforeValidator(lambda value: None if value == "none" else value)]
 
 
-def _require_at_least(config: Any, least: int, *names: str) -> None:
+def _require_at_least(config: Any, least: float, *names: str) -> None:
     for name in names:
         if not getattr(config, name) >= least:  # true of NaN, too
             raise ValueError(f"{name} must be at least {least}, got {getattr(config, name)}")

@@ -36,7 +36,9 @@ def load_data(config: Config) -> Data:
     train_set, train_frames = open_frames(train_set, spec, data, zoom=data.cache_zoom, track=show_reading)
     # The network's own inputs; kept in memory where the training set is: the device has no use for them.
     val_data = replace(data, cache="memory") if data.cache == "device" else data
-    val_set, val_frames = open_frames(val_set, spec, val_data, track=show_reading)
+    val_set, val_frames = open_frames(
+        val_set, spec, val_data, in_use=train_frames.nbytes if data.cache == "memory" else 0, track=show_reading
+    )
     return Data(train_set, val_set, train_frames, val_frames)
 
 
