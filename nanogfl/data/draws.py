@@ -76,7 +76,7 @@ def layer_draws(keys: NDArray[np.uint64], roles: list[Role]) -> NDArray[np.float
 
 def _uniform(keys: NDArray[np.uint64], draws: NDArray[np.int64]) -> NDArray[np.float64]:
     bits = _mix(keys + _STEP * (draws + 1).astype(np.uint64))
-    return (bits >> np.uint64(11)) * 2.0**-53
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -1,4 +1,4 @@
-"""Where a whole image goes in a training picture: homographies from uniform draws, for all layers of a batch at once."""
+"""Where a whole image goes in a training picture: homographies from uniform draws, a batch and its layers at once."""
 
 from typing import NamedTuple
 

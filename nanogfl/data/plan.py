@@ -1,4 +1,4 @@
-"""The random plans of a batch of training pictures: each a pure function of (seed, epoch, position), whoever renders."""
+"""The random plans of a batch of training pictures: pure functions of (seed, epoch, position), whoever renders."""
 
 from typing import NamedTuple
 
@@ -26,14 +26,14 @@ class Plans(NamedTuple):
     """B pictures of L layers, painted in order: a later window covers an earlier one. The last layer is the mixup
     partner, which is blended over all of the others. L depends on the settings alone, never on the draws."""
 
-    index: NDArray[np.int64]
+    index: NDArray[np.int64]  # type: ignore[assignment]  # tuple.index, which nobody calls on plans
     """(B, L) image of the data set; -1: no such layer"""
     matrix: NDArray[np.float64]
     """(B, L, 3, 3) annotated source pixels -> input pixels, continuous coordinates (a pixel's area is [x, x + 1))"""
     window: NDArray[np.int32]
     """(B, L, 4) x1 y1 x2 y2: whole input pixels that the layer paints"""
     only: NDArray[np.int64]
-    """(B, L) the one object (its number in the image) that a pasted layer carries; -1: all. Only such layers cover others"""
+    """(B, L) the one object (its number in the image) of a pasted layer; -1: all. Only pasted layers cover others"""
     mix: NDArray[np.float32]
     """(B,) weight of the mixup partner; 0: none"""
     colour: NDArray[np.float32]
@@ -164,7 +164,7 @@ def _paste(
 
 
 def _colours(picture: Floats, augment: AugmentConfig) -> NDArray[np.float32]:
-    """(B, 3, 4): saturation about the pixel's own luma, then contrast about mid-grey, then brightness, as one affine."""
+    """(B, 3, 4): saturation about the pixel's own luma, then contrast about mid-grey, then brightness: one affine."""
     offset = 255 * augment.brightness * (2 * picture[:, PictureDraw.BRIGHTNESS] - 1)
     contrast = 1 + augment.contrast * (2 * picture[:, PictureDraw.CONTRAST] - 1)
     saturation = (1 + augment.saturation * (2 * picture[:, PictureDraw.SATURATION] - 1))[:, None, None]

@@ -48,12 +48,16 @@ def _paint(
         [a - left * g, b_ - left * h, c - left * i],
         [d - top * g, e - top * h, f - top * i],
     ]
-    options = {"flags": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_CONSTANT, "borderValue": spec.pad_value}
+    linear, border, pad = cv2.INTER_LINEAR, cv2.BORDER_CONSTANT, spec.pad_value
     if g or h:
-        done = cv2.warpPerspective(frame, np.array([*rows, [g, h, i]]), size, dst=view, **options)
-    elif frame.shape == view.shape and np.allclose(rows, [[1, 0, 0], [0, 1, 0]], rtol=0, atol=1e-7):
+        done = cv2.warpPerspective(frame, np.array([*rows, [g, h, i]]), size, view, linear, border, pad)
+    elif frame.shape == view.shape and _same_pixels(rows):
         done = view
         view[:] = frame
     else:
-        done = cv2.warpAffine(frame, np.array(rows), size, dst=view, **options)
+        done = cv2.warpAffine(frame, np.array(rows), size, view, linear, border, pad)
     assert np.shares_memory(done, out), "OpenCV painted elsewhere: out must be uint8 (H, W, 3) with whole rows"
+
+
+def _same_pixels(rows: list[list[float]]) -> bool:
+    return all(abs(rows[r][c] - (r == c)) < 1e-7 for r in (0, 1) for c in (0, 1, 2))

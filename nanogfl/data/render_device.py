@@ -36,7 +36,7 @@ def render_batch(
     """
     device = slots.device
     layers = _to_layers(slot_of, content_hw, plans, hw, device)
-    count, depth = plans.index.shape
+    depth = plans.index.shape[1]
     pictures = _sample(slots, layers, _topmost(plans, spec, device), spec)
     blended = np.flatnonzero(plans.mix > 0)  # known here: nothing has to be asked of the device
     if len(blended):
@@ -73,7 +73,8 @@ def _inverse(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     first, second, third = (matrices[:, row] for row in range(3))
     columns = [np.cross(second, third), np.cross(third, first), np.cross(first, second)]
     determinant = (first * columns[0]).sum(axis=1)
-    return np.stack(columns, axis=2) / determinant[:, None, None]
+    inverse: NDArray[np.float64] = np.stack(columns, axis=2) / determinant[:, None, None]
+    return inverse
 
 
 def _topmost(plans: Plans, spec: InputSpec, device: torch.device) -> Tensor:
@@ -84,7 +85,7 @@ def _topmost(plans: Plans, spec: InputSpec, device: torch.device) -> Tensor:
     left, top, right, bottom = _send(windows.astype(np.int64), device).unbind(-1)  # (B, L) each
     x, y = torch.arange(width, device=device), torch.arange(height, device=device)
     own = (torch.arange(count, device=device) * depth)[:, None, None]
-    topmost = own.expand(-1, height, width)
+    topmost: Tensor = own.expand(-1, height, width)
     for layer in range(1, depth - 1):
         if (plans.index[:, layer] >= 0).any():
             across = (x >= left[:, layer, None]) & (x < right[:, layer, None])

@@ -37,7 +37,9 @@ def index_of(*records: ImageRecord) -> DataIndex:
     return DataIndex.of(DataSet("test", ("a", "b", "c"), (1, 2, 3), records, ()))
 
 
-def plans_of(index: DataIndex, spec: InputSpec, augment: AugmentConfig, count=64, *, seed=0, epoch=0, plain=False) -> Plans:
+def plans_of(
+    index: DataIndex, spec: InputSpec, augment: AugmentConfig, count=64, *, seed=0, epoch=0, plain=False
+) -> Plans:
     positions = np.arange(count)
     return draw_plans(index, positions % len(index), positions, spec, augment, seed=seed, epoch=epoch, plain=plain)
 

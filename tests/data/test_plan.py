@@ -154,9 +154,7 @@ def test_a_changed_setting_leaves_the_other_draws_alone(change):
     before, after = (plans_of(index, SPEC, augment) for augment in (AugmentConfig(), AugmentConfig(**change)))
     key = next(iter(change))
     assert np.array_equal(before.colour, after.colour) == (key != "brightness")
-    assert np.array_equal(before.matrix[:, 0], after.matrix[:, 0]) == (
-        key in ("brightness", "mixup", "copy_paste")
-    )
+    assert np.array_equal(before.matrix[:, 0], after.matrix[:, 0]) == (key in ("brightness", "mixup", "copy_paste"))
     assert np.array_equal(before.index[:, 0], after.index[:, 0])
     assert np.array_equal(before.mix, after.mix) == (key != "mixup")
     if key == "flip_vertical":
