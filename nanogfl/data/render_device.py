@@ -16,7 +16,7 @@ class _Layers(NamedTuple):
     """What samples a layer, on the device; rows are picture * L + layer."""
 
     inverse: Tensor
-    """(rows, 11) float32: the homography input pixel -> slot pixel, both at pixel centres; the content's h', w'"""
+    """(11, rows) float32: the homography input pixel -> slot pixel, both at pixel centres; the content's h', w'"""
     slot: Tensor
     """(rows,) int64"""
 
@@ -64,7 +64,7 @@ def _to_layers(
     # between pixel centres: from p + 1/2 in the input, to half a pixel less in the slot
     inverse[:, :, 2] += (inverse[:, :, 0] + inverse[:, :, 1]) / 2
     inverse[:, :2] -= inverse[:, 2:] / 2
-    table = np.concatenate([inverse.reshape(-1, 9), content], axis=1).astype(np.float32)
+    table = np.concatenate([inverse.reshape(-1, 9).T, content.T]).astype(np.float32)
     return _Layers(_send(table, device), _send(slot_of[image], device))
 
 
@@ -100,8 +100,8 @@ def _sample(slots: Tensor, layers: _Layers, rows: Tensor, spec: InputSpec) -> Te
     slot_h, slot_w = slots.shape[1:3]
     x = torch.arange(rows.shape[2], device=device, dtype=torch.float32)
     y = torch.arange(rows.shape[1], device=device, dtype=torch.float32)[:, None]
-    inverse = layers.inverse[rows]  # (B, H, W, 11)
-    a, b, c, d, e, f, g, h, i, content_h, content_w = inverse.unbind(-1)
+    # each entry (B, H, W) by itself: what is read next to each other lies next to each other
+    a, b, c, d, e, f, g, h, i, content_h, content_w = (entry[rows] for entry in layers.inverse)
     depth = g * x + h * y + i
     source_x, source_y = (a * x + b * y + c) / depth, (d * x + e * y + f) / depth
     # Far outside, and on a horizon, everything is padding; kept finite, so that no weight becomes NaN.
@@ -111,7 +111,7 @@ def _sample(slots: Tensor, layers: _Layers, rows: Tensor, spec: InputSpec) -> Te
     part_x, part_y = source_x - floor_x, source_y - floor_y
     base = layers.slot[rows] * (slot_h * slot_w)
     pixels = slots.view(-1, 3)
-    pad = torch.tensor(spec.pad_value, dtype=torch.uint8).to(device, non_blocking=True)
+    pad = _send(np.array(spec.pad_value, dtype=np.uint8), device)
     total = torch.zeros((*rows.shape, 3), dtype=torch.float32, device=device)
     for step_y, weight_y in ((0, 1 - part_y), (1, part_y)):
         for step_x, weight_x in ((0, 1 - part_x), (1, part_x)):
@@ -123,7 +123,7 @@ def _sample(slots: Tensor, layers: _Layers, rows: Tensor, spec: InputSpec) -> Te
     return total.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def _send(array: NDArray[np.float32] | NDArray[np.int64], device: torch.device) -> Tensor:
+def _send(array: NDArray[np.float32] | NDArray[np.int64] | NDArray[np.uint8], device: torch.device) -> Tensor:
     tensor = torch.from_numpy(array)
     if device.type == "cuda":  # only from pinned memory does a copy not wait
         tensor = tensor.pin_memory()

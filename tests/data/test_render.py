@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nanogfl.config import AugmentConfig
 from nanogfl.contract.frames import read_frame
@@ -260,6 +261,44 @@ def test_a_picture_rendered_by_the_device_does_not_depend_on_the_batch_around_it
     for b in range(9):
         alone = by_device(frames, Plans(*(part[b : b + 1] for part in plans)), index, SPEC)
         np.testing.assert_array_equal(alone[0], whole[b])
+
+
+class Watch(TorchDispatchMode):
+    """Lists the operators that run."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+def test_the_device_is_never_asked_and_gets_as_much_to_do_for_two_pictures_as_for_forty():
+    index = index_of(*(record(n, (96, 160), [[10, 10, 60, 60]]) for n in range(3)))
+    slots = torch.zeros((3, 96, 160, 3), dtype=torch.uint8)
+    counts = []
+    for count in (2, 40):
+        plans = plans_of(index, SPEC, still(**{**KINDS["everything"], "mosaic": 1, "mixup": 1, "copy_paste": 1}), count)
+        plans.only[:, 4:7], plans.index[:, 4:7] = 0, 1  # every layer is there
+        with Watch() as watch:
+            render_batch(slots, np.arange(3), np.full((3, 2), [96, 160]), plans, index.hw, SPEC)
+        assert not {"nonzero", "_local_scalar_dense", "masked_select", "item", "unique", "equal"} & set(watch.names)
+        counts.append(len(watch.names))
+    assert counts[0] == counts[1] < 450
+
+
+def test_frames_may_be_read_only_parts_of_a_mapped_file(tmp_path):
+    picture = smooth_picture((96, 160), 1)
+    mapped = np.memmap(tmp_path / "slots.u8", np.uint8, "w+", shape=(2, 100, 170, 3))
+    mapped[1, :96, :160] = picture
+    mapped.flush()
+    frame = np.memmap(tmp_path / "slots.u8", np.uint8, "r", shape=(2, 100, 170, 3))[1, :96, :160]
+    index = index_of(record(0, (96, 160)))
+    for augment in (still(), still(rotate=10.0), still(perspective=0.2)):
+        plans = plans_of(index, SPEC, augment, 1)
+        np.testing.assert_array_equal(by_cv2([frame], plans, index, SPEC), by_cv2([picture], plans, index, SPEC))
 
 
 def test_frames_of_another_size_than_annotated_show_the_same_place():
