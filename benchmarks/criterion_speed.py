@@ -2,7 +2,7 @@
 
 python benchmarks/criterion_speed.py --threads 2
 
-Random predictions near random objects. The best and the median of --repeats runs; a table for people, one JSON line last.
+Random predictions and objects. The best and the median of --repeats runs; a table for people, one JSON line last.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -79,8 +79,9 @@ def main() -> None:
     )
 
     rows = []
-    for name in ("atss", "dsla", "tal"):
-        config = LossConfig(assigner=name)  # type: ignore[arg-type]
+    names: tuple[Literal["atss", "dsla", "tal"], ...] = ("atss", "dsla", "tal")
+    for name in names:
+        config = LossConfig(assigner=name)
         assignment = assign(predictions, grid, truth, config)
         losses = losses_of_assignment(predictions, grid, truth, assignment, config)
 

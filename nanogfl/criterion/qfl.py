@@ -16,7 +16,7 @@ def background_qfl(logits: Tensor, beta: float) -> Tensor:
     """(B, N, C) -> (B, N): QFL with target 0, summed over the classes; no gradient."""
     with torch.no_grad():
         logits = logits.to(_working_type(logits))
-        return _background(logits.sigmoid(), F.softplus(logits), beta)
+        return logits.sigmoid().pow_(beta).mul_(F.softplus(logits)).sum(dim=-1)
 
 
 def sparse_qfl(logits: Tensor, index: Tensor, quality: Tensor, positive: Tensor, beta: float) -> Tensor:
@@ -30,48 +30,43 @@ def sparse_qfl(logits: Tensor, index: Tensor, quality: Tensor, positive: Tensor,
 
 
 class _SparseQfl(torch.autograd.Function):
+    """Fresh memory of B x N x C costs more than the arithmetic in it: what is no longer needed is written over."""
+
     @staticmethod
     def forward(ctx: Any, logits: Tensor, index: Tensor, quality: Tensor, positive: Tensor, beta: float) -> Tensor:
         working = logits.to(_working_type(logits))
         sigma, entropy = working.sigmoid(), F.softplus(working)  # entropy: BCE with target 0
-        points = _background(sigma, entropy, beta)
-
         z, s, zero_entropy = working.flatten()[index], sigma.flatten()[index], entropy.flatten()[index]
-        quality = quality.to(z.dtype)
-        pair_entropy = zero_entropy - quality * z
-        away = (quality - s).abs()
-        correction = away.pow(beta) * pair_entropy - s.pow(beta) * zero_entropy
-        correction = torch.where(positive, correction, 0)
-        points = points.flatten().index_add(0, index // logits.shape[2], correction).view(points.shape)
+        power = sigma.pow(beta)
+        loss = entropy.mul_(power)
+        points = loss.sum(dim=-1)
 
-        slope = away.pow(beta) * (s - quality)
-        if beta:
-            slope = slope + beta * away.pow(beta - 1) * (s - quality).sign() * s * (1 - s) * pair_entropy
-        slope = slope - s.pow(beta) * (s + beta * (1 - s) * zero_entropy)
-        ctx.save_for_backward(sigma, entropy, index, torch.where(positive, slope, 0))
-        ctx.beta, ctx.dtype = beta, logits.dtype
+        quality = quality.to(z.dtype)
+        away = (quality - s).abs()
+        modulation, zero_modulation = away.pow(beta), s.pow(beta)
+        pair_entropy = zero_entropy - quality * z
+        correction = modulation * pair_entropy - zero_modulation * zero_entropy
+        row = index // logits.shape[2]
+        points = points.flatten().index_add(0, row, torch.where(positive, correction, 0)).view(points.shape)
+
+        if ctx.needs_input_grad[0]:
+            # d/dz sigma^beta softplus = sigma^beta (sigma + beta (1 - sigma) softplus)
+            dense = power.mul_(sigma).sub_(sigma.sub_(1).mul_(loss), alpha=beta)
+            slope = modulation * (s - quality)
+            if beta:
+                slope = slope + beta * away.pow(beta - 1) * (s - quality).sign() * s * (1 - s) * pair_entropy
+            slope = slope - zero_modulation * (s + beta * (1 - s) * zero_entropy)
+            ctx.save_for_backward(dense, index, row, torch.where(positive, slope, 0))
+            ctx.dtype = logits.dtype
         return points
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
-        sigma, entropy, index, slope = ctx.saved_tensors
-        one = torch.ones((), dtype=sigma.dtype, device=sigma.device)
-        # d/dz sigma^beta softplus = sigma^beta (sigma + beta (1 - sigma) softplus)
-        dense = torch.lerp(entropy * ctx.beta, one, sigma)
-        dense *= _power(sigma, ctx.beta)
-        dense *= grad[..., None]
-        pairs = slope * grad.flatten()[index // sigma.shape[2]]
-        dense.view(-1).index_add_(0, index, pairs)
-        return dense.to(ctx.dtype), None, None, None, None
-
-
-def _background(sigma: Tensor, entropy: Tensor, beta: float) -> Tensor:
-    return _power(sigma, beta).mul_(entropy).sum(dim=-1)
-
-
-def _power(sigma: Tensor, beta: float) -> Tensor:
-    return sigma * sigma if beta == 2 else sigma.pow(beta)
+        dense, index, row, slope = ctx.saved_tensors
+        full = dense * grad[..., None]
+        full.view(-1).index_add_(0, index, slope * grad.flatten()[row])
+        return full.to(ctx.dtype), None, None, None, None
 
 
 def _working_type(logits: Tensor) -> torch.dtype:
