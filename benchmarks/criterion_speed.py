@@ -20,7 +20,7 @@ from nanogfl.criterion.assign import assign
 from nanogfl.criterion.criterion import losses_of_assignment
 from nanogfl.data.batch import Truth
 from nanogfl.model.decode import Grid, make_grid
-from nanogfl.model.detector import Predictions
+from nanogfl.model.detector import Predictions, read_levels
 from nanogfl_deploy.bench import cpu_name
 
 STRIDES = (8, 16, 32, 64)
@@ -28,7 +28,8 @@ STRIDES = (8, 16, 32, 64)
 
 def random_batch(
     batch_size: int, side: int, classes: int, objects: int, reg_max: int, device: torch.device
-) -> tuple[Predictions, Grid, Truth]:
+) -> tuple[torch.Tensor, Predictions, Grid, Truth]:
+    """The first is what a head's levels are (one leaf), in whose memory order the predictions lie."""
     random = torch.Generator().manual_seed(0)
     grid = make_grid((side, side), STRIDES, 0.5)
     size = torch.exp(torch.rand(objects, 2, generator=random) * 3 + 2.5).clamp(max=side)
@@ -41,11 +42,16 @@ def random_batch(
         torch.zeros(0, dtype=torch.long),
     )
     count = len(grid.points)
-    predictions = Predictions(
-        (torch.randn(batch_size, count, classes, generator=random) - 4).to(device).requires_grad_(),
-        torch.randn(batch_size, count, 4, reg_max + 1, generator=random).to(device).requires_grad_(),
+    output = torch.randn(batch_size, classes + 4 * (reg_max + 1), 1, count, generator=random)
+    output[:, :classes] -= 4
+    output = output.to(device).requires_grad_()
+    predictions = read_levels([output], (count,), classes)
+    return (
+        output,
+        predictions,
+        Grid(grid.points.to(device), grid.strides.to(device), grid.level_sizes),
+        truth.to(device),
     )
-    return predictions, Grid(grid.points.to(device), grid.strides.to(device), grid.level_sizes), truth.to(device)
 
 
 def times(action: Callable[[], Any], repeats: int, device: torch.device) -> list[float]:
@@ -74,7 +80,7 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
-    predictions, grid, truth = random_batch(
+    output, predictions, grid, truth = random_batch(
         arguments.batch_size, arguments.side, arguments.classes, arguments.objects, arguments.reg_max, device
     )
 
@@ -92,7 +98,7 @@ def main() -> None:
             return losses_of_assignment(predictions, grid, truth, assignment, config)
 
         def run_backward(total: torch.Tensor = losses.total) -> object:
-            return torch.autograd.grad(total, tuple(predictions), retain_graph=True)
+            return torch.autograd.grad(total, output, retain_graph=True)
 
         row: dict[str, Any] = {"assigner": name, "positives": int(losses.positives.item())}
         for part, action in (("assign", run_assign), ("loss", run_loss), ("backward", run_backward)):

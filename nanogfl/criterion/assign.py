@@ -22,12 +22,14 @@ from nanogfl.model.detector import Predictions
 class Assignment(NamedTuple):
     """P = G * K pairs of an object and a candidate point, K fixed by the configuration and the grid."""
 
-    slot: Tensor
-    """(P,) image * N + point"""
+    image: Tensor
+    """(P,) position in the batch"""
+    point: Tensor
+    """(P,) in the grid"""
     owner: Tensor
     """(P,) the pair's object in the batch's flat list"""
     positive: Tensor
-    """(P,) bool: the point learns the object; true once a slot at most"""
+    """(P,) bool: the point learns the object; true for one pair of an image and point at most"""
     quality: Tensor
     """(P,) 0 to 1: what the object's class learns there"""
     ignored: Tensor
@@ -35,13 +37,13 @@ class Assignment(NamedTuple):
 
     def truth_index(self) -> Tensor:
         """(B, N) which object of the batch's flat list a point learns; -1: none."""
-        index = torch.full((self.ignored.numel() + 1,), -1, dtype=torch.long, device=self.slot.device)
-        index = index.scatter(0, self.own_slot(), self.owner)
+        index = torch.full((self.ignored.numel() + 1,), -1, dtype=torch.long, device=self.image.device)
+        index = index.scatter(0, self.slot(), self.owner)
         return index[:-1].view(self.ignored.shape)
 
-    def own_slot(self) -> Tensor:
-        """(P,) the slot of a positive pair, and B * N, one behind the last, of every other."""
-        return torch.where(self.positive, self.slot, self.ignored.numel())
+    def slot(self) -> Tensor:
+        """(P,) image * N + point of a positive pair, and B * N, one behind the last, of every other."""
+        return torch.where(self.positive, self.image * self.ignored.shape[1] + self.point, self.ignored.numel())
 
 
 @torch.no_grad()
@@ -80,27 +82,27 @@ def settle(candidates: Candidates, grid: Grid, truth: Truth, batch_size: int) ->
     """Gives every point that is wanted to one object."""
     count, each = candidates.point.shape
     slots, device = batch_size * len(grid.points), grid.points.device
-    slot = (truth.image[:, None] * len(grid.points) + candidates.point).flatten()
-    wanted = candidates.wanted.flatten()
+    wanted, point = candidates.wanted.flatten(), candidates.point.flatten()
+    owner = torch.arange(count, device=device)[:, None].expand(count, each).reshape(-1)
+    image = truth.image[owner]
     # Claim above, rank below in one number, larger for the smaller rank: the largest wins, and ties have an answer.
     rank = _canonical_rank(truth)[:, None].expand(count, each)
     bid = (sortable(candidates.claim) << 32) | (0xFFFFFFFF - rank)
-    bid, target = bid.flatten(), torch.where(wanted, slot, slots)
+    bid, target = bid.flatten(), torch.where(wanted, image * len(grid.points) + point, slots)
     least = torch.iinfo(torch.long).min
     best = torch.full((slots + 1,), least, dtype=torch.long, device=device).scatter_reduce(0, target, bid, "amax")
     positive = wanted & (best[target] == bid)
 
     owned = torch.zeros(slots + 1, dtype=torch.bool, device=device).scatter(0, target, True)[:-1]
     ignored = _inside_ignored(grid, truth, batch_size) & ~owned.view(batch_size, -1)
-    owner = torch.arange(count, device=device)[:, None].expand(count, each).reshape(-1)
-    return Assignment(slot, owner, positive, candidates.quality.flatten(), ignored)
+    return Assignment(image, point, owner, positive, candidates.quality.flatten(), ignored)
 
 
 def _predicted_iou(predictions: Predictions, grid: Grid, truth: Truth, point: Tensor) -> Tensor:
     """Candidate points (G, K) -> (G, K): IoU of the boxes predicted there with the object."""
     dist_logits = predictions.dist_logits[truth.image[:, None], point].flatten(0, 1)  # (G * K, 4, R + 1)
-    places = point.flatten()
-    boxes = decode_boxes(dist_logits, Grid(grid.points[places], grid.strides[places], ()))
+    place = point.flatten()
+    boxes = decode_boxes(dist_logits, Grid(grid.points[place], grid.strides[place], ()))
     return box_iou(boxes.view(*point.shape, 4), truth.boxes[:, None])
 
 

@@ -46,26 +46,25 @@ def losses_of_assignment(
 ) -> Losses:
     """QFL over all points and classes / positives; GIoU and DFL over positives, weighted by their best class score."""
     cls_logits, dist_logits = predictions.cls_logits, predictions.dist_logits
-    classes, reg_max, slots = cls_logits.shape[2], dist_logits.shape[-1] - 1, assignment.ignored.numel()
-    slot, positive = assignment.slot, assignment.positive
-    own_slot = assignment.own_slot()
+    reg_max, slots = dist_logits.shape[-1] - 1, assignment.ignored.numel()
+    image, point, owner, positive = assignment.image, assignment.point, assignment.owner, assignment.positive
+    slot = assignment.slot()
 
     def by_slot(of_pairs: Tensor) -> Tensor:
         """(P,) -> (B * N,): a sum over slots has the same length and order whatever the list of objects is."""
-        return torch.zeros(slots + 1, device=slot.device).scatter(0, own_slot, of_pairs)[:-1]
+        return torch.zeros(slots + 1, device=slot.device).scatter(0, slot, of_pairs)[:-1]
 
     positives = positive.sum().float()
-    index = slot * classes + truth.labels[assignment.owner]
-    qfl_points = sparse_qfl(cls_logits, index, assignment.quality, positive, config.beta)
+    places = (image, point, truth.labels[owner])
+    qfl_points = sparse_qfl(cls_logits, *places, assignment.quality, positive, config.beta)
     qfl = (qfl_points * ~assignment.ignored).sum() / positives.clamp(min=1)
 
-    best_logit = cls_logits.detach().flatten(0, 1)[slot].amax(dim=-1).float()
+    best_logit = cls_logits.detach()[image, point].amax(dim=-1).float()
     weight = by_slot(best_logit).sigmoid() * by_slot(positive.float())  # (B * N,)
     weight_sum = weight.sum().clamp(min=1)
 
-    point = slot % len(grid.points)
-    points, strides, target_boxes = grid.points[point], grid.strides[point], truth.boxes[assignment.owner]
-    pair_logits = dist_logits.flatten(0, 1)[slot]  # (P, 4, R + 1)
+    points, strides, target_boxes = grid.points[point], grid.strides[point], truth.boxes[owner]
+    pair_logits = dist_logits[image, point]  # (P, 4, R + 1)
     boxes = decode_boxes(pair_logits, Grid(points, strides, ()))
     giou = (weight * by_slot(giou_loss(boxes, target_boxes))).sum() / weight_sum
 

@@ -74,6 +74,6 @@ def _assigned_sides(grid: Grid, truth: Truth, config: LossConfig) -> torch.Tenso
     images = max(images, int(truth.ignored_image.max()) + 1 if len(truth.ignored_image) else 0)
     assignment = settle(Candidates(point, wanted, iou, iou), grid, truth, images)
     taken = assignment.positive
-    place = assignment.slot[taken] % len(grid.points)
+    place = assignment.point[taken]
     points, strides, boxes = grid.points[place], grid.strides[place, None], truth.boxes[assignment.owner[taken]]
     return torch.cat((strides, (points - boxes[:, :2]) / strides, (boxes[:, 2:] - points) / strides), dim=1)

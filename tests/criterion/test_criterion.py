@@ -140,6 +140,7 @@ def one_positive(predictions: Predictions, grid: Grid, truth: Truth, point: int 
     predicted = decode_boxes(predictions.dist_logits.detach(), grid)[0, point]
     quality = overlap(predicted.tolist(), truth.boxes[0].tolist())[0]
     return Assignment(
+        torch.tensor([0]),
         torch.tensor([point]),
         torch.tensor([0]),
         torch.tensor([True]),
