@@ -108,7 +108,7 @@ def _predicted_iou(predictions: Predictions, grid: Grid, truth: Truth, point: Te
 
 def _canonical_rank(truth: Truth) -> Tensor:
     """(G,) place of every object in the order of area, label, x1, y1, x2, y2; equal objects by their place."""
-    x1, y1, x2, y2 = (sortable(side) for side in truth.boxes.unbind(dim=1))
+    x1, y1, x2, y2 = sortable(truth.boxes).unbind(dim=1)
     unsigned = 0x80000000  # added to the lower half, which would else be negative
     last, middle = (x2 << 32) + (y2 + unsigned), (x1 << 32) + (y1 + unsigned)
     first = (sortable(box_area(truth.boxes)) << 32) + truth.labels

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nanogfl.criterion.candidates import lowest, strictly_inside
+from nanogfl.criterion.candidates import lowest_places, strictly_inside, with_places
 from nanogfl.model.boxes import box_iou
 from nanogfl.model.decode import Grid
 
@@ -30,8 +30,5 @@ def _nearest(grid: Grid, boxes: Tensor, candidates: int) -> Tensor:
     """(G, 4) -> (G, K): on every level the points nearest to each box's centre."""
     centre = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
     distance = (centre[..., 0] - grid.points[:, 0]).square() + (centre[..., 1] - grid.points[:, 1]).square()
-    nearest, start = [], 0
-    for level in torch.split(distance, list(grid.level_sizes), dim=1):
-        nearest.append(lowest(level, candidates) + start)
-        start += level.shape[1]
-    return torch.cat(nearest, dim=1)
+    levels = torch.split(with_places(distance), list(grid.level_sizes), dim=1)
+    return torch.cat([lowest_places(level, candidates) for level in levels], dim=1)

@@ -25,10 +25,17 @@ class Candidates(NamedTuple):
 
 def lowest(values: Tensor, count: int) -> Tensor:
     """(G, n) -> (G, min(count, n)) positions of a row's lowest values, lowest first; of equal values the earlier."""
-    size = values.shape[1]
-    # One unique number an element: every device's topk gives the same.
-    keys = (sortable(values) << 32) | torch.arange(size, device=values.device)
-    return keys.topk(min(count, size), dim=1, largest=False).values & 0xFFFFFFFF
+    return lowest_places(with_places(values), count)
+
+
+def with_places(values: Tensor) -> Tensor:
+    """(G, n) float32 -> (G, n) int64, no two in a row equal: in the order of the values, then of the places."""
+    return (sortable(values) << 32) | torch.arange(values.shape[1], device=values.device)
+
+
+def lowest_places(keys: Tensor, count: int) -> Tensor:
+    """(G, n) of `with_places` -> (G, min(count, n)) places of the lowest. Without ties every device's topk agrees."""
+    return keys.topk(min(count, keys.shape[1]), dim=1, largest=False).values & 0xFFFFFFFF
 
 
 def sortable(values: Tensor) -> Tensor:

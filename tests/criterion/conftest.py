@@ -66,7 +66,7 @@ class SlowAssigner:
     """DSLA or TAL as FORMULAS tells it, one object and one point at a time, in float64.
 
     `owner` and `quality` map (image, point) to the object and what its class learns; `margin` is how near two numbers
-    that decide something came to each other without being equal.
+    that decide something came to each other without being equal (to 12 digits, which float64 is good for).
     """
 
     def __init__(self, predictions: Predictions, grid: Grid, truth: Truth, config: LossConfig) -> None:
@@ -97,11 +97,11 @@ class SlowAssigner:
         inside = [
             p for p, (x, y) in enumerate(self.grid.points.tolist()) if box[0] < x < box[2] and box[1] < y < box[3]
         ]
-        overlap = {p: iou(self.boxes[image][p], box) for p in inside}
+        overlap = {p: round(iou(self.boxes[image][p], box), 12) for p in inside}
         if self.config.assigner == "dsla":
             price = {p: self._cost(self.logits[image][p], label, overlap[p]) for p in inside}
             total = sum(sorted(overlap.values(), reverse=True)[: self.config.dsla_candidates])
-            if abs(total - round(total)) < 1e-4:
+            if total > 0.5 and abs(total - round(total)) < 1e-4:
                 self.margin = 0.0
             chosen = self._cheapest(price, max(1, math.floor(total)))
             return [(p, -price[p], overlap[p]) for p in chosen]
@@ -119,7 +119,7 @@ class SlowAssigner:
         for c, z in enumerate(logits):
             y, sigma = (overlap if c == label else 0.0), self._sigma(z)
             cost += -(y * math.log(sigma) + (1 - y) * math.log(1 - sigma)) * abs(y - sigma) ** 2
-        return cost + self.config.dsla_iou_weight * -math.log(overlap + 1e-7)
+        return round(cost + self.config.dsla_iou_weight * -math.log(overlap + 1e-7), 12)
 
     def _cheapest(self, price: dict[int, float], count: int) -> list[int]:
         order = sorted(price, key=lambda p: (price[p], p))

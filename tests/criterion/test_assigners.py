@@ -1,6 +1,7 @@
 """All three assigners: against loops, in any order of the objects, padded, without waiting, compiled."""
 
 import math
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +44,7 @@ def random_case(seed: int, *, ties: bool, classes: int = 3, hw=(64, 96), objects
     if ties:
         boxes = np.round(boxes / 4) * 4
         boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 4)
-        output[:, :classes] = output[:, :classes].round().clamp(-1, 1)
+        output[:, :classes] = output[:, :1].round().clamp(-1, 1)
         output[:, classes:] = 0  # 3.5 strides to every side, exactly
         if objects > 3:
             boxes[2:4], images[2:4] = boxes[0], images[0]  # equal boxes, perhaps of different classes
@@ -87,7 +88,7 @@ def learned(found: Assignment, truth: Truth) -> dict[tuple[int, int], tuple[floa
 )
 def test_random_batches_equal_the_loop(brute_force, config, classes, ties):
     compared = positives = contested = tied = 0
-    for seed in range(30):
+    for seed in range(80):
         hw = [(64, 96), (96, 64), (32, 64)][seed % 3]  # 32 x 64 has 43 points
         predictions, grid, truth = random_case(seed, ties=ties, classes=classes, hw=hw, objects=seed % 9)
         slow = brute_force(predictions, grid, truth, config)
@@ -107,7 +108,7 @@ def test_random_batches_equal_the_loop(brute_force, config, classes, ties):
             assert bool(found.ignored[image, point]) == (covered and (image, point) not in result)
         positives += len(result)
         contested, tied = contested + slow.contested, tied + slow.tied
-    assert compared >= 12
+    assert compared >= 20
     assert positives > 100
     assert contested > 20
     assert not ties or tied > 20
@@ -162,7 +163,7 @@ def loss_and_gradient(case: Case, truth: Truth, config: LossConfig) -> tuple[Los
 
 @pytest.mark.parametrize("assigner", ASSIGNERS)
 def test_empty_boxes_own_no_point_and_change_nothing_to_the_bit(assigner):
-    config = LossConfig(assigner=assigner)
+    config, positives = LossConfig(assigner=assigner), 0.0
     for seed in range(24):
         objects = seed % 9
         case = random_case(seed, ties=bool(seed % 2), objects=objects)
@@ -173,7 +174,8 @@ def test_empty_boxes_own_no_point_and_change_nothing_to_the_bit(assigner):
             assert all(torch.equal(a, b) for a, b in zip(losses, found, strict=True))
             assert all(torch.equal(a, b) for a, b in zip(gradients, slopes, strict=True))
             assert (assign(case.predictions, case.grid, truth, config).truth_index() < objects).all()
-        assert losses.positives > 0 or objects < 3
+        positives += losses.positives.item()
+    assert positives > 50
 
 
 @pytest.mark.parametrize("assigner", ASSIGNERS)
@@ -233,7 +235,7 @@ class Watch(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.count = 0
+        self.names: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
@@ -242,7 +244,8 @@ class Watch(TorchDispatchMode):
             tensors = [x for arg in args if isinstance(arg, list | tuple) for x in arg if isinstance(x, torch.Tensor)]
             assert all(x.dtype not in (torch.bool, torch.uint8) for x in tensors), f"{name} by a mask"
         assert "float64" not in str([x.dtype for x in args if isinstance(x, torch.Tensor)]), name
-        self.count += 1
+        if not func.is_view:  # a view runs nothing
+            self.names[name] += 1
         return func(*args, **(kwargs or {}))
 
 
@@ -257,16 +260,18 @@ def test_the_watch_sees_what_depends_on_data(bad):
 @pytest.mark.parametrize("assigner", ASSIGNERS)
 def test_operators_are_few_and_none_depends_on_data(assigner):
     counts = []
-    for objects, batch in ((0, 1), (1, 1), (8, 3), (40, 6)):
+    for objects, batch in ((2, 2), (8, 3), (40, 6), (0, 3)):
         case = random_case(objects, ties=False, objects=objects, batch=batch)
         with Watch() as watch:
             losses = compute_losses(case.predictions, case.grid, case.truth, LossConfig(assigner=assigner))
-            forward = watch.count
+            forward = watch.names.total()
             torch.autograd.grad(losses.total, case.predictions)
-        counts.append((forward, watch.count))
+        counts.append((forward, watch.names.total()))
+    nothing = counts.pop()  # what is empty need not be copied
     assert len(set(counts)) == 1, counts
-    assert counts[0][0] < 330, counts
-    assert counts[0][1] < 500, counts
+    assert nothing <= counts[0]
+    assert counts[0][0] < 320, counts
+    assert counts[0][1] < 450, counts
 
 
 def compiled_equals_eager(assigner: str, backend: str) -> None:
@@ -290,6 +295,7 @@ def compiled_equals_eager(assigner: str, backend: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo, of itself
 @pytest.mark.parametrize("assigner", ASSIGNERS)
 def test_compiled_as_one_graph_the_losses_are_equal(assigner):
     compiled_equals_eager(assigner, "aot_eager")
