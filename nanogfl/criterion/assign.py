@@ -94,7 +94,7 @@ def settle(candidates: Candidates, grid: Grid, truth: Truth, batch_size: int) ->
     positive = wanted & (best[target] == bid)
 
     owned = torch.zeros(slots + 1, dtype=torch.bool, device=device).scatter(0, target, True)[:-1]
-    ignored = _inside_ignored(grid, truth, batch_size) & ~owned.view(batch_size, -1)
+    ignored = _inside_ignored(grid, truth, batch_size) & ~owned.view(batch_size, len(grid.points))
     return Assignment(image, point, owner, positive, candidates.quality.flatten(), ignored)
 
 
