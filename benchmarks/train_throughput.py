@@ -21,7 +21,6 @@ from pathlib import Path
 
 import cv2
 import torch
-from nanogfl_deploy.bench import cpu_name
 
 from nanogfl.config import Config
 from nanogfl.data.batch import Batch, Loader
@@ -32,6 +31,7 @@ from nanogfl.train.datasets import Data, load_data
 from nanogfl.train.device import autocast, choose_device
 from nanogfl.train.loop import build_step
 from nanogfl.train.step import TrainStep
+from nanogfl_deploy.bench import cpu_name
 
 PHASES = ("data", "forward", "assignment", "loss", "forward, assignment and loss", "backward", "optimizer", "average")
 

@@ -15,10 +15,11 @@ from torch import Tensor
 from nanogfl.config import Config
 from nanogfl.data.cache import Frames
 from nanogfl.data.coco import DataSet
+from nanogfl.data.flat_index import DataIndex
 from nanogfl.data.order import EpochOrder
-from nanogfl.data.plan import DataIndex, Plans, draw_plans
+from nanogfl.data.plan import Plans, draw_plans, is_plain
 from nanogfl.data.render import render_into
-from nanogfl.data.render_device import DeviceFrames, render_batch
+from nanogfl.data.render_device import render_batch
 from nanogfl.data.targets import FlatTruth, move_truth
 
 
@@ -47,7 +48,7 @@ class Batch(NamedTuple):
     images: Tensor
     """uint8 (B, H, W, 3) BGR, before the change of colour"""
     colour: Tensor
-    """float32 (B, 3, 4) gains and offsets, `data.render_device.apply_colour`"""
+    """float32 (B, 3, 4) gains and offsets, `data.colour.apply_colour`"""
     truth: Truth
     indices: Tensor
     """int64 (B,) which image of the data set each picture is made from (its first layer)"""
@@ -79,9 +80,16 @@ class Loader:
     """Training batches of an epoch. Threads decide how fast they come, never what is in them."""
 
     def __init__(
-        self, dataset: DataSet, config: Config, frames: Frames, device: torch.device | None = None, *, pad: bool = False
+        self,
+        dataset: DataSet,
+        config: Config,
+        frames: Frames,
+        device: torch.device | None = None,
+        *,
+        pad: bool = False,
     ) -> None:
-        """`pad`: truth lists of few lengths, for compiled code. `device` renders the pictures with data.cache=device."""
+        """`device` is where the pictures go, and with data.cache=device where they are rendered. `pad`: truth lists of
+        few lengths, for compiled code."""
         self.dataset, self.config, self.frames = dataset, config, frames
         self.waited = 0.0
         """seconds that the loop has waited for batches since it last set this to 0"""
@@ -91,9 +99,10 @@ class Loader:
         self._index = DataIndex.of(dataset)
         self._device = device or torch.device("cpu")
         self._pad = pad
-        self._resident: DeviceFrames | None = None
+        self._resident: Tensor | None = None
         if config.data.cache == "device":
-            self._resident = DeviceFrames.of(frames, self._device)
+            assert frames.slots is not None
+            self._resident = torch.from_numpy(frames.slots).to(self._device)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """`steps` batches in an order that only the seed and the epoch decide."""
@@ -128,44 +137,43 @@ class Loader:
         """That batch of that epoch, made again."""
         return self._finish(self._prepare(epoch, number, self._order.order(epoch)))
 
+    def plans(self, epoch: int, number: int) -> Plans:
+        """Of that batch."""
+        return self._draw(epoch, number, self._order.order(epoch))
+
     def _timed(self, prepare: Callable[[], "_Prepared"]) -> Batch:
         start = time.perf_counter()
         batch = self._finish(prepare())
         self.waited += time.perf_counter() - start
         return batch
 
+    def _draw(self, epoch: int, number: int, order: NDArray[np.int64]) -> Plans:
+        spec, augment, train = self.config.model.input, self.config.augment, self.config.train
+        positions = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
+        plain = is_plain(augment, epoch, train.epochs)
+        own = order[positions]
+        return draw_plans(self._index, own, positions, spec, augment, seed=train.seed, epoch=epoch, plain=plain)
+
     def _prepare(self, epoch: int, number: int, order: NDArray[np.int64]) -> "_Prepared":
         """What a worker does: plans, truth, and the pixels unless the device renders them."""
-        config, spec = self.config, self.config.model.input
-        positions = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
-        plain = epoch >= round(config.train.epochs * (1 - config.augment.plain_end))
-        plans = draw_plans(
-            self._index,
-            order[positions],
-            positions,
-            spec,
-            config.augment,
-            seed=config.train.seed,
-            epoch=epoch,
-            plain=plain,
-        )
-        truth = make_truth(move_truth(self._index, plans, spec, config.augment.keep_visible), pad=self._pad)
-        images = None
-        if self._resident is None:
-            # pinned: the copy to a GPU runs beside its work
-            images = torch.empty(
-                (len(positions), *spec.hw, 3), dtype=torch.uint8, pin_memory=self._device.type == "cuda"
-            )
-            pixels = images.numpy()
-            for b in range(len(positions)):
-                render_into(pixels[b], plans, b, self.frames.get, self._index.hw, spec)
+        spec = self.config.model.input
+        plans = self._draw(epoch, number, order)
+        truth = make_truth(move_truth(self._index, plans, self.config.augment.keep_visible), pad=self._pad)
+        if self._resident is not None:
+            return _Prepared(plans, truth, None)
+        # pinned: the copy to a GPU runs beside its work
+        pinned = self._device.type == "cuda"
+        images = torch.empty((len(plans.mix), *spec.hw, 3), dtype=torch.uint8, pin_memory=pinned)
+        for b, picture in enumerate(images.numpy()):
+            render_into(picture, plans, b, self.frames.get, self._index.hw, spec)
         return _Prepared(plans, truth, images)
 
     def _finish(self, prepared: "_Prepared") -> Batch:
         plans, truth, images = prepared
         if images is None:
             assert self._resident is not None
-            images = render_batch(self._resident, plans, self._index.hw, self.config.model.input)
+            slot_of, content_hw = self.frames.slot_of, self.frames.content_hw
+            images = render_batch(self._resident, slot_of, content_hw, plans, self._index.hw, self.config.model.input)
         return Batch(images, torch.from_numpy(plans.colour), truth, torch.from_numpy(plans.index[:, 0]))
 
 

@@ -1,14 +1,22 @@
 """The data sets of a run: read and checked before any training, their images decoded once, their problems listed."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import torch
+
 from nanogfl.config import Config
 from nanogfl.contract.errors import UserError
+from nanogfl.contract.preprocess import InputSpec, place
+from nanogfl.data.batch import Truth
 from nanogfl.data.cache import Frames, open_frames
 from nanogfl.data.coco import DataSet, load_coco
 from nanogfl.train.progress import Progress, show_reading
+
+_IMAGES_TOGETHER = 32
 
 
 class Data(NamedTuple):
@@ -60,6 +68,20 @@ def require_labels(dataset: DataSet, least: float) -> None:
 
 def _left_out(dataset: DataSet) -> str:
     return f" (left out: {dataset.problem_summary()})" if dataset.problems else ""
+
+
+def plain_truths(dataset: DataSet, spec: InputSpec, most: int = 1024) -> Iterator[Truth]:
+    """The objects of up to `most` images, spread over the set, where validation sees them: without augmentation."""
+    images = dataset.images[:: max(1, len(dataset.images) // most)]
+    for first in range(0, len(images), _IMAGES_TOGETHER):
+        boxes, labels, owner = [], [], []
+        for number, image in enumerate(images[first : first + _IMAGES_TOGETHER]):
+            objects = ~image.crowd
+            boxes.append(place(image.hw, spec).boxes_to_input(image.boxes[objects]))
+            labels.append(image.labels[objects])
+            owner.append(np.full(objects.sum(), number))
+        flat = (torch.from_numpy(np.concatenate(part)) for part in (boxes, labels, owner))
+        yield Truth(*flat, torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
 
 
 def list_problems(run_dir: Path, progress: Progress, *datasets: DataSet) -> None:

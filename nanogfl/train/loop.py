@@ -25,7 +25,7 @@ from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector, build_detector
 from nanogfl.model.predictor import Predictor
 from nanogfl.recipe import differences
-from nanogfl.train.datasets import list_problems, load_data
+from nanogfl.train.datasets import list_problems, load_data, plain_truths
 from nanogfl.train.device import choose_device
 from nanogfl.train.diagnose import first_bad_tensor, save_batch
 from nanogfl.train.ema import AveragedDetector
@@ -80,8 +80,9 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
     progress.say(f"detector: {count_complexity(detector)}")
     for line in (*started_from, *frozen.lines()):
         progress.say(line)
+    truths = plain_truths(data.train, config.model.input)
+    progress.say(str(measure_reach(detector.grid, truths, config.loss, config.model.head.reg_max)))
     step = build_step(config, detector, device)
-    progress.say(str(measure_reach(detector.grid, data.train, config)))
     loader = Loader(data.train, config, data.train_frames, device, pad=bool(config.train.compile))
     predictor = Predictor(step.averaged.detector, config.model, data.train.classes)
     state = RunState(run_dir, config, data.train, step)
@@ -123,7 +124,9 @@ def build_step(config: Config, detector: Detector, device: torch.device) -> Trai
     trained = nn.ModuleList([detector])
     assist: AssistBranch | None = None
     if config.loss.assist:
-        assist = AssistBranch(detector, config).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        assist = AssistBranch(detector, config.loss, config.model.activation).to(
+            device=device, memory_format=torch.channels_last
+        )  # type: ignore[call-overload]
         trained.append(assist)
     averaged = AveragedDetector(detector, config.train.ema_decay)
     optimizer = build_optimizer(trained, config.train)
@@ -178,8 +181,8 @@ def _no_longer_finite(bad_step: int, step: TrainStep, loader: Loader, run_dir: P
     arrays, picture = save_batch(run_dir, batch, loader.dataset)
     return UserError(
         f"the loss or its gradient is no longer a finite number at step {bad_step} (epoch {epoch + 1}, batch"
-        f" {number + 1}); first bad tensor: {first}; the batch is kept in {arrays} and {picture}: lower train.lr, or use"
-        f" train.precision=fp32, and start again, or go on from the last whole epoch with --resume"
+        f" {number + 1}); first bad tensor: {first}; the batch is kept in {arrays} and {picture}: lower train.lr, or"
+        " use train.precision=fp32, and start again, or go on from the last whole epoch with --resume"
     )
 
 

@@ -11,7 +11,7 @@ from nanogfl.criterion.assign import Assignment, assign
 from nanogfl.criterion.assist import AssistBranch
 from nanogfl.criterion.criterion import Losses, losses_of_assignment
 from nanogfl.data.batch import Batch, Truth
-from nanogfl.data.render_device import apply_colour
+from nanogfl.data.colour import apply_colour
 from nanogfl.model.detector import Detector, Predictions
 from nanogfl.train.device import autocast, choose_precision
 from nanogfl.train.ema import AveragedDetector
