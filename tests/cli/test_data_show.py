@@ -23,7 +23,7 @@ def recipe(tmp_path: Path) -> Path:
     for number in range(3):
         cv2.imwrite(str(tmp_path / f"train/{number}.png"), np.full((96, 128, 3), 60 * number + 60, np.uint8))
         images.append({"id": number, "file_name": f"{number}.png", "width": 128, "height": 96})
-        for crowd, box in enumerate(([20, 50, 30, 30], [70, 20, 40, 40])):
+        for crowd, box in enumerate(([20 + 5 * number, 50, 30, 30], [70, 20, 40, 40])):
             entry = {"image_id": number, "category_id": 1, "bbox": box, "iscrowd": crowd}
             annotations.append({"id": len(annotations), **entry})
     content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cell"}]}
@@ -56,7 +56,8 @@ def test_the_sheet_shows_every_image_with_its_box_and_its_ignored_region(recipe,
     for picture in pictures(sheet, 3):
         greys.append(int(picture[90, 120, 0]))
         assert (picture[90, 120] == greys[-1]).all()
-        assert tuple(picture[65, 20].tolist()) == class_colour(0)  # the left side of the box
+        sides = [tuple(picture[65, 20 + 5 * n].tolist()) == class_colour(0) for n in range(3)]
+        assert sides == [greys[-1] == 60 * n + 60 for n in range(3)]  # the left side of this image's box alone
         assert (picture[65, 35] == greys[-1]).all()  # inside of it
         hatched = picture[20:60, 70:110, 0]
         assert 0.1 < (hatched == 255).mean() < 0.4

@@ -237,7 +237,7 @@ def test_an_image_in_a_mosaic_lies_anywhere_in_its_windows_slack_smaller_or_larg
 
 def test_pasted_objects_are_whole_large_enough_no_crowd_and_exactly_their_window():
     boxes = [[5, 5, 30, 40], [0, 0, 1, 50], [10, 10, 60, 60], [0.25, 0.5, 89.75, 69.5]]  # the second one is tiny
-    index = index_of(record(0, (70, 90)), record(1, (70, 90), boxes, crowd=[False, False, True, False]))
+    index = index_of(record(0, (70, 90), [[3, 3, 4, 4]]), record(1, (70, 90), boxes, crowd=[False, False, True, False]))
     plans = plans_of(index, SPEC, AugmentConfig(copy_paste=1.0), 500)
     b, layer = np.nonzero(plans.only >= 0)
     assert len(b) > 800
