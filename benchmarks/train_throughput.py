@@ -1,7 +1,7 @@
 """How much of a training step is the network: images/s of the whole loop beside bare forward + backward of the same
 network, in turns in one run, and where the rest goes.
 
-python benchmarks/train_throughput.py                                  # the embedded data set, labelled as one of 80 classes
+python benchmarks/train_throughput.py                                  # the embedded data set
 python benchmarks/train_throughput.py --root DATA/coco_mini            # any COCO layout
 python benchmarks/train_throughput.py --device cuda --batch 256 --precision bf16 --modes eager compile cuda_graphs \
     --set data.cache=device --steps 40
@@ -33,6 +33,7 @@ from nanogfl.train.loop import build_step
 from nanogfl.train.step import TrainStep
 from nanogfl_deploy.bench import cpu_name
 
+MODES = {False: "eager", True: "compile"}
 PHASES = ("data", "forward", "assignment", "loss", "forward, assignment and loss", "backward", "optimizer", "average")
 
 
@@ -113,7 +114,7 @@ def measure(config: Config, data: Data, class_count: int, steps: int, rounds: in
     seconds, bare_seconds = statistics.median(whole), statistics.median(alone)
     return {
         "precision": step.precision,
-        "mode": {False: "eager", True: "compile"}.get(config.train.compile, "cuda_graphs"),
+        "mode": config.train.compile if isinstance(config.train.compile, str) else MODES[config.train.compile],
         "images_per_second": loader.batch_size / seconds,
         "bare_images_per_second": loader.batch_size / bare_seconds,
         "of_bare": statistics.median(b / w for w, b in zip(whole, alone, strict=True)),

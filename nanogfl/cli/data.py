@@ -77,7 +77,7 @@ def show(
     """
     from nanogfl.cli.extras import require
 
-    require("train", "torch", "pydantic", "yaml")
+    require("train", "torch", "pydantic", "yaml", "rich")
     from nanogfl.contract.atomic import atomic_path
     from nanogfl.contract.errors import UserError
 
@@ -85,16 +85,22 @@ def show(
         raise UserError(f"{output} must end in .png or .jpg: that decides the sheet's format")
     import cv2
 
+    from nanogfl.data.batch import Loader
+    from nanogfl.data.cache import open_frames
     from nanogfl.data.coco import load_coco
     from nanogfl.data.sheet import contact_sheet
     from nanogfl.recipe import load_config
+    from nanogfl.train.progress import show_reading
 
-    loaded = load_config(config, (*overrides, *(["data.strict=true"] if strict else [])))
+    shortcuts = [*(["data.strict=true"] if strict else []), *(["data.cache=device"] if renderer == "device" else [])]
+    loaded = load_config(config, (*overrides, *shortcuts))
     if epoch >= loaded.train.epochs:
         raise UserError(f"--epoch {epoch} is not in this recipe: its {loaded.train.epochs} epochs are counted from 0")
     root, split = Path(loaded.data.root), loaded.data.train
     dataset = load_coco(root / split.annotations, root / split.images, strict=loaded.data.strict)
-    sheet = contact_sheet(dataset, loaded, epoch=epoch, count=images, renderer=renderer)
+    zoom = loaded.data.cache_zoom
+    dataset, frames = open_frames(dataset, loaded.model.input, loaded.data, zoom=zoom, track=show_reading)
+    sheet = contact_sheet(Loader(dataset, loaded, frames), epoch=epoch, count=images)
     encoded, content = cv2.imencode(output.suffix.lower(), sheet)
     assert encoded, f"OpenCV cannot write {output.suffix}"
     with atomic_path(output) as temporary:

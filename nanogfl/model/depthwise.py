@@ -20,7 +20,9 @@ class DepthwiseConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         in_bf16 = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
         if x.device.type == "cpu" and in_bf16 and torch.is_grad_enabled():
-            y: Tensor = _Bf16Depthwise.apply(x.bfloat16(), self.weight.bfloat16(), self.stride[0])
+            y: Tensor = _Bf16Depthwise.apply(  # type: ignore[no-untyped-call]
+                x.bfloat16(), self.weight.bfloat16(), self.stride[0]
+            )
             return y
         return super().forward(x)
 
@@ -33,7 +35,7 @@ class _Bf16Depthwise(torch.autograd.Function):
         return F.conv2d(x, weight, None, stride, weight.shape[-1] // 2, groups=len(weight))
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[no-untyped-def,override]
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[no-untyped-def]
         x, weight = ctx.saved_tensors
         stride, padding = ctx.stride, weight.shape[-1] // 2
         needs_input, needs_weight, _ = ctx.needs_input_grad

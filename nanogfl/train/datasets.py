@@ -80,8 +80,8 @@ def plain_truths(dataset: DataSet, spec: InputSpec, most: int = 1024) -> Iterato
             boxes.append(place(image.hw, spec).boxes_to_input(image.boxes[objects]))
             labels.append(image.labels[objects])
             owner.append(np.full(objects.sum(), number))
-        flat = (torch.from_numpy(np.concatenate(part)) for part in (boxes, labels, owner))
-        yield Truth(*flat, torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
+        at, of, by = (torch.from_numpy(np.concatenate(part)) for part in (boxes, labels, owner))
+        yield Truth(at, of, by, torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
 
 
 def list_problems(run_dir: Path, progress: Progress, *datasets: DataSet) -> None:

@@ -44,7 +44,7 @@ def choose_precision(device: torch.device, wanted: str) -> Precision:
 def _cpu_computes_in_bf16() -> bool:
     """Multiplies bf16 natively; others would emulate it, slower than fp32."""
     ask = getattr(torch.cpu, "get_capabilities", dict)  # older torch cannot say: fp32
-    abilities = ask()
+    abilities: dict[str, bool] = ask()
     return any(abilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # the last: ARM's
 
 

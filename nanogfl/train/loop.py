@@ -124,10 +124,8 @@ def build_step(config: Config, detector: Detector, device: torch.device) -> Trai
     trained = nn.ModuleList([detector])
     assist: AssistBranch | None = None
     if config.loss.assist:
-        assist = AssistBranch(detector, config.loss, config.model.activation).to(
-            device=device, memory_format=torch.channels_last
-        )  # type: ignore[call-overload]
-        trained.append(assist)
+        assist = AssistBranch(detector, config.loss, config.model.activation)
+        trained.append(assist.to(device=device, memory_format=torch.channels_last))  # type: ignore[call-overload]
     averaged = AveragedDetector(detector, config.train.ema_decay)
     optimizer = build_optimizer(trained, config.train)
     return TrainStep(config, detector, averaged, optimizer, device, assist)

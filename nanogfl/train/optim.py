@@ -20,7 +20,7 @@ def build_optimizer(modules: nn.Module, config: TrainConfig) -> torch.optim.Adam
 
 
 def learning_rate(update: int, total_updates: int, config: TrainConfig) -> float:
-    """Linear warm-up; with flat_cosine the peak up to half of all updates; a cosine to final_lr * lr at the last one."""
+    """Linear warm-up; with flat_cosine the peak up to half of all updates; then a cosine to final_lr * lr."""
     if update < config.warmup_steps:
         return config.lr * max(0.001, update / config.warmup_steps)
     start = float(config.warmup_steps)

@@ -47,8 +47,9 @@ class RunState:
 
     def out_of_patience(self) -> bool:
         """train.patience evaluations or more since the best one."""
-        since = sum("ap" in entry and entry["epoch"] > self.best_epoch for entry in self.log)
-        return 0 < self.config.train.patience <= since
+        since: int = sum("ap" in entry and entry["epoch"] > self.best_epoch for entry in self.log)
+        patience: int = self.config.train.patience
+        return 0 < patience <= since
 
     def end_epoch(self, entry: dict[str, Any]) -> None:
         """Writes log.jsonl, last.pt, and best.pt where the entry has the best AP so far."""

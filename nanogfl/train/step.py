@@ -66,13 +66,13 @@ class TrainStep:
         batch = batch.to(self.device)
         if self._compiled is not None:
             if self.config.train.compile == "cuda_graphs":
-                torch.compiler.cudagraph_mark_step_begin()
+                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             losses = self._compiled(batch.images, batch.colour, batch.truth, detach_guide)
             lap("forward, assignment and loss")
         else:
             losses = self._forward_and_losses(batch.images, batch.colour, batch.truth, detach_guide, lap)
         total = losses.total * share
-        self.scaler.scale(total).backward()
+        self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
         lap("backward")
         everything = torch.stack(losses).detach()
         self.sums += everything

@@ -113,7 +113,7 @@ def test_what_a_user_can_mend_is_one_sentence_and_no_file(recipe):
     assert "its 100 epochs are counted from 0" in refused(recipe, "--epoch", "100")
     assert "did you mean 'mosaic'" in refused(recipe, "--set", "augment.mosiac=1")
     (recipe.parent / "train/1.png").write_bytes(b"no image")
-    assert "1.png is not an image" in refused(recipe)
+    assert "1.png is not an image" in refused(recipe, "--strict")
 
 
 def test_a_missing_image_is_listed_or_with_strict_an_error(recipe):
