@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nanogfl.config import LossConfig
-from nanogfl.criterion.assign import Assignment, assign
+from nanogfl.criterion.assign import Assignment, assign, canonical_rank
 from nanogfl.criterion.candidates import lowest
 from nanogfl.criterion.criterion import Losses, compute_losses
 from nanogfl.data.batch import Truth
@@ -144,6 +144,27 @@ def test_equal_boxes_of_two_classes_leave_their_points_to_the_lower_label(assign
         assert {learns[4] for learns in found.values()} == {0}
 
 
+def test_equal_claims_go_by_area_then_label_then_coordinates():
+    numbers = np.random.default_rng(0)
+    for _ in range(20):
+        corner = numbers.integers(-3, 3, (60, 2)) * 4.0
+        boxes = np.concatenate([corner, corner + numbers.choice([4.0, 8.0, 16.0], (60, 2))], axis=1)
+        labels = numbers.integers(0, 2, 60)
+        keys = [
+            ((b[2] - b[0]) * (b[3] - b[1]), label, *b, place)
+            for place, (b, label) in enumerate(zip(boxes.tolist(), labels.tolist(), strict=True))
+        ]
+        truth = Truth(
+            torch.from_numpy(boxes).float(),
+            torch.from_numpy(labels),
+            torch.zeros(60).long(),
+            torch.zeros(0, 4),
+            torch.zeros(0).long(),
+        )
+        order = sorted(range(60), key=keys.__getitem__)
+        assert canonical_rank(truth)[order].tolist() == list(range(60))
+
+
 def padded(truth: Truth, objects: int, regions: int) -> Truth:
     """Empty boxes behind the real ones."""
     none, zeros = torch.zeros(objects, 4), torch.zeros(objects, dtype=torch.long)
@@ -166,7 +187,8 @@ def test_empty_boxes_own_no_point_and_change_nothing_to_the_bit(assigner):
     config, positives = LossConfig(assigner=assigner), 0.0
     for seed in range(24):
         objects = seed % 9
-        case = random_case(seed, ties=bool(seed % 2), objects=objects)
+        hw = [(64, 96), (32, 64)][seed % 2]  # 43 points: the ends of vectors lie anywhere
+        case = random_case(seed, ties=bool(seed // 2 % 2), objects=objects, hw=hw)
         losses, gradients = loss_and_gradient(case, case.truth, config)
         for more in (1, 7, 23):
             truth = padded(case.truth, more, more - 1)
