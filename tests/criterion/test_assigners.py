@@ -13,6 +13,8 @@ from nanogfl.config import LossConfig
 from nanogfl.criterion.assign import Assignment, assign, canonical_rank
 from nanogfl.criterion.candidates import lowest
 from nanogfl.criterion.criterion import Losses, compute_losses
+from nanogfl.criterion.dsla import dsla_candidates
+from nanogfl.criterion.tal import tal_candidates
 from nanogfl.data.batch import Truth
 from nanogfl.model.decode import Grid, make_grid
 from nanogfl.model.detector import Predictions, read_levels
@@ -198,6 +200,30 @@ def test_empty_boxes_own_no_point_and_change_nothing_to_the_bit(assigner):
             assert (assign(case.predictions, case.grid, truth, config).truth_index() < objects).all()
         positives += losses.positives.item()
     assert positives > 50
+
+
+@pytest.mark.parametrize("assigner", ["dsla", "tal"])
+def test_an_object_at_the_end_of_the_list_is_weighed_as_one_before_others(assigner):
+    """torch's sigmoid and softplus round differently at the end of a tensor; the assigners must not."""
+    grid = make_grid((64, 128), STRIDES, 0.5)
+    assert len(grid.points) % 8  # or nothing lies at an end
+    for seed in range(10):
+        torch.manual_seed(seed)
+        predictions = Predictions(torch.randn(1, 170, 2), torch.randn(1, 170, 4, 8))
+        zero, none = torch.zeros(1, dtype=torch.long), torch.zeros(0, dtype=torch.long)
+        truth = Truth(torch.tensor([[0.0, 0, 128, 64]]), zero, zero, torch.zeros(0, 4), none)
+        match assigner:
+            case "dsla":
+                first, last = (
+                    dsla_candidates(predictions, grid, t, candidates=170, iou_weight=3.0)
+                    for t in (padded(truth, 1, 0), truth)
+                )
+            case "tal":
+                first, last = (
+                    tal_candidates(predictions, grid, t, candidates=170, alpha=1.0, beta=6.0)
+                    for t in (padded(truth, 1, 0), truth)
+                )
+        assert all(torch.equal(a[0], b[0]) for a, b in zip(first, last, strict=True))
 
 
 @pytest.mark.parametrize("assigner", ASSIGNERS)
