@@ -1,6 +1,7 @@
 """All three assigners: against loops, in any order of the objects, padded, without waiting, compiled."""
 
 import math
+import shutil
 from collections import Counter
 from typing import NamedTuple
 
@@ -347,3 +348,10 @@ def compiled_equals_eager(assigner: str, backend: str) -> None:
 @pytest.mark.parametrize("assigner", ASSIGNERS)
 def test_compiled_as_one_graph_the_losses_are_equal(assigner):
     compiled_equals_eager(assigner, "aot_eager")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor compiles C++ on a CPU")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
+def test_compiled_to_machine_code_the_losses_are_equal():
+    compiled_equals_eager("dsla", "inductor")
