@@ -86,7 +86,7 @@ def settle(candidates: Candidates, grid: Grid, truth: Truth, batch_size: int) ->
     owner = torch.arange(count, device=device)[:, None].expand(count, each).reshape(-1)
     image = truth.image[owner]
     # Claim above, rank below in one number, larger for the smaller rank: the largest wins, and ties have an answer.
-    rank = _canonical_rank(truth)[:, None].expand(count, each)
+    rank = canonical_rank(truth)[:, None].expand(count, each)
     bid = (sortable(candidates.claim) << 32) | (0xFFFFFFFF - rank)
     bid, target = bid.flatten(), torch.where(wanted, image * len(grid.points) + point, slots)
     least = torch.iinfo(torch.long).min
@@ -106,11 +106,10 @@ def _predicted_iou(predictions: Predictions, grid: Grid, truth: Truth, point: Te
     return box_iou(boxes.view(*point.shape, 4), truth.boxes[:, None])
 
 
-def _canonical_rank(truth: Truth) -> Tensor:
+def canonical_rank(truth: Truth) -> Tensor:
     """(G,) place of every object in the order of area, label, x1, y1, x2, y2; equal objects by their place."""
     x1, y1, x2, y2 = sortable(truth.boxes).unbind(dim=1)
-    unsigned = 0x80000000  # added to the lower half, which would else be negative
-    last, middle = (x2 << 32) + (y2 + unsigned), (x1 << 32) + (y1 + unsigned)
+    last, middle = (x2 << 32) + y2, (x1 << 32) + y1
     first = (sortable(box_area(truth.boxes)) << 32) + truth.labels
     order = last.argsort(stable=True)
     for key in (middle, first):
