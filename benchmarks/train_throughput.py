@@ -30,6 +30,7 @@ from nanogfl.recipe import config_from_dict, load_config
 from nanogfl.train.datasets import Data, load_data
 from nanogfl.train.device import autocast, choose_device
 from nanogfl.train.loop import build_step
+from nanogfl.train.memory import keep_freed_memory
 from nanogfl.train.step import TrainStep
 from nanogfl_deploy.bench import cpu_name
 
@@ -138,18 +139,17 @@ def measure_data(config: Config, data: Data, pictures: int) -> float:
 
 
 def load(arguments: argparse.Namespace, folder: str) -> tuple[Config, Data, int]:
-    overrides = [f"data.root={arguments.root or folder}", "data.min_labelled=0", *arguments.overrides]
-    if arguments.recipe:
-        config = load_config(arguments.recipe, tuple(overrides))
-    else:
-        empty = Path(folder) / "empty.yaml"
-        empty.write_text("")
-        config = load_config(empty, tuple(overrides))
+    root = arguments.root or f"{folder}/drawn"
+    overrides = (f"data.root={root}", "data.min_labelled=0", *arguments.overrides)
+    recipe = arguments.recipe or Path(folder) / "defaults.yaml"
+    if not arguments.recipe:
+        recipe.write_text("")
+    config = load_config(recipe, overrides)
     train = replace(config.train, batch_size=arguments.batch, device=arguments.device, threads=arguments.threads)
     config = replace(config, train=train, augment=replace(config.augment, mosaic=arguments.mosaic, plain_end=0.0))
     config = config_from_dict(config.to_dict(), "arguments")  # checked again
     if arguments.root is None:
-        draw_dataset(Path(folder), train=arguments.pictures, val=8, seed=0)
+        draw_dataset(Path(root), train=arguments.pictures, val=8, seed=0)
     data = load_data(config)
     return config, data, arguments.classes or max(80, len(data.train.classes))
 
@@ -170,10 +170,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--steps", type=int, default=8, help="in a round")
     parser.add_argument("--rounds", type=int, default=5, help="of the loop and the bare network in turns")
+    parser.add_argument(
+        "--glibc-default", action="store_true", help="without keeping freed memory, to see what it brings"
+    )
     parser.add_argument("--set", dest="overrides", nargs="*", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
 
     cv2.setNumThreads(0)
+    if choose_device(arguments.device).type == "cpu" and not arguments.glibc_default:
+        keep_freed_memory()  # as the training does
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     rows = []

@@ -254,7 +254,9 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         _require_at_least(self, 0, "qfl", "giou", "dfl", "beta", "dsla_iou_weight", "tal_alpha", "tal_beta")
-        _require_at_least(self, 1, "atss_candidates", "atss_anchor", "dsla_candidates", "tal_candidates")
+        _require_at_least(
+            self, 1, "atss_candidates", "atss_anchor", "dsla_candidates", "tal_candidates", "assist_channels"
+        )
         _require_at_least(self, 0, "assist_detach_epochs")
         if self.assist and self.assigner == "atss":
             raise ValueError("assist guides an assigner that looks at predictions: set assigner to dsla or tal")

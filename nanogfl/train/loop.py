@@ -29,6 +29,7 @@ from nanogfl.train.datasets import list_problems, load_data, plain_truths
 from nanogfl.train.device import choose_device
 from nanogfl.train.diagnose import first_bad_tensor, save_batch
 from nanogfl.train.ema import AveragedDetector
+from nanogfl.train.memory import keep_freed_memory
 from nanogfl.train.optim import build_optimizer, learning_rate
 from nanogfl.train.parts import FrozenParts
 from nanogfl.train.progress import Progress
@@ -59,6 +60,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
     device = choose_device(config.train.device)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
+    if device.type == "cpu":
+        keep_freed_memory()
     cv2.setNumThreads(0)  # the loader has threads of its own
     start = None if resume else read_start(config)
     torch.manual_seed(config.train.seed)

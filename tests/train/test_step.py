@@ -153,7 +153,7 @@ def test_a_run_that_blows_up_names_the_tensor_and_keeps_the_batch_and_the_last_w
     assert all(torch.isfinite(v).all() for v in checkpoint.weights.values())
     monkeypatch.undo()
     with np.load(tmp_path / "run/bad_batch.npz", allow_pickle=False) as kept:
-        step, loader = make(fp32(tiny))
+        _, loader = make(fp32(tiny))
         expected = loader.batch(1, 1)
         assert np.array_equal(kept["images"], expected.images.numpy())
         assert np.array_equal(kept["truth_boxes"], expected.truth.boxes.numpy())
