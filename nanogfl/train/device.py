@@ -1,5 +1,7 @@
 """Which device trains, and in which precision."""
 
+import os
+import shutil
 from contextlib import AbstractContextManager
 from typing import Literal
 
@@ -39,6 +41,20 @@ def choose_precision(device: torch.device, wanted: str) -> Precision:
         raise UserError(f"train.precision=fp16 is for GPUs, the device is {device.type}: use bf16, fp32 or auto")
     assert wanted in ("fp32", "bf16", "fp16")
     return wanted  # type: ignore[return-value]
+
+
+def require_compiler(device: torch.device, wanted: bool | str) -> None:
+    """Raises UserError where train.compile cannot work: found before the images are read, not by the compiler."""
+    if wanted == "cuda_graphs" and device.type != "cuda":
+        raise UserError(f"train.compile=cuda_graphs needs a CUDA GPU, the device is {device.type}: use true or false")
+    if wanted and device.type == "cpu":
+        named = os.environ.get("CXX")
+        compilers = [named] if named else ["g++", "clang++", "cl"]
+        if not any(shutil.which(compiler) for compiler in compilers):
+            raise UserError(
+                f"train.compile needs a C++ compiler on a CPU, and there is no {' or '.join(compilers)}: install one"
+                " (on Debian: apt-get install g++), or set train.compile=false"
+            )
 
 
 def _cpu_computes_in_bf16() -> bool:

@@ -26,7 +26,7 @@ from nanogfl.model.detector import Detector, build_detector
 from nanogfl.model.predictor import Predictor
 from nanogfl.recipe import differences
 from nanogfl.train.datasets import list_problems, load_data, plain_truths
-from nanogfl.train.device import choose_device
+from nanogfl.train.device import choose_device, require_compiler
 from nanogfl.train.diagnose import first_bad_tensor, save_batch
 from nanogfl.train.ema import AveragedDetector
 from nanogfl.train.memory import keep_freed_memory
@@ -58,6 +58,7 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
     With `resume` it goes on after the last whole epoch of run_dir/last.pt, whatever it started from. Raises UserError.
     """
     device = choose_device(config.train.device)
+    require_compiler(device, config.train.compile)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     if device.type == "cpu":
@@ -150,8 +151,8 @@ def _run_epoch(
         update = epoch * groups + group
         done = epoch * loader.steps + number
         step.accumulate(batch, done, detach_guide=detach_guide, share=1 / size)
+        rate = learning_rate(update, train.epochs * groups, train)
         if within + 1 == size:
-            rate = learning_rate(update, train.epochs * groups, train)
             for parameters in step.optimizer.param_groups:
                 parameters["lr"] = rate
             step.update(done)

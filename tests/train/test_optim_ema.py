@@ -9,7 +9,7 @@ from nanogfl.config import BackboneConfig, ModelConfig, NeckConfig, TrainConfig
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import InputSpec
 from nanogfl.model.detector import build_detector
-from nanogfl.train.device import autocast, choose_device, choose_precision
+from nanogfl.train.device import autocast, choose_device, choose_precision, require_compiler
 from nanogfl.train.ema import AveragedDetector
 from nanogfl.train.optim import build_optimizer, learning_rate
 
@@ -147,6 +147,22 @@ def test_auto_on_cuda_is_fp16_where_the_card_has_no_bf16(monkeypatch):
     for supported, expected in ((True, "bf16"), (False, "fp16")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported, **_: supported)
         assert choose_precision(torch.device("cuda"), "auto") == expected
+
+
+def test_compiling_without_a_compiler_is_one_sentence(monkeypatch, tmp_path):
+    cpu = torch.device("cpu")
+    require_compiler(cpu, False)
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    require_compiler(cpu, False)
+    with pytest.raises(UserError, match=r"needs a C\+\+ compiler on a CPU, and there is no g\+\+ or clang"):
+        require_compiler(cpu, True)
+    (tmp_path / "my-c++").write_text("")
+    (tmp_path / "my-c++").chmod(0o755)
+    monkeypatch.setenv("CXX", "my-c++")
+    require_compiler(cpu, True)
+    with pytest.raises(UserError, match="needs a CUDA GPU"):
+        require_compiler(cpu, "cuda_graphs")
 
 
 def test_fp16_off_a_gpu_is_one_sentence():
