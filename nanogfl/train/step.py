@@ -40,7 +40,7 @@ class TrainStep:
         averaged: AveragedDetector,
         optimizer: torch.optim.AdamW,
         device: torch.device,
-        assist: AssistBranch | None = None,
+        assist: AssistBranch | None,
     ) -> None:
         self.config, self.detector, self.averaged, self.optimizer = config, detector, averaged, optimizer
         self.assist, self.device = assist, device
