@@ -52,7 +52,9 @@ def test_every_command_that_the_readme_names_exists_and_helps_quickly_enough_to_
 def test_the_options_that_the_readme_shows_exist():
     for command, rest in re.findall(r"^nanogfl ((?:data )?[\w-]+)(.*)$", README, re.MULTILINE):
         shown = set(re.findall(r"--[\w-]+", rest))
-        result = subprocess.run([sys.executable, "-m", "nanogfl", *command.split(), "--help"], capture_output=True, text=True)
+        result = subprocess.run(
+            [sys.executable, "-m", "nanogfl", *command.split(), "--help"], capture_output=True, text=True
+        )
         missing = {option for option in shown if option not in result.stdout}
         assert not missing, f"nanogfl {command} has no {missing}"
 
