@@ -219,6 +219,7 @@ def test_after_the_last_guided_epoch_the_branch_no_longer_changes_the_backbone(t
     assert backbone_gradient(True).abs().sum() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo's own, torch 2.13
 @pytest.mark.parametrize("assigner", ["atss", "dsla", "tal"])
 def test_the_step_is_one_graph_with_the_same_losses(tiny, assigner):
