@@ -274,7 +274,7 @@ class TrainConfig:
     accumulate: int = 1
     """batches whose gradients are averaged for one update of the weights"""
     lr: float = 4e-3
-    """AdamW's, at its peak; for a start from random weights. From weights that have learned, a quarter of it"""
+    """AdamW's, at its peak"""
     weight_decay: float = 0.05
     """not on norms and biases"""
     schedule: Literal["cosine", "flat_cosine"] = "cosine"
