@@ -29,7 +29,7 @@ Part = Literal[
 OptionalPath = Annotated[str | None, BeforeValidator(lambda value: None if value == "none" else value)]
 
 
-def _require_at_least(config: Any, least: int, *names: str) -> None:
+def _require_at_least(config: Any, least: float, *names: str) -> None:
     for name in names:
         if not getattr(config, name) >= least:  # true of NaN, too
             raise ValueError(f"{name} must be at least {least}, got {getattr(config, name)}")
@@ -137,15 +137,28 @@ class DataConfig:
     val: SplitConfig = field(default_factory=lambda: SplitConfig("val.json", "val"))
     strict: bool = False
     """true: any bad box or file is an error; false: it is left out and listed"""
+    cache: Literal["memmap", "memory", "device", "off"] = "memmap"
+    """decoded and resized images: in a file that runs share, in memory, on the training device (which then renders
+    whole batches itself), or decoded from the source every time"""
+    cache_dir: OptionalPath = None
+    """folder of the shared file; none: $NANOGFL_CACHE, else the user's cache folder"""
+    cache_zoom: float = 1.0
+    """cached images have this times the input's size: above 1, zooming in stays sharper and the cache grows"""
     memory_gb: float = 4.0
-    """decoded training images are kept in memory up to this size; the others are decoded every time"""
+    """most that cache memory or device may take; more is an error before the first epoch"""
     workers: int = 2
     """threads that render training images; 0: rendered by the loop itself"""
+    repeat_threshold: float = 0.0
+    """repeat-factor sampling (arXiv:1908.03195): images of a class that fewer than this share of the images hold are
+    shown more often; 0.001 for a long tail, 0: every image once an epoch"""
+    min_labelled: float = 0.05
+    """least share of training images with a box; fewer is an error before the first epoch"""
 
     __pydantic_config__ = _FORBID
 
     def __post_init__(self) -> None:
-        _require_at_least(self, 0, "memory_gb", "workers")
+        _require_at_least(self, 0, "memory_gb", "workers", "repeat_threshold", "min_labelled")
+        _require_at_least(self, 0.25, "cache_zoom")
 
 
 @dataclass(frozen=True)
@@ -158,6 +171,12 @@ class AugmentConfig:
     """width over height changes by up to this share, either way"""
     translate: float = 0.2
     """shift by up to this share of the input's sides"""
+    rotate: float = 0.0
+    """turn by up to this many degrees, either way; a box becomes the upright hull of its turned corners"""
+    shear: float = 0.0
+    """slant by up to this many degrees, either way, along each axis"""
+    perspective: float = 0.0
+    """tilt: the scale at two opposite sides of the picture differs by up to this share"""
     flip: float = 0.5
     """probability of a left-right flip"""
     flip_vertical: float = 0.0
@@ -168,39 +187,79 @@ class AugmentConfig:
     """gain in 1 +- this"""
     saturation: float = 0.3
     """gain in 1 +- this"""
+    mosaic: float = 0.0
+    """probability that a picture is four images around a random centre"""
+    mosaic_scale: tuple[float, float] = (0.5, 1.0)
+    """zoom of an image within a mosaic, log-uniform, in place of `scale`"""
+    mixup: float = 0.0
+    """probability that another image is blended in, both with their objects"""
+    copy_paste: float = 0.0
+    """probability that up to three objects of other images are pasted in, as rectangles"""
+    plain_end: float = 0.15
+    """share of the epochs, the last ones, without mosaic, mixup and copy-paste"""
     keep_visible: float = 0.25
     """an object of which less is left inside the picture is ignored: neither object nor background"""
 
     __pydantic_config__ = _FORBID
 
     def __post_init__(self) -> None:
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale must be a rising pair of positive numbers, got {list(self.scale)}")
+        for name in ("scale", "mosaic_scale"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(f"{name} must be a rising pair of positive numbers, got {[low, high]}")
         _require_at_least(self, 0, "stretch", "translate", "brightness", "contrast", "saturation")
-        for name in ("flip", "flip_vertical", "keep_visible"):
+        for name, most in (("rotate", 180), ("shear", 60), ("perspective", 0.9)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must lie in [0, {most}], got {getattr(self, name)}")
+        for name in ("flip", "flip_vertical", "keep_visible", "mosaic", "mixup", "copy_paste", "plain_end"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of arXiv:2006.04388, and the ATSS assigner (arXiv:1912.02424)."""
+    """Weights of arXiv:2006.04388, and the assigner: which grid points learn which object."""
 
     qfl: float = 1.0
     giou: float = 2.0
     dfl: float = 0.25
     beta: float = 2.0
     """exponent of the quality focal loss"""
+    assigner: Literal["atss", "dsla", "tal"] = "atss"
+    """atss: by distance and overlap of anchors (arXiv:1912.02424); dsla: by the cost of the current predictions
+    (NanoDet-Plus); tal: by their task-aligned metric (arXiv:2108.07755)"""
     atss_candidates: int = 9
     """points a level and object"""
     atss_anchor: float = 8.0
     """side of the anchor in strides"""
+    dsla_candidates: int = 13
+    """most points an object; as many as the sum of its this many largest IoUs"""
+    dsla_iou_weight: float = 3.0
+    """of -log IoU beside the classification's cost"""
+    tal_candidates: int = 13
+    """points an object"""
+    tal_alpha: float = 1.0
+    """exponent of the score in score^alpha IoU^beta"""
+    tal_beta: float = 6.0
+    """exponent of the IoU"""
+    assist: bool = False
+    """train an auxiliary neck and head beside the detector, whose predictions assign (NanoDet-Plus's assign guidance
+    module); about twelve times the detector's own work, and no part of the checkpoint's detector or the export"""
+    assist_channels: int = 192
+    """of the auxiliary head: twice the neck's in NanoDet-Plus"""
+    assist_detach_epochs: int = 10
+    """after this many epochs the auxiliary branch no longer changes backbone and neck"""
 
     __pydantic_config__ = _FORBID
 
     def __post_init__(self) -> None:
-        _require_at_least(self, 0, "qfl", "giou", "dfl", "beta")
-        _require_at_least(self, 1, "atss_candidates", "atss_anchor")
+        _require_at_least(self, 0, "qfl", "giou", "dfl", "beta", "dsla_iou_weight", "tal_alpha", "tal_beta")
+        _require_at_least(
+            self, 1, "atss_candidates", "atss_anchor", "dsla_candidates", "tal_candidates", "assist_channels"
+        )
+        _require_at_least(self, 0, "assist_detach_epochs")
+        if self.assist and self.assigner == "atss":
+            raise ValueError("assist guides an assigner that looks at predictions: set assigner to dsla or tal")
 
 
 @dataclass(frozen=True)
@@ -212,12 +271,16 @@ class TrainConfig:
     """parts that stay as loaded, their norms' statistics included"""
     epochs: int = 100
     batch_size: int = 16
-    lr: float = 1e-3
+    accumulate: int = 1
+    """batches whose gradients are averaged for one update of the weights"""
+    lr: float = 4e-3
     """AdamW's, at its peak"""
     weight_decay: float = 0.05
     """not on norms and biases"""
+    schedule: Literal["cosine", "flat_cosine"] = "cosine"
+    """after the warm-up: a cosine down from lr at once, or lr held up to half of all updates and then the cosine"""
     warmup_steps: int = 100
-    """linear, from a thousandth of lr"""
+    """updates; linear, from a thousandth of lr"""
     final_lr: float = 0.05
     """share of lr that the cosine ends at"""
     clip_norm: float = 35.0
@@ -226,19 +289,25 @@ class TrainConfig:
     """of the averaged weights, which are evaluated and exported; smaller in the first steps"""
     eval_every: int = 5
     """epochs; the last one is always evaluated"""
+    patience: int = 0
+    """end after this many evaluations without a better AP; 0: never early"""
     seed: int = 0
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps"""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 on CUDA, fp32 elsewhere"""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """of the forward and backward pass; weights and loss stay fp32. auto: bf16 where the GPU or the processor computes
+    in it, fp16 on older GPUs, else fp32"""
+    compile: bool | Literal["cuda_graphs"] = False
+    """torch.compile forward, assignment and loss: minutes at the start, then faster; needs a C++ compiler on a CPU.
+    cuda_graphs: replayed as CUDA graphs as well"""
     threads: int = 0
     """CPU threads of torch; 0: torch's own choice"""
 
     __pydantic_config__ = _FORBID
 
     def __post_init__(self) -> None:
-        _require_at_least(self, 1, "epochs", "batch_size", "eval_every")
-        _require_at_least(self, 0, "weight_decay", "warmup_steps", "final_lr", "seed", "threads")
+        _require_at_least(self, 1, "epochs", "batch_size", "accumulate", "eval_every")
+        _require_at_least(self, 0, "weight_decay", "warmup_steps", "final_lr", "patience", "seed", "threads")
         for name in ("lr", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")

@@ -90,7 +90,7 @@ def test_the_config_is_the_only_place_that_gives_a_knob_a_default():
         ("train: {lr: .nan}", "lr must be positive, got nan"),
         ("train: {lr: 0}", "lr must be positive, got 0"),
         ("train: {ema_decay: 1.0}", "ema_decay must lie in [0, 1), got 1.0"),
-        ("train: {precision: fp64}", "train.precision: Input should be 'auto', 'fp32' or 'bf16', got 'fp64'"),
+        ("train: {precision: fp64}", "train.precision: Input should be 'auto', 'fp32', 'bf16' or 'fp16', got 'fp64'"),
         ("model: {backbone: {width: 2x}}", "model.backbone.width: Input should be '0.5x', '1.0x' or '1.5x', got '2x'"),
         ("model: {input: {hw: [320, 330]}}", "height and width must be multiples of 32, got 320 x 330"),
         ("model: {input: {hw: [0, 320]}}", "height and width must be multiples of 32, got 0 x 320"),

@@ -40,19 +40,21 @@ def test_the_device_program_of_the_readme_finds_what_the_detector_finds(tmp_path
 
 
 def test_every_command_that_the_readme_names_exists_and_helps_quickly_enough_to_be_asked():
-    named = set(re.findall(r"^nanogfl ([\w-]+)", README, re.MULTILINE))
+    named = set(re.findall(r"^nanogfl ((?:data )?[\w-]+)", README, re.MULTILINE))
     assert {"train", "eval", "export", "detect", "bench", "info"} <= named
     for command in named:
         result = subprocess.run(
-            [sys.executable, "-m", "nanogfl", command, "--help"], capture_output=True, text=True, check=True
+            [sys.executable, "-m", "nanogfl", *command.split(), "--help"], capture_output=True, text=True, check=True
         )
         assert len(result.stdout.splitlines()) > 8
 
 
 def test_the_options_that_the_readme_shows_exist():
-    for command, rest in re.findall(r"^nanogfl ([\w-]+)(.*)$", README, re.MULTILINE):
+    for command, rest in re.findall(r"^nanogfl ((?:data )?[\w-]+)(.*)$", README, re.MULTILINE):
         shown = set(re.findall(r"--[\w-]+", rest))
-        result = subprocess.run([sys.executable, "-m", "nanogfl", command, "--help"], capture_output=True, text=True)
+        result = subprocess.run(
+            [sys.executable, "-m", "nanogfl", *command.split(), "--help"], capture_output=True, text=True
+        )
         missing = {option for option in shown if option not in result.stdout}
         assert not missing, f"nanogfl {command} has no {missing}"
 

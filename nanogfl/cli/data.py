@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -40,6 +41,74 @@ def draw(folder: Path, train: int, val: int, seed: int) -> None:
     for split in ("train", "val"):
         click.echo(_summary(folder, split))
     click.echo(f"look at {folder}{os.sep}train; next: nanogfl train configs/quickstart.yaml --set data.root={folder}")
+
+
+@data.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Where the sheet goes: .png or .jpg."
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the config; repeatable."
+)
+@click.option("--epoch", default=0, show_default=True, type=click.IntRange(0), help="Counted from 0.")
+@click.option("--images", default=16, show_default=True, type=click.IntRange(1, 256), help="Pictures on the sheet.")
+@click.option(
+    "--renderer", default="cv2", show_default=True, type=click.Choice(["cv2", "device"]), help="What paints them."
+)
+@click.option("--strict", is_flag=True, help="A bad box or a missing image is an error instead of left out and listed.")
+def show(
+    config: Path,
+    output: Path,
+    overrides: tuple[str, ...],
+    epoch: int,
+    images: int,
+    renderer: Literal["cv2", "device"],
+    strict: bool,
+) -> None:
+    """Save a contact sheet of the training pictures that the recipe CONFIG makes, with their boxes.
+
+    The first pictures of an epoch, augmented as training would, in the network's size. Hatched regions are neither
+    object nor background: crowds, and objects of which too little is left (augment.keep_visible).
+
+    \b
+    nanogfl data show configs/bccd.yaml -o sheet.png
+    nanogfl data show my.yaml -o sheet.jpg --set augment.mosaic=1 --set augment.rotate=10 --epoch 3
+    """
+    from nanogfl.cli.extras import require
+
+    require("train", "torch", "pydantic", "yaml", "rich")
+    from nanogfl.contract.atomic import atomic_path
+    from nanogfl.contract.errors import UserError
+
+    if output.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise UserError(f"{output} must end in .png or .jpg: that decides the sheet's format")
+    import cv2
+
+    from nanogfl.data.batch import Loader
+    from nanogfl.data.cache import open_frames
+    from nanogfl.data.coco import load_coco
+    from nanogfl.data.sheet import contact_sheet
+    from nanogfl.recipe import load_config
+    from nanogfl.train.progress import show_reading
+
+    shortcuts = [*(["data.strict=true"] if strict else []), *(["data.cache=device"] if renderer == "device" else [])]
+    loaded = load_config(config, (*overrides, *shortcuts))
+    if epoch >= loaded.train.epochs:
+        raise UserError(f"--epoch {epoch} is not in this recipe: its {loaded.train.epochs} epochs are counted from 0")
+    root, split = Path(loaded.data.root), loaded.data.train
+    dataset = load_coco(root / split.annotations, root / split.images, strict=loaded.data.strict)
+    zoom = loaded.data.cache_zoom
+    dataset, frames = open_frames(dataset, loaded.model.input, loaded.data, zoom=zoom, track=show_reading)
+    sheet = contact_sheet(Loader(dataset, loaded, frames), epoch=epoch, count=images)
+    encoded, content = cv2.imencode(output.suffix.lower(), sheet)
+    assert encoded, f"OpenCV cannot write {output.suffix}"
+    with atomic_path(output) as temporary:
+        temporary.write_bytes(content.tobytes())
+    click.echo(f"{dataset.name}: {dataset.summary()}")
+    if dataset.problems:
+        click.echo(f"  left out or mended: {dataset.problem_summary()}")
+    click.echo(f"{min(images, len(dataset.images))} pictures of epoch {epoch}: {output}")
 
 
 def _summary(folder: Path, split: str) -> str:

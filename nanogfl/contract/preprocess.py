@@ -67,30 +67,39 @@ class Placement:
 
 def place(source_hw: tuple[int, int], spec: InputSpec) -> Placement:
     """How `preprocess` scales a frame of this height and width."""
-    (height, width), (input_h, input_w) = source_hw, spec.hw
-    if spec.resize == "stretch":
-        return Placement(source_hw, input_w / width, input_h / height)
-    scale = min(input_w / width, input_h / height)
-    # whole pixels, so that the picture's edge and the boxes' edge agree
-    content_w = min(input_w, max(1, round(width * scale)))
-    content_h = min(input_h, max(1, round(height * scale)))
-    return Placement(source_hw, content_w / width, content_h / height)
+    content_h, content_w = fit(source_hw, spec.hw, spec.resize)
+    return Placement(source_hw, content_w / source_hw[1], content_h / source_hw[0])
 
 
-def preprocess(frame: NDArray[np.uint8], spec: InputSpec) -> tuple[NDArray[np.uint8], Placement]:
-    """Frame uint8 (h, w, 3) BGR -> network input uint8 (H, W, 3) BGR, and its placement.
+def fit(source_hw: tuple[int, int], hw: tuple[int, int], resize: Resize) -> tuple[int, int]:
+    """Height and width that a picture has once it is resized into a room of `hw`: whole pixels, so that the picture's
+    edge and the boxes' edge agree."""
+    (height, width), (room_h, room_w) = source_hw, hw
+    if resize == "stretch":
+        return hw
+    scale = min(room_w / width, room_h / height)
+    return min(room_h, max(1, round(height * scale))), min(room_w, max(1, round(width * scale)))
+
+
+def resize_frame(frame: NDArray[np.uint8], hw: tuple[int, int], resize: Resize) -> NDArray[np.uint8]:
+    """Frame uint8 (h, w, 3) -> uint8 (h', w', 3) of the size that `fit` gives, without padding.
 
     Bilinear without antialiasing: area averaging costs published weights .003 AP (DESIGN).
     """
+    content_h, content_w = fit((frame.shape[0], frame.shape[1]), hw, resize)
+    resized = cv2.resize(frame, (content_w, content_h), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def preprocess(frame: NDArray[np.uint8], spec: InputSpec) -> tuple[NDArray[np.uint8], Placement]:
+    """Frame uint8 (h, w, 3) BGR -> network input uint8 (H, W, 3) BGR, and its placement."""
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or not frame.size:
         raise ValueError(f"a frame is uint8 (height, width, 3) in BGR, got {frame.dtype} {frame.shape}")
     placement = place((frame.shape[0], frame.shape[1]), spec)
-    content_w = round(frame.shape[1] * placement.scale_x)
-    content_h = round(frame.shape[0] * placement.scale_y)
-    image = cv2.resize(frame, (content_w, content_h), interpolation=cv2.INTER_LINEAR)
-    input_h, input_w = spec.hw
+    image = resize_frame(frame, spec.hw, spec.resize)
+    (content_h, content_w), (input_h, input_w) = image.shape[:2], spec.hw
     if (content_h, content_w) != (input_h, input_w):
-        image = cv2.copyMakeBorder(
-            image, 0, input_h - content_h, 0, input_w - content_w, cv2.BORDER_CONSTANT, value=spec.pad_value
-        )
-    return np.asarray(image, dtype=np.uint8), placement
+        below, right = input_h - content_h, input_w - content_w
+        padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=spec.pad_value)
+        image = np.asarray(padded, dtype=np.uint8)
+    return image, placement

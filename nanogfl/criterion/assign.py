@@ -1,70 +1,124 @@
-"""ATSS (arXiv:1912.02424) for a whole batch at once: one flat list of objects, no loop over images."""
+"""Which grid points learn which object, for a whole batch at once: one flat list of objects, no loop over images.
+
+No operator's output shape depends on the data and nothing waits for the device, so that torch.compile sees one graph.
+"""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from nanogfl.config import LossConfig
+from nanogfl.criterion.atss import atss_points
+from nanogfl.criterion.candidates import Candidates, sortable, strictly_inside
+from nanogfl.criterion.dsla import dsla_candidates
+from nanogfl.criterion.tal import tal_candidates
 from nanogfl.data.batch import Truth
-from nanogfl.model.boxes import box_iou
-from nanogfl.model.decode import Grid
+from nanogfl.model.boxes import box_area, box_iou
+from nanogfl.model.decode import Grid, decode_boxes
+from nanogfl.model.detector import Predictions
 
 
 class Assignment(NamedTuple):
-    truth_index: Tensor
-    """(B, N) which object of the batch's flat list a point learns; -1: none"""
+    """P = G * K pairs of an object and a candidate point, K fixed by the configuration and the grid."""
+
+    image: Tensor
+    """(P,) position in the batch"""
+    point: Tensor
+    """(P,) in the grid"""
+    owner: Tensor
+    """(P,) the pair's object in the batch's flat list"""
+    positive: Tensor
+    """(P,) bool: the point learns the object; true for one pair of an image and point at most"""
+    quality: Tensor
+    """(P,) 0 to 1: what the object's class learns there"""
     ignored: Tensor
     """(B, N) bool: a point without object inside an ignored region, which is not background either"""
 
+    def truth_index(self) -> Tensor:
+        """(B, N) which object of the batch's flat list a point learns; -1: none."""
+        index = torch.full((self.ignored.numel() + 1,), -1, dtype=torch.long, device=self.image.device)
+        index = index.scatter(0, self.slot(), self.owner)
+        return index[:-1].view(self.ignored.shape)
 
-def assign_atss(grid: Grid, truth: Truth, batch_size: int, *, candidates: int, anchor: float) -> Assignment:
-    """Per level the `candidates` points nearest to an object's centre; those whose square anchor of `anchor` strides
-    overlaps it by at least mean + standard deviation and whose point lies strictly inside it are positive.
+    def slot(self) -> Tensor:
+        """(P,) image * N + point of a positive pair, and B * N, one behind the last, of every other."""
+        return torch.where(self.positive, self.image * self.ignored.shape[1] + self.point, self.ignored.numel())
 
-    A point claimed twice goes to the larger IoU (equal IoU: the earlier object). Equally near points: the
-    earlier point of the grid first.
+
+@torch.no_grad()
+def assign(predictions: Predictions, grid: Grid, truth: Truth, config: LossConfig) -> Assignment:
+    """What the predictions should learn; there is no gradient through it. An empty box owns no point.
+
+    A point that several objects want goes to the largest claim, and among equal claims to the smaller object, then to
+    the lower label and coordinates: never by the order of the list.
     """
-    point_count, device = len(grid.points), grid.points.device
-    taken = torch.full((batch_size * point_count,), -1, dtype=torch.long, device=device)
-    if len(truth.boxes):
-        point = _nearest(grid, truth.boxes, candidates)  # (G, K)
-        reach = grid.strides[point][..., None] * (anchor / 2)
-        centre = grid.points[point]
-        iou = box_iou(torch.cat((centre - reach, centre + reach), dim=-1), truth.boxes[:, None])
-        threshold = iou.mean(dim=1, keepdim=True) + iou.std(dim=1, keepdim=True)
-        inside = ((centre > truth.boxes[:, None, :2]) & (centre < truth.boxes[:, None, 2:])).all(dim=-1)
-        positive = (iou >= threshold) & inside
+    batch_size = len(predictions.cls_logits)
+    match config.assigner:
+        case "atss":
+            point, wanted, anchor_iou = atss_points(
+                grid, truth.boxes, candidates=config.atss_candidates, anchor=config.atss_anchor
+            )
+            quality = _predicted_iou(predictions, grid, truth, point)
+            candidates = Candidates(point, wanted, anchor_iou, quality)
+        case "dsla":
+            candidates = dsla_candidates(
+                predictions, grid, truth, candidates=config.dsla_candidates, iou_weight=config.dsla_iou_weight
+            )
+        case "tal":
+            candidates = tal_candidates(
+                predictions,
+                grid,
+                truth,
+                candidates=config.tal_candidates,
+                alpha=config.tal_alpha,
+                beta=config.tal_beta,
+            )
+    return settle(candidates, grid, truth, batch_size)
 
-        row, column = positive.nonzero(as_tuple=True)
-        slot = truth.image[row] * point_count + point[row, column]
-        claim = iou[row, column]
-        best = torch.zeros(len(taken), device=device).scatter_reduce_(0, slot, claim, "amax")
-        wins = claim == best[slot]
-        first = torch.full_like(taken, len(truth.boxes)).scatter_reduce_(0, slot[wins], row[wins], "amin")
-        taken = torch.where(first < len(truth.boxes), first, taken)
-    truth_index = taken.view(batch_size, point_count)
-    return Assignment(truth_index, _inside_ignored(grid, truth, batch_size) & (truth_index < 0))
+
+@torch.no_grad()
+def settle(candidates: Candidates, grid: Grid, truth: Truth, batch_size: int) -> Assignment:
+    """Gives every point that is wanted to one object."""
+    count, each = candidates.point.shape
+    slots, device = batch_size * len(grid.points), grid.points.device
+    wanted, point = candidates.wanted.flatten(), candidates.point.flatten()
+    owner = torch.arange(count, device=device)[:, None].expand(count, each).reshape(-1)
+    image = truth.image[owner]
+    # Claim above, rank below in one number, larger for the smaller rank: the largest wins, and ties have an answer.
+    rank = canonical_rank(truth)[:, None].expand(count, each)
+    bid = (sortable(candidates.claim) << 32) | (0xFFFFFFFF - rank)
+    bid, target = bid.flatten(), torch.where(wanted, image * len(grid.points) + point, slots)
+    least = torch.iinfo(torch.long).min
+    best = torch.full((slots + 1,), least, dtype=torch.long, device=device).scatter_reduce(0, target, bid, "amax")
+    positive = wanted & (best[target] == bid)
+
+    owned = torch.zeros(slots + 1, dtype=torch.bool, device=device).scatter(0, target, True)[:-1]
+    ignored = _inside_ignored(grid, truth, batch_size) & ~owned.view(batch_size, len(grid.points))
+    return Assignment(image, point, owner, positive, candidates.quality.flatten(), ignored)
 
 
-def _nearest(grid: Grid, boxes: Tensor, candidates: int) -> Tensor:
-    """(G, 4) -> (G, K): on every level the points nearest to each box's centre."""
-    # float64, and a millionth of a square pixel a point: equal distances keep the grid's order on every device.
-    centre = (boxes[:, :2] + boxes[:, 2:]).double() / 2
-    distance = (centre[:, None] - grid.points.double()).square().sum(dim=-1)
-    distance = distance + 1e-6 * torch.arange(len(grid.points), device=boxes.device)
-    nearest, start = [], 0
-    for size in grid.level_sizes:
-        level = distance[:, start : start + size]
-        nearest.append(level.topk(min(candidates, size), largest=False).indices + start)
-        start += size
-    return torch.cat(nearest, dim=1)
+def _predicted_iou(predictions: Predictions, grid: Grid, truth: Truth, point: Tensor) -> Tensor:
+    """Candidate points (G, K) -> (G, K): IoU of the boxes predicted there with the object."""
+    dist_logits = predictions.dist_logits[truth.image[:, None], point].flatten(0, 1)  # (G * K, 4, R + 1)
+    place = point.flatten()
+    boxes = decode_boxes(dist_logits, Grid(grid.points[place], grid.strides[place], ()))
+    return box_iou(boxes.view(*point.shape, 4), truth.boxes[:, None])
+
+
+def canonical_rank(truth: Truth) -> Tensor:
+    """(G,) place of every object in the order of area, label, x1, y1, x2, y2; equal objects by their place."""
+    x1, y1, x2, y2 = sortable(truth.boxes).unbind(dim=1)
+    last, middle = (x2 << 32) + y2, (x1 << 32) + y1
+    first = (sortable(box_area(truth.boxes)) << 32) + truth.labels
+    order = last.argsort(stable=True)
+    for key in (middle, first):
+        order = order[key[order].argsort(stable=True)]
+    return order.argsort()
 
 
 def _inside_ignored(grid: Grid, truth: Truth, batch_size: int) -> Tensor:
     """(B, N) bool: points inside an ignored region of their image."""
+    inside = strictly_inside(grid.points, truth.ignored[:, None])
     counts = torch.zeros(batch_size, len(grid.points), device=grid.points.device)
-    if len(truth.ignored):
-        regions = truth.ignored[:, None]
-        inside = ((grid.points > regions[..., :2]) & (grid.points < regions[..., 2:])).all(dim=-1)
-        counts.index_add_(0, truth.ignored_image, inside.float())
-    return counts > 0
+    return counts.index_add(0, truth.ignored_image, inside.float()) > 0

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from nanogfl.config import LossConfig
-from nanogfl.criterion.assign import Assignment, assign_atss
-from nanogfl.criterion.losses import distribution_focal_loss, giou_loss, quality_focal_loss
+from nanogfl.criterion.assign import Assignment, assign
+from nanogfl.criterion.losses import distribution_focal_loss, giou_loss
+from nanogfl.criterion.qfl import sparse_qfl
 from nanogfl.data.batch import Truth
-from nanogfl.model.boxes import box_iou
 from nanogfl.model.decode import Grid, decode_boxes
 from nanogfl.model.detector import Predictions
 
@@ -28,39 +28,50 @@ class Losses(NamedTuple):
 
 def compute_losses(predictions: Predictions, grid: Grid, truth: Truth, config: LossConfig) -> Losses:
     """The loss of a batch; images and batches without objects are fine."""
-    assignment = assign_atss(
-        grid, truth, len(predictions.cls_logits), candidates=config.atss_candidates, anchor=config.atss_anchor
-    )
-    return losses_of_assignment(predictions, grid, truth, assignment, config)
+    return losses_of_assignment(predictions, grid, truth, assign(predictions, grid, truth, config), config)
+
+
+def compute_assisted_losses(
+    predictions: Predictions, auxiliary: Predictions, grid: Grid, truth: Truth, config: LossConfig
+) -> Losses:
+    """The auxiliary predictions assign, both learn from it. `total` is of both; the other fields are the detector's."""
+    assignment = assign(auxiliary, grid, truth, config)
+    losses = losses_of_assignment(predictions, grid, truth, assignment, config)
+    guide = losses_of_assignment(auxiliary, grid, truth, assignment, config)
+    return losses._replace(total=losses.total + guide.total)
 
 
 def losses_of_assignment(
     predictions: Predictions, grid: Grid, truth: Truth, assignment: Assignment, config: LossConfig
 ) -> Losses:
     """QFL over all points and classes / positives; GIoU and DFL over positives, weighted by their best class score."""
-    logits = predictions.cls_logits.float()
-    reg_max = predictions.dist_logits.shape[-1] - 1
-    image, point = (assignment.truth_index >= 0).nonzero(as_tuple=True)  # M positives
-    owner = assignment.truth_index[image, point]
-    target_boxes, points, strides = truth.boxes[owner], grid.points[point], grid.strides[point]
+    cls_logits, dist_logits = predictions.cls_logits, predictions.dist_logits
+    reg_max, slots = dist_logits.shape[-1] - 1, assignment.ignored.numel()
+    image, point, owner, positive = assignment.image, assignment.point, assignment.owner, assignment.positive
+    slot = assignment.slot()
 
-    dist_logits = predictions.dist_logits[image, point]  # (M, 4, R + 1)
-    boxes = decode_boxes(dist_logits, Grid(points, strides, ()))
-    quality = torch.zeros_like(logits)
-    quality[image, point, truth.labels[owner]] = box_iou(boxes.detach(), target_boxes)
-    positives = torch.tensor(float(len(owner)), device=logits.device)
+    def by_slot(of_pairs: Tensor) -> Tensor:
+        """(P,) -> (B * N,): a sum over slots has the same length and order whatever the list of objects is."""
+        return torch.zeros(slots + 1, device=slot.device).scatter(0, slot, of_pairs)[:-1]
 
-    qfl_map = quality_focal_loss(logits, quality, config.beta) * ~assignment.ignored[..., None]
-    qfl = qfl_map.sum() / positives.clamp(min=1)
+    positives = positive.sum().float()
+    places = (image, point, truth.labels[owner])
+    qfl_points = sparse_qfl(cls_logits, *places, assignment.quality, positive, config.beta)
+    qfl = (qfl_points * ~assignment.ignored).sum() / positives.clamp(min=1)
 
-    weight = logits.detach()[image, point].sigmoid().amax(dim=-1)  # (M,)
+    best_logit = cls_logits.detach()[image, point].amax(dim=-1).float()
+    weight = by_slot(best_logit).sigmoid() * by_slot(positive.float())  # (B * N,)
     weight_sum = weight.sum().clamp(min=1)
-    giou = (weight * giou_loss(boxes, target_boxes)).sum() / weight_sum
+
+    points, strides, target_boxes = grid.points[point], grid.strides[point], truth.boxes[owner]
+    pair_logits = dist_logits[image, point]  # (P, 4, R + 1)
+    boxes = decode_boxes(pair_logits, Grid(points, strides, ()))
+    giou = (weight * by_slot(giou_loss(boxes, target_boxes))).sum() / weight_sum
 
     distances = torch.cat((points - target_boxes[:, :2], target_boxes[:, 2:] - points), dim=-1) / strides[:, None]
     distances = distances.clamp(0, reg_max - LAST_BIN_MARGIN)
-    dfl_sides = distribution_focal_loss(dist_logits.flatten(0, 1), distances.flatten()).view(-1, 4)
-    dfl = (weight[:, None] * dfl_sides).sum() / (4 * weight_sum)
+    dfl_sides = distribution_focal_loss(pair_logits.flatten(0, 1), distances.flatten()).view(-1, 4)
+    dfl = (weight * by_slot(dfl_sides.sum(dim=1))).sum() / (4 * weight_sum)
 
     total = config.qfl * qfl + config.giou * giou + config.dfl * dfl
     return Losses(total, qfl, giou, dfl, positives)

@@ -1,26 +1,33 @@
-"""Batches: the epoch's order, rendering in threads ahead of the loop, and the truth of a whole batch in flat lists."""
+"""Batches: made whole by threads ahead of the loop; what is in them is a pure function of seed, epoch and position."""
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nanogfl.config import Config
-from nanogfl.data.cache import FrameCache
+from nanogfl.data.cache import Frames
 from nanogfl.data.coco import DataSet
-from nanogfl.data.plan import draw_plan
-from nanogfl.data.render import Sample, render
-
-BATCHES_AHEAD = 3
+from nanogfl.data.flat_index import DataIndex
+from nanogfl.data.order import EpochOrder
+from nanogfl.data.plan import Plans, draw_plans, is_plain
+from nanogfl.data.render import render_into
+from nanogfl.data.render_device import render_batch
+from nanogfl.data.targets import FlatTruth, move_truth
 
 
 class Truth(NamedTuple):
-    """Every object of a batch in one list (G may be 0), and the ignored regions likewise."""
+    """Every object of a batch in one list (G may be 0), and the ignored regions likewise.
+
+    An empty box (0, 0, 0, 0) stands for no object: it fills the lists to a length that compiled code has seen before.
+    """
 
     boxes: Tensor
     """(G, 4) x1 y1 x2 y2 in network-input pixels"""
@@ -39,70 +46,138 @@ class Truth(NamedTuple):
 
 class Batch(NamedTuple):
     images: Tensor
-    """uint8 (B, H, W, 3) BGR"""
+    """uint8 (B, H, W, 3) BGR, before the change of colour"""
+    colour: Tensor
+    """float32 (B, 3, 4) gains and offsets, `data.colour.apply_colour`"""
     truth: Truth
+    indices: Tensor
+    """int64 (B,) which image of the data set each picture is made from (its first layer)"""
+
+    def to(self, device: torch.device) -> "Batch":
+        images, colour = (tensor.to(device, non_blocking=True) for tensor in (self.images, self.colour))
+        return Batch(images, colour, self.truth.to(device), self.indices)
 
 
-def collate(samples: list[Sample]) -> Batch:
-    """B samples -> a batch."""
-    images = torch.from_numpy(np.stack([sample.image for sample in samples]))
+def make_truth(flat: FlatTruth, *, pad: bool) -> Truth:
+    """With `pad` both lists get a power of two of entries, at least 64, so that few lengths occur."""
 
-    def owners(counts: list[int]) -> Tensor:
-        return torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    def filled(array: np.ndarray) -> Tensor:
+        length = max(64, 1 << (len(array) - 1).bit_length()) if pad else len(array)
+        whole = np.zeros((length, *array.shape[1:]), dtype=array.dtype)
+        whole[: len(array)] = array
+        return torch.from_numpy(whole)
 
-    truth = Truth(
-        torch.from_numpy(np.concatenate([sample.boxes for sample in samples])),
-        torch.from_numpy(np.concatenate([sample.labels for sample in samples])),
-        owners([len(sample.boxes) for sample in samples]),
-        torch.from_numpy(np.concatenate([sample.ignored for sample in samples])),
-        owners([len(sample.ignored) for sample in samples]),
+    return Truth(
+        filled(flat.boxes),
+        filled(flat.labels),
+        filled(flat.image),
+        filled(flat.ignored),
+        filled(flat.ignored_image),
     )
-    return Batch(images, truth)
 
 
 class Loader:
     """Training batches of an epoch. Threads decide how fast they come, never what is in them."""
 
-    def __init__(self, dataset: DataSet, config: Config, cache: FrameCache | None = None) -> None:
-        self.dataset, self.config = dataset, config
-        self.batch_size = min(config.train.batch_size, len(dataset.images))
-        self.steps = len(dataset.images) // self.batch_size  # a last part batch is left out: batch norm needs full ones
+    def __init__(
+        self,
+        dataset: DataSet,
+        config: Config,
+        frames: Frames,
+        device: torch.device | None = None,
+        *,
+        pad: bool = False,
+    ) -> None:
+        """`device` is where the pictures go, and with data.cache=device where they are rendered. `pad`: truth lists of
+        few lengths, for compiled code."""
+        self.dataset, self.config, self.frames = dataset, config, frames
         self.waited = 0.0
         """seconds that the loop has waited for batches since it last set this to 0"""
-        self._cache = cache or FrameCache(config.data.memory_gb)
+        self._order = EpochOrder(dataset, seed=config.train.seed, repeat_threshold=config.data.repeat_threshold)
+        self.batch_size = min(config.train.batch_size, self._order.length)
+        self.steps = self._order.length // self.batch_size  # a last part batch is left out: batch norm needs full ones
+        self._index = DataIndex.of(dataset)
+        self._device = device or torch.device("cpu")
+        self._pad = pad
+        self._resident: Tensor | None = None
+        if config.data.cache == "device":
+            assert frames.slots is not None
+            self._resident = torch.from_numpy(frames.slots).to(self._device)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """`steps` batches in an order that only the seed and the epoch decide."""
-        random = np.random.default_rng((self.config.train.seed, epoch))
-        order = random.permutation(len(self.dataset.images))
-        positions = [range(step * self.batch_size, (step + 1) * self.batch_size) for step in range(self.steps)]
-        if self.config.data.workers == 0:
-            for batch in positions:
-                start = time.perf_counter()
-                ready = collate([self._sample(epoch, position, int(order[position])) for position in batch])
-                self.waited += time.perf_counter() - start
-                yield ready
+        return self.stream(epoch, epoch + 1)
+
+    def stream(self, first: int, end: int) -> Generator[Batch]:
+        """The batches of epoch `first`, then those of the next, up to `end`: no epoch waits for its first batch."""
+        workers = self.config.data.workers
+        if workers == 0:
+            for epoch, number, order in self._places(first, end):
+                yield self._timed(partial(self._prepare, epoch, number, order))
             return
-        with ThreadPoolExecutor(self.config.data.workers, thread_name_prefix="render") as pool:
-            queue: deque[list[Future[Sample]]] = deque()
+        with ThreadPoolExecutor(workers, thread_name_prefix="render") as pool:
+            queue: deque[Future[_Prepared]] = deque()
             try:
-                for batch in positions:
-                    queue.append([pool.submit(self._sample, epoch, p, int(order[p])) for p in batch])
-                    if len(queue) > BATCHES_AHEAD:
-                        yield self._wait(queue.popleft())
+                for place in self._places(first, end):
+                    queue.append(pool.submit(self._prepare, *place))
+                    if len(queue) > workers + 2:  # one in each worker's hands, and some that are ready
+                        yield self._timed(queue.popleft().result)
                 while queue:
-                    yield self._wait(queue.popleft())
+                    yield self._timed(queue.popleft().result)
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _wait(self, futures: list[Future[Sample]]) -> Batch:
-        start = time.perf_counter()
-        samples = [future.result() for future in futures]
-        self.waited += time.perf_counter() - start
-        return collate(samples)
+    def _places(self, first: int, end: int) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+        for epoch in range(first, end):
+            order = self._order.order(epoch)
+            for number in range(self.steps):
+                yield epoch, number, order
 
-    def _sample(self, epoch: int, position: int, index: int) -> Sample:
-        image, spec, augment = self.dataset.images[index], self.config.model.input, self.config.augment
-        plan = draw_plan(image.hw, spec, augment, seed=self.config.train.seed, epoch=epoch, position=position)
-        frame = self._cache.get(image)
-        return render(frame, image.boxes, image.labels, image.crowd, plan, spec, augment.keep_visible)
+    def batch(self, epoch: int, number: int) -> Batch:
+        """That batch of that epoch, made again."""
+        return self._finish(self._prepare(epoch, number, self._order.order(epoch)))
+
+    def plans(self, epoch: int, number: int) -> Plans:
+        """Of that batch."""
+        return self._draw(epoch, number, self._order.order(epoch))
+
+    def _timed(self, prepare: Callable[[], "_Prepared"]) -> Batch:
+        start = time.perf_counter()
+        batch = self._finish(prepare())
+        self.waited += time.perf_counter() - start
+        return batch
+
+    def _draw(self, epoch: int, number: int, order: NDArray[np.int64]) -> Plans:
+        spec, augment, train = self.config.model.input, self.config.augment, self.config.train
+        positions = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
+        plain = is_plain(augment, epoch, train.epochs)
+        own = order[positions]
+        return draw_plans(self._index, own, positions, spec, augment, seed=train.seed, epoch=epoch, plain=plain)
+
+    def _prepare(self, epoch: int, number: int, order: NDArray[np.int64]) -> "_Prepared":
+        """What a worker does: plans, truth, and the pixels unless the device renders them."""
+        spec = self.config.model.input
+        plans = self._draw(epoch, number, order)
+        truth = make_truth(move_truth(self._index, plans, self.config.augment.keep_visible), pad=self._pad)
+        if self._resident is not None:
+            return _Prepared(plans, truth, None)
+        # pinned: the copy to a GPU runs beside its work
+        pinned = self._device.type == "cuda"
+        images = torch.empty((len(plans.mix), *spec.hw, 3), dtype=torch.uint8, pin_memory=pinned)
+        for b, picture in enumerate(images.numpy()):
+            render_into(picture, plans, b, self.frames.get, self._index.hw, spec)
+        return _Prepared(plans, truth, images)
+
+    def _finish(self, prepared: "_Prepared") -> Batch:
+        plans, truth, images = prepared
+        if images is None:
+            assert self._resident is not None
+            slot_of, content_hw = self.frames.slot_of, self.frames.content_hw
+            images = render_batch(self._resident, slot_of, content_hw, plans, self._index.hw, self.config.model.input)
+        return Batch(images, torch.from_numpy(plans.colour), truth, torch.from_numpy(plans.index[:, 0]))
+
+
+class _Prepared(NamedTuple):
+    plans: Plans
+    truth: Truth
+    images: Tensor | None

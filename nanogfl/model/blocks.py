@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from nanogfl.config import Activation
+from nanogfl.model.depthwise import DepthwiseConv2d
 
 
 def make_activation(kind: Activation) -> nn.Module:
@@ -24,9 +25,12 @@ class ConvNorm(nn.Sequential):
         activation: Activation | None,
         *,
         stride: int = 1,
-        groups: int = 1,
+        depthwise: bool = False,
     ) -> None:
-        conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        assert inputs == outputs or not depthwise
+        conv: nn.Conv2d = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+        if depthwise:
+            conv = DepthwiseConv2d(inputs, kernel, stride)
         layers: list[nn.Module] = [conv, nn.BatchNorm2d(outputs)]
         if activation is not None:
             layers.append(make_activation(activation))
@@ -38,7 +42,7 @@ class SeparableConv(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: int, activation: Activation, *, stride: int = 1) -> None:
         super().__init__()
-        self.depthwise = ConvNorm(inputs, inputs, kernel, activation, stride=stride, groups=inputs)
+        self.depthwise = ConvNorm(inputs, inputs, kernel, activation, stride=stride, depthwise=True)
         self.pointwise = ConvNorm(inputs, outputs, 1, activation)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Checkpoints: weights with everything needed to use them, read without executing anything in them."""
 
+import hashlib
 import pickle
 import struct
 import zipfile
@@ -59,6 +60,16 @@ class Checkpoint:
         return detector.eval()
 
 
+def weights_digest(weights: dict[str, Tensor]) -> str:
+    """SHA-256 (64 hex digits) over the names and values: equal for runs that ended alike, whatever the file says of
+    times and paths."""
+    sha = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        sha.update(name.encode())
+        sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return sha.hexdigest()
+
+
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Atomically: a temporary file, synced, then renamed."""
     content = {
@@ -109,6 +120,7 @@ def describe_checkpoint(path: Path | str) -> list[tuple[str, str]]:
         ("backbone", f"ShuffleNetV2 {model.backbone.width}, {model.activation}"),
         ("neck", f"{model.neck.kind}, {model.neck.channels} channels"),
         ("size", str(count_complexity(checkpoint.build()))),
+        ("weights", f"sha256 {weights_digest(checkpoint.weights)}"),
     ]
     if start := checkpoint.config.train.init_from or model.backbone.weights:
         lines.append(("started from", start))

@@ -47,17 +47,29 @@ class Detector(nn.Module):
         return Grid(self.grid_points, self.grid_strides, self._level_sizes)
 
     def forward(self, image: Tensor) -> Predictions:
+        return self.read(self.head(self.neck(self.backbone(self.normalise(image)))))
+
+    # A training step that also needs the features in between composes these itself.
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """uint8 (B, H, W, 3) BGR -> float32 (B, 3, H, W)."""
         if tuple(image.shape[1:3]) != tuple(self.hw):  # else another size would be folded into the batch below
             raise ValueError(f"the detector takes pictures of {self.hw} (height, width), got {tuple(image.shape[1:3])}")
         # A permuted NHWC picture is channels_last already: no copy.
-        normalised = (image.permute(0, 3, 1, 2).float() - self.mean) / self.std
-        levels = self.head(self.neck(self.backbone(normalised)))
-        channels, sizes = levels[0].shape[1], self._level_sizes
-        flat = torch.cat([level.reshape(-1, channels, size) for level, size in zip(levels, sizes, strict=True)], dim=2)
-        parts = [self.class_count, channels - self.class_count]
-        logits, distributions = torch.split(flat.transpose(1, 2), parts, dim=2)
-        bins = (channels - self.class_count) // 4
-        return Predictions(logits, distributions.reshape(-1, flat.shape[2], 4, bins))
+        return (image.permute(0, 3, 1, 2).float() - self.mean) / self.std
+
+    def read(self, levels: list[Tensor]) -> Predictions:
+        """The head's levels (B, C + 4 (R + 1), h, w) -> predictions in the grid's order."""
+        return read_levels(levels, self._level_sizes, self.class_count)
+
+
+def read_levels(levels: list[Tensor], level_sizes: tuple[int, ...], class_count: int) -> Predictions:
+    """Levels (B, C + 4 (R + 1), h, w) of h * w = level_sizes points -> predictions level after level, row by row."""
+    channels = levels[0].shape[1]
+    flat = torch.cat([x.reshape(-1, channels, size) for x, size in zip(levels, level_sizes, strict=True)], dim=2)
+    logits, distributions = torch.split(flat.transpose(1, 2), [class_count, channels - class_count], dim=2)
+    bins = (channels - class_count) // 4
+    return Predictions(logits, distributions.reshape(-1, flat.shape[2], 4, bins))
 
 
 def build_detector(config: ModelConfig, class_count: int) -> Detector:

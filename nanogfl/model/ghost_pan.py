@@ -17,7 +17,7 @@ class Ghost(nn.Module):
         super().__init__()
         half = outputs // 2
         self.primary = ConvNorm(inputs, half, 1, activation)
-        self.cheap = ConvNorm(half, half, 3, activation, groups=half)
+        self.cheap = ConvNorm(half, half, 3, activation, depthwise=True)
 
     def forward(self, x: Tensor) -> Tensor:
         primary = self.primary(x)
@@ -32,7 +32,7 @@ class GhostBottleneck(nn.Module):
         self.ghost1 = Ghost(inputs, outputs, activation)
         self.ghost2 = Ghost(outputs, outputs, None)
         self.shortcut = nn.Sequential(
-            ConvNorm(inputs, inputs, _KERNEL, None, groups=inputs), ConvNorm(inputs, outputs, 1, None)
+            ConvNorm(inputs, inputs, _KERNEL, None, depthwise=True), ConvNorm(inputs, outputs, 1, None)
         )
 
     def forward(self, x: Tensor) -> Tensor:

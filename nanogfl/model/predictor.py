@@ -38,16 +38,19 @@ class Predictor:
 
     def raw(self, image: NDArray[np.uint8]) -> RawOutputs:
         """Network input uint8 (H, W, 3), in fp32."""
+        return self.raw_batch(image[None])[0]
+
+    def raw_batch(self, images: NDArray[np.uint8]) -> list[RawOutputs]:
+        """Network inputs uint8 (B, H, W, 3), in fp32 -> one a picture."""
         training = self.detector.training
         self.detector.eval()
         with torch.inference_mode():
-            batch = torch.from_numpy(image)[None].to(self.detector.mean.device)
-            logits, distributions = self.detector(batch)
-            boxes = decode_boxes(distributions, self.detector.grid)
-            spread = decode_spread(distributions, self.detector.grid)
-            scores = logits.sigmoid()
+            logits, distributions = self.detector(torch.from_numpy(images).to(self.detector.mean.device))
+            boxes = decode_boxes(distributions, self.detector.grid).cpu().numpy()
+            spread = decode_spread(distributions, self.detector.grid).cpu().numpy()
+            scores = logits.sigmoid().cpu().numpy()
         self.detector.train(training)
-        return RawOutputs(boxes[0].cpu().numpy(), scores[0].cpu().numpy(), spread[0].cpu().numpy())
+        return [RawOutputs(*of_picture) for of_picture in zip(boxes, scores, spread, strict=True)]
 
     def select(self, raw: RawOutputs) -> Detections:
         """-> Detections in network-input pixels."""

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from nanogfl.config import Activation, BackboneConfig
 from nanogfl.model.blocks import make_activation
+from nanogfl.model.depthwise import DepthwiseConv2d
 
 STRIDES = (8, 16, 32)
 
@@ -23,7 +24,7 @@ class ShuffleUnit(nn.Module):
         self.branch1 = nn.Sequential()
         if stride > 1:
             self.branch1 = nn.Sequential(
-                nn.Conv2d(inputs, inputs, 3, stride, 1, groups=inputs, bias=False),
+                DepthwiseConv2d(inputs, 3, stride),
                 nn.BatchNorm2d(inputs),
                 nn.Conv2d(inputs, half, 1, bias=False),
                 nn.BatchNorm2d(half),
@@ -33,7 +34,7 @@ class ShuffleUnit(nn.Module):
             nn.Conv2d(branch_inputs, half, 1, bias=False),
             nn.BatchNorm2d(half),
             make_activation(activation),
-            nn.Conv2d(half, half, 3, stride, 1, groups=half, bias=False),
+            DepthwiseConv2d(half, 3, stride),
             nn.BatchNorm2d(half),
             nn.Conv2d(half, half, 1, bias=False),
             nn.BatchNorm2d(half),

@@ -1,41 +1,87 @@
-"""The data sets of a run: read and checked before any training, their problems listed."""
+"""The data sets of a run: read and checked before any training, their images decoded once, their problems listed."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
 from nanogfl.config import Config
 from nanogfl.contract.errors import UserError
-from nanogfl.data.cache import FrameCache, read_checked, without_unreadable
-from nanogfl.data.coco import DataSet, ImageRecord, load_coco
+from nanogfl.contract.preprocess import InputSpec, place
+from nanogfl.data.batch import Truth
+from nanogfl.data.cache import Frames, open_frames
+from nanogfl.data.coco import DataSet, load_coco
 from nanogfl.train.progress import Progress, show_reading
 
+_IMAGES_TOGETHER = 32
 
-def load_data(config: Config, cache: FrameCache | None = None) -> tuple[DataSet, DataSet]:
-    """Training and validation set with the same classes, every image read once (training images into `cache`).
+
+class Data(NamedTuple):
+    train: DataSet
+    val: DataSet
+    train_frames: Frames
+    val_frames: Frames
+
+
+def load_data(config: Config) -> Data:
+    """Training and validation set with the same classes, without the images that cannot be read.
 
     Raises UserError before any training.
     """
-    root, data = Path(config.data.root), config.data
+    root, data, spec = Path(config.data.root), config.data, config.model.input
     train_set = load_coco(root / data.train.annotations, root / data.train.images, strict=data.strict)
     val_set = load_coco(
         root / data.val.annotations, root / data.val.images, strict=data.strict, class_ids=train_set.category_ids
     )
-    if not any((~image.crowd).any() for image in train_set.images):
-        raise UserError(
-            f"{train_set.name} has no usable box in any of its {len(train_set.images)} images: nothing to learn"
-        )
+    require_labels(train_set, data.min_labelled)
     if val_set.classes != train_set.classes:
         raise UserError(
             f"{val_set.name} names its categories differently from {train_set.name}: give equal ids equal names"
         )
+    train_set, train_frames = open_frames(train_set, spec, data, zoom=data.cache_zoom, track=show_reading)
+    # The network's own inputs; kept in memory where the training set is: the device has no use for them.
+    val_data = replace(data, cache="memory") if data.cache == "device" else data
+    val_set, val_frames = open_frames(
+        val_set, spec, val_data, in_use=train_frames.nbytes if data.cache == "memory" else 0, track=show_reading
+    )
+    return Data(train_set, val_set, train_frames, val_frames)
 
-    def readable(dataset: DataSet, read: Callable[[ImageRecord], NDArray[np.uint8]]) -> DataSet:
-        return without_unreadable(dataset, strict=data.strict, read=read, threads=data.workers, track=show_reading)
 
-    return readable(train_set, cache.get if cache else read_checked), readable(val_set, read_checked)
+def require_labels(dataset: DataSet, least: float) -> None:
+    """Raises UserError where no image, or a smaller share than `least`, has a box to learn from."""
+    labelled = sum(bool((~image.crowd).any()) for image in dataset.images)
+    if not labelled:
+        raise UserError(
+            f"{dataset.name} has no usable box in any of its {len(dataset.images)} images: nothing to learn"
+            f"{_left_out(dataset)}"
+        )
+    if labelled < least * len(dataset.images):
+        raise UserError(
+            f"{dataset.name}: only {labelled} of {len(dataset.images)} images have a box, which is less than"
+            f" data.min_labelled {least:g}: check that the annotations belong to these images, or set"
+            f" data.min_labelled to a smaller share{_left_out(dataset)}"
+        )
+
+
+def _left_out(dataset: DataSet) -> str:
+    return f" (left out: {dataset.problem_summary()})" if dataset.problems else ""
+
+
+def plain_truths(dataset: DataSet, spec: InputSpec, most: int = 1024) -> Iterator[Truth]:
+    """The objects of up to `most` images, spread over the set, where validation sees them: without augmentation."""
+    images = dataset.images[:: max(1, len(dataset.images) // most)]
+    for first in range(0, len(images), _IMAGES_TOGETHER):
+        boxes, labels, owner = [], [], []
+        for number, image in enumerate(images[first : first + _IMAGES_TOGETHER]):
+            objects = ~image.crowd
+            boxes.append(place(image.hw, spec).boxes_to_input(image.boxes[objects]))
+            labels.append(image.labels[objects])
+            owner.append(np.full(objects.sum(), number))
+        at, of, by = (torch.from_numpy(np.concatenate(part)) for part in (boxes, labels, owner))
+        yield Truth(at, of, by, torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
 
 
 def list_problems(run_dir: Path, progress: Progress, *datasets: DataSet) -> None:

@@ -1,10 +1,16 @@
 """Which device trains, and in which precision."""
 
+import os
+import shutil
 from contextlib import AbstractContextManager
+from typing import Literal
 
 import torch
 
 from nanogfl.contract.errors import UserError
+
+Precision = Literal["fp32", "bf16", "fp16"]
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str) -> torch.device:
@@ -25,8 +31,42 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
+def choose_precision(device: torch.device, wanted: str) -> Precision:
+    """auto: bf16 where the device computes in it, fp16 on older GPUs, fp32 elsewhere. Raises UserError."""
+    if wanted == "auto":
+        if device.type == "cuda":
+            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        return "bf16" if device.type == "cpu" and _cpu_computes_in_bf16() else "fp32"
+    if wanted == "fp16" and device.type != "cuda":
+        raise UserError(f"train.precision=fp16 is for GPUs, the device is {device.type}: use bf16, fp32 or auto")
+    assert wanted in ("fp32", "bf16", "fp16")
+    return wanted  # type: ignore[return-value]
+
+
+def require_compiler(device: torch.device, wanted: bool | str) -> None:
+    """Raises UserError where train.compile cannot work: found before the images are read, not by the compiler."""
+    if wanted == "cuda_graphs" and device.type != "cuda":
+        raise UserError(f"train.compile=cuda_graphs needs a CUDA GPU, the device is {device.type}: use true or false")
+    if wanted and device.type == "cpu":
+        named = os.environ.get("CXX")
+        compilers = [named] if named else ["g++", "clang++", "cl"]
+        if not any(shutil.which(compiler) for compiler in compilers):
+            raise UserError(
+                f"train.compile needs a C++ compiler on a CPU, and there is no {' or '.join(compilers)}: install one"
+                " (on Debian: apt-get install g++), or set train.compile=false"
+            )
+
+
+def _cpu_computes_in_bf16() -> bool:
+    """Multiplies bf16 natively; others would emulate it, slower than fp32."""
+    ask = getattr(torch.cpu, "get_capabilities", dict)  # older torch cannot say: fp32
+    abilities: dict[str, bool] = ask()
+    return any(abilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # the last: ARM's
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
     """The forward pass's precision. The loss is computed in fp32 outside of it."""
-    half = precision == "bf16" or (precision == "auto" and device.type == "cuda")
-    context: AbstractContextManager[None] = torch.autocast(device.type, torch.bfloat16, enabled=half)
+    context: AbstractContextManager[None] = torch.autocast(
+        device.type, _DTYPES[precision] if precision != "fp32" else torch.bfloat16, enabled=precision != "fp32"
+    )
     return context

@@ -2,7 +2,6 @@
 
 import hashlib
 import http.client
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from nanogfl.contract.atomic import atomic_path
+from nanogfl.contract.cache_folder import cache_folder
 from nanogfl.contract.errors import UserError
 from nanogfl.train.progress import show_download
 
@@ -50,14 +50,6 @@ def fetch(key: str, source: str, sha256: str | None) -> Fetched:
     return Fetched(target, f"{target} (downloaded from {source}, {size / 1e6:.1f} MB)")
 
 
-def cache_folder() -> Path:
-    """$NANOGFL_CACHE/weights, else $XDG_CACHE_HOME/nanogfl/weights, else ~/.cache/nanogfl/weights."""
-    if own := os.environ.get("NANOGFL_CACHE"):
-        return Path(own) / "weights"
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "nanogfl" / "weights"
-
-
 def cached_as(url: str, sha256: str | None) -> tuple[Path, str | None]:
     """Where a URL's file is kept, and the beginning of the sha256 that it must have, if that is known.
 
@@ -66,9 +58,9 @@ def cached_as(url: str, sha256: str | None) -> tuple[Path, str | None]:
     name = _name(url)
     in_name = _HASH_IN_NAME.search(name)
     if in_name and (sha256 is None or sha256.startswith(in_name[1])):
-        return cache_folder() / name, sha256 or in_name[1]
+        return cache_folder("weights") / name, sha256 or in_name[1]
     tag = sha256 or hashlib.sha256(url.encode()).hexdigest()
-    return cache_folder() / f"{Path(name).stem}-{tag[:10]}{Path(name).suffix}", sha256
+    return cache_folder("weights") / f"{Path(name).stem}-{tag[:10]}{Path(name).suffix}", sha256
 
 
 def _download(url: str, target: Path, expected: str | None, by_hand: str) -> int:

@@ -47,8 +47,10 @@ class FrozenParts:
                     " that fit, or freeze less"
                 )
 
-    def keep_statistics(self) -> None:
-        """After each detector.train(), which reaches all of its modules."""
+    def train_mode(self, *trained: nn.Module) -> None:
+        """Everything in training mode but the frozen parts."""
+        for module in trained:
+            module.train()
         for module in self._modules:
             module.eval()
 

@@ -12,8 +12,7 @@ from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.errors import UserError
 from nanogfl.data.coco import DataSet
 from nanogfl.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from nanogfl.model.detector import Detector
-from nanogfl.train.ema import AveragedDetector
+from nanogfl.train.step import TrainStep
 
 
 @dataclass
@@ -23,9 +22,7 @@ class RunState:
     run_dir: Path
     config: Config
     dataset: DataSet
-    detector: Detector
-    averaged: AveragedDetector
-    optimizer: torch.optim.Optimizer
+    step: TrainStep
     epochs_done: int = 0
     best_ap: float = -1.0
     best_epoch: int = -1
@@ -35,13 +32,24 @@ class RunState:
     def restore(self, last: Checkpoint) -> None:
         training = last.training
         assert training is not None  # load_last has checked
-        self.detector.load_state_dict(training["detector"])
-        self.averaged.detector.load_state_dict(last.weights)
-        self.averaged.updates = training["ema_updates"]
-        self.optimizer.load_state_dict(training["optimizer"])
+        step = self.step
+        step.detector.load_state_dict(training["detector"])
+        step.averaged.detector.load_state_dict(last.weights)
+        step.averaged.updates = training["ema_updates"]
+        step.optimizer.load_state_dict(training["optimizer"])
+        if training.get("scaler"):
+            step.scaler.load_state_dict(training["scaler"])
+        if step.assist is not None:
+            step.assist.load_state_dict(training["assist"])
         torch.set_rng_state(training["torch_rng"])
         self.epochs_done, self.log = training["epoch"], training["log"]
         self.best_ap, self.best_epoch = training["best_ap"], training["best_epoch"]
+
+    def out_of_patience(self) -> bool:
+        """train.patience evaluations or more since the best one."""
+        since: int = sum("ap" in entry and entry["epoch"] > self.best_epoch for entry in self.log)
+        patience: int = self.config.train.patience
+        return 0 < patience <= since
 
     def end_epoch(self, entry: dict[str, Any]) -> None:
         """Writes log.jsonl, last.pt, and best.pt where the entry has the best AP so far."""
@@ -52,9 +60,11 @@ class RunState:
             self.best_ap, self.best_epoch = entry["ap"] or 0.0, entry["epoch"]
             self._save("best.pt", facts, None)
         training = {
-            "detector": self.detector.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "ema_updates": self.averaged.updates,
+            "detector": self.step.detector.state_dict(),
+            "assist": None if self.step.assist is None else self.step.assist.state_dict(),
+            "optimizer": self.step.optimizer.state_dict(),
+            "scaler": self.step.scaler.state_dict(),
+            "ema_updates": self.step.averaged.updates,
             "epoch": self.epochs_done,
             "best_ap": self.best_ap,
             "best_epoch": self.best_epoch,
@@ -66,7 +76,7 @@ class RunState:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in self.log), encoding="utf-8")
 
     def _save(self, name: str, facts: dict[str, Any], training: dict[str, Any] | None) -> None:
-        weights = self.averaged.detector.state_dict()
+        weights = self.step.averaged.detector.state_dict()
         dataset = self.dataset
         save_checkpoint(
             self.run_dir / name,
@@ -82,6 +92,11 @@ def load_last(run_dir: Path, config: Config, dataset: DataSet) -> Checkpoint:
         raise UserError(f"{path} holds no state of training: it cannot be resumed")
     if checkpoint.config.model != config.model or checkpoint.category_ids != dataset.category_ids:
         raise UserError(f"{path} was trained with another model or other classes: resume with its config.yaml")
+    if (checkpoint.training.get("assist") is None) == config.loss.assist:
+        raise UserError(
+            f"{path} was trained with loss.assist {not config.loss.assist}, now it is {config.loss.assist}: resume with"
+            f" the same, or start a new run with --init-from {path}"
+        )
     before, now = checkpoint.config.train.freeze, config.train.freeze
     if set(before) != set(now):  # the optimizer's state is that of the trained parameters
         raise UserError(

@@ -99,13 +99,3 @@ def test_an_input_that_no_network_takes_is_refused():
         InputSpec(hw=(100, 96))
     with pytest.raises(ValueError, match="std must be positive"):
         InputSpec(std=(1.0, 0.0, 1.0))
-
-
-def test_grey_and_alpha_files_become_three_channels(tmp_path):
-    from nanogfl.contract.frames import read_frame
-
-    for name, channels in (("grey.png", 1), ("alpha.png", 4)):
-        good, content = cv2.imencode(".png", np.full((5, 7, channels), 90, np.uint8))
-        assert good
-        (tmp_path / name).write_bytes(content.tobytes())
-        assert read_frame(tmp_path / name).shape == (5, 7, 3)

@@ -1,4 +1,4 @@
-"""ATSS as the paper tells it: one object, one level, one point at a time, in float64."""
+"""The assigners as the papers tell them: one object, one level, one point at a time, in float64."""
 
 import math
 from collections.abc import Callable
@@ -6,8 +6,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from nanogfl.config import LossConfig
 from nanogfl.data.batch import Truth
 from nanogfl.model.decode import Grid
+from nanogfl.model.detector import Predictions
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +60,82 @@ def slow_atss(
 @pytest.fixture(scope="session")
 def brute_force_atss() -> Callable[..., tuple[list[list[int]], float]]:
     return slow_atss
+
+
+class SlowAssigner:
+    """DSLA or TAL as FORMULAS tells it, one object and one point at a time, in float64.
+
+    `owner` and `quality` map (image, point) to the object and what its class learns; `margin` is how near two numbers
+    that decide something came to each other without being equal (to 12 digits, which float64 is good for).
+    """
+
+    def __init__(self, predictions: Predictions, grid: Grid, truth: Truth, config: LossConfig) -> None:
+        self.grid, self.truth, self.config = grid, truth, config
+        self.logits = predictions.cls_logits.detach().double().tolist()
+        bins = torch.arange(predictions.dist_logits.shape[-1], dtype=torch.float64)
+        sides = (predictions.dist_logits.detach().double().softmax(-1) * bins).sum(-1) * grid.strides[:, None]
+        points = grid.points.double()
+        self.boxes = torch.cat((points - sides[..., :2], points + sides[..., 2:]), dim=-1).tolist()
+        self.margin = math.inf
+        self.owner: dict[tuple[int, int], int] = {}
+        self.quality: dict[tuple[int, int], float] = {}
+        self.contested = self.tied = 0
+        best: dict[tuple[int, int], tuple[float, ...]] = {}
+        for g in range(len(truth.boxes)):
+            box, label, image = truth.boxes[g].tolist(), int(truth.labels[g]), int(truth.image[g])
+            area = (box[2] - box[0]) * (box[3] - box[1])
+            for p, claim, quality in self._candidates(box, label, image):
+                place, order = (image, p), (-claim, area, label, *box)
+                if place in best:
+                    self.contested += 1
+                    self.tied += best[place][0] == order[0]
+                    self._near(best[place][0], order[0])
+                if place not in best or order < best[place]:
+                    best[place], self.owner[place], self.quality[place] = order, g, quality
+
+    def _candidates(self, box: list[float], label: int, image: int) -> list[tuple[int, float, float]]:
+        inside = [
+            p for p, (x, y) in enumerate(self.grid.points.tolist()) if box[0] < x < box[2] and box[1] < y < box[3]
+        ]
+        overlap = {p: round(iou(self.boxes[image][p], box), 12) for p in inside}
+        if self.config.assigner == "dsla":
+            price = {p: self._cost(self.logits[image][p], label, overlap[p]) for p in inside}
+            total = sum(sorted(overlap.values(), reverse=True)[: self.config.dsla_candidates])
+            if total > 0.5 and abs(total - round(total)) < 1e-4:
+                self.margin = 0.0
+            chosen = self._cheapest(price, max(1, math.floor(total)))
+            return [(p, -price[p], overlap[p]) for p in chosen]
+        metric = {
+            p: self._sigma(self.logits[image][p][label]) ** self.config.tal_alpha * overlap[p] ** self.config.tal_beta
+            for p in inside
+        }
+        chosen = self._cheapest({p: -t for p, t in metric.items()}, self.config.tal_candidates)
+        most = max((metric[p] for p in chosen), default=0.0)
+        fit = max((overlap[p] for p in chosen), default=0.0)
+        return [(p, overlap[p], metric[p] / most * fit if most else 0.0) for p in chosen]
+
+    def _cost(self, logits: list[float], label: int, overlap: float) -> float:
+        cost = 0.0
+        for c, z in enumerate(logits):
+            y, sigma = (overlap if c == label else 0.0), self._sigma(z)
+            cost += -(y * math.log(sigma) + (1 - y) * math.log(1 - sigma)) * abs(y - sigma) ** 2
+        return round(cost + self.config.dsla_iou_weight * -math.log(overlap + 1e-7), 12)
+
+    def _cheapest(self, price: dict[int, float], count: int) -> list[int]:
+        order = sorted(price, key=lambda p: (price[p], p))
+        if len(order) > count:
+            self._near(price[order[count - 1]], price[order[count]])
+        return order[:count]
+
+    def _near(self, a: float, b: float) -> None:
+        if a != b:
+            self.margin = min(self.margin, abs(a - b) / max(abs(a), abs(b)))
+
+    @staticmethod
+    def _sigma(z: float) -> float:
+        return 1 / (1 + math.exp(-z))
+
+
+@pytest.fixture(scope="session")
+def brute_force() -> type[SlowAssigner]:
+    return SlowAssigner

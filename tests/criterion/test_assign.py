@@ -1,12 +1,16 @@
 """ATSS in one flat list against a loop over objects, levels and points."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
 
-from nanogfl.criterion.assign import assign_atss
+from nanogfl.config import LossConfig
+from nanogfl.criterion import assign as assigners
 from nanogfl.data.batch import Truth
 from nanogfl.model.decode import Grid, make_grid
+from nanogfl.model.detector import Predictions
 
 STRIDES = (8, 16, 32, 64)
 
@@ -21,8 +25,18 @@ def make_truth(boxes, images, ignored=(), ignored_images=()) -> Truth:
     )
 
 
-def assign(grid: Grid, truth: Truth, batch_size: int, candidates: int = 9, anchor: float = 8.0):
-    return assign_atss(grid, truth, batch_size, candidates=candidates, anchor=anchor)
+class Found(NamedTuple):
+    truth_index: torch.Tensor
+    ignored: torch.Tensor
+
+
+def assign(grid: Grid, truth: Truth, batch_size: int, candidates: int = 9, anchor: float = 8.0) -> Found:
+    """ATSS whatever is predicted."""
+    points = len(grid.points)
+    predictions = Predictions(torch.randn(batch_size, points, 2), torch.randn(batch_size, points, 4, 8))
+    config = LossConfig(assigner="atss", atss_candidates=candidates, atss_anchor=anchor)
+    found = assigners.assign(predictions, grid, truth, config)
+    return Found(found.truth_index(), found.ignored)
 
 
 @pytest.mark.parametrize("whole_numbers", [True, False], ids=["integer-boxes", "any-boxes"])

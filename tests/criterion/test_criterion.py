@@ -9,7 +9,7 @@ from nanogfl.config import LossConfig
 from nanogfl.criterion.assign import Assignment
 from nanogfl.criterion.criterion import compute_losses, losses_of_assignment
 from nanogfl.data.batch import Truth
-from nanogfl.model.decode import Grid, make_grid
+from nanogfl.model.decode import Grid, decode_boxes, make_grid
 from nanogfl.model.detector import Predictions
 
 HW, STRIDES, REG_MAX = (64, 96), (8, 16, 32, 64), 7
@@ -135,16 +135,24 @@ def test_the_weights_of_positives_are_at_least_1_together():
     assert found.dfl.item() == pytest.approx(found.positives.item() * sigmoid(-6.0) * math.log(8), rel=1e-4)
 
 
-def one_positive(point: int = 40) -> Assignment:
-    index = torch.full((1, 128), -1)
-    index[0, point] = 0
-    return Assignment(index, torch.zeros(1, 128, dtype=torch.bool))
+def one_positive(predictions: Predictions, grid: Grid, truth: Truth, point: int = 40) -> Assignment:
+    """The first object at one point, with the IoU of the box predicted there as its quality."""
+    predicted = decode_boxes(predictions.dist_logits.detach(), grid)[0, point]
+    quality = overlap(predicted.tolist(), truth.boxes[0].tolist())[0]
+    return Assignment(
+        torch.tensor([0]),
+        torch.tensor([point]),
+        torch.tensor([0]),
+        torch.tensor([True]),
+        torch.tensor([quality]),
+        torch.zeros(1, 128, dtype=torch.bool),
+    )
 
 
 def test_no_gradient_reaches_the_class_logits_through_the_weights():
     """giou and dfl are weighted by detached scores: their gradient in the class logits is nothing."""
     grid, predictions, truth = make_grid(HW, STRIDES, 0.5), predict(1, 2), make_truth([[20, 20, 60, 50]], [1], [0])
-    losses = losses_of_assignment(predictions, grid, truth, one_positive(), LossConfig())
+    losses = losses_of_assignment(predictions, grid, truth, one_positive(predictions, grid, truth), LossConfig())
     assert losses.giou.requires_grad
     for loss in (losses.giou, losses.dfl):
         (slope,) = torch.autograd.grad(loss, predictions.cls_logits, retain_graph=True, allow_unused=True)
@@ -153,14 +161,16 @@ def test_no_gradient_reaches_the_class_logits_through_the_weights():
 
 def test_no_gradient_reaches_the_boxes_through_the_quality():
     grid, predictions, truth = make_grid(HW, STRIDES, 0.5), predict(1, 2), make_truth([[20, 20, 60, 50]], [1], [0])
-    losses = losses_of_assignment(predictions, grid, truth, one_positive(), LossConfig())
+    losses = losses_of_assignment(predictions, grid, truth, one_positive(predictions, grid, truth), LossConfig())
     (slope,) = torch.autograd.grad(losses.qfl, predictions.dist_logits, allow_unused=True)
     assert slope is None or not slope.any()
 
 
 def test_only_positives_have_a_gradient_in_their_distributions():
     grid, predictions, truth = make_grid(HW, STRIDES, 0.5), predict(1, 2), make_truth([[20, 20, 60, 50]], [1], [0])
-    losses_of_assignment(predictions, grid, truth, one_positive(40), LossConfig()).total.backward()
+    losses_of_assignment(
+        predictions, grid, truth, one_positive(predictions, grid, truth), LossConfig()
+    ).total.backward()
     assert predictions.dist_logits.grad[0].abs().sum(dim=(1, 2)).nonzero().flatten().tolist() == [40]
     assert (predictions.cls_logits.grad != 0).all()
 
@@ -207,7 +217,8 @@ def test_an_object_too_large_for_the_bins_is_learned_at_the_last_one():
     for _ in range(200):
         predictions = Predictions(torch.zeros(1, 128, 1), distributions)
         optimizer.zero_grad()
-        losses_of_assignment(predictions, grid, wide, one_positive(point), LossConfig(giou=0.0)).total.backward()
+        assignment = one_positive(predictions, grid, wide, point)
+        losses_of_assignment(predictions, grid, wide, assignment, LossConfig(giou=0.0)).total.backward()
         optimizer.step()
     ends = distributions.detach()[0, point].softmax(-1) @ torch.arange(8.0)
     assert ends.tolist() == pytest.approx([6.9, 4.5, 5.5, 3.5], abs=0.02)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from nanogfl.contract.errors import UserError
-from nanogfl.data.cache import FrameCache, read_checked
 from nanogfl.data.coco import load_coco
 
 SHARED = Path(__file__).parents[2] / "../shared/data"
@@ -197,29 +196,6 @@ def test_the_models_category_ids_decide_the_classes_and_their_order(write_coco):
     assert dataset.problems == ()
     with pytest.raises(UserError, match="no category with id 3"):
         load_coco(*files, class_ids=(1, 3))
-
-
-def test_a_picture_of_another_size_than_annotated_is_refused(write_coco):
-    path, folder = write_coco([])
-    record = load_coco(path, folder).images[0]
-    assert read_checked(record).shape == (60, 100, 3)
-    (folder / "1.png").write_bytes((folder / "2.png").read_bytes()[:60])
-    with pytest.raises(UserError, match="not an image"):
-        read_checked(record)
-    content = json.loads(path.read_text())
-    content["images"][1]["width"], content["images"][1]["height"] = 60, 100
-    path.write_text(json.dumps(content))
-    with pytest.raises(UserError, match="100 x 60 but annotated as 60 x 100"):
-        read_checked(load_coco(path, folder).images[1])
-
-
-def test_the_cache_decodes_once_and_stops_at_its_limit(write_coco):
-    first, second = load_coco(*write_coco([])).images
-    size = 100 * 60 * 3
-    cache = FrameCache(1.5 * size / 1e9)
-    assert cache.get(first) is cache.get(first)
-    assert cache.get(second) is not cache.get(second)
-    assert np.array_equal(cache.get(second), read_checked(second))
 
 
 def test_reading_annotations_needs_no_torch():

@@ -3,6 +3,7 @@
 import os
 import pickle
 import random
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,13 @@ import torch
 from nanogfl.config import BackboneConfig, Config, ModelConfig, NeckConfig
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import InputSpec
-from nanogfl.model.checkpoint import Checkpoint, describe_checkpoint, load_checkpoint, save_checkpoint
+from nanogfl.model.checkpoint import (
+    Checkpoint,
+    describe_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    weights_digest,
+)
 from nanogfl.model.detector import build_detector
 from nanogfl.model.predictor import load_predictor
 
@@ -154,6 +161,7 @@ def test_a_failed_save_leaves_the_old_file(saved):
 
 def test_info_names_what_is_in_the_file(saved):
     rows = dict(describe_checkpoint(saved[0]))
+    assert re.fullmatch("sha256 [0-9a-f]{64}", rows["weights"])
     assert rows["classes"] == "2: cat, Hund ü"
     assert rows["input"].startswith("64 x 96 (height x width), letterbox")
     assert rows["epoch"] == "7"
@@ -181,3 +189,12 @@ def test_predicting_during_training_leaves_training_mode_on():
     Predictor(detector, predictor_config, ("a",)).raw(torch.zeros(64, 96, 3, dtype=torch.uint8).numpy())
     assert detector.training
     assert all(torch.equal(value, before[name]) for name, value in detector.state_dict().items())
+
+
+def test_the_digest_sees_a_changed_bit_and_not_the_order():
+    weights = {"b": torch.zeros(3), "a": torch.ones(2, dtype=torch.long)}
+    same = {"a": torch.ones(2, dtype=torch.long), "b": torch.zeros(3)}
+    assert weights_digest(weights) == weights_digest(same)
+    same["b"][1] = -0.0
+    assert weights_digest(weights) != weights_digest(same)
+    assert weights_digest({"c": torch.zeros(3)}) != weights_digest({"b": torch.zeros(3)})

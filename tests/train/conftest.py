@@ -81,7 +81,7 @@ def tiny(shapes: Path) -> Config:
 def easy(tmp_path: Path) -> Config:
     """8 images that are training and validation set at once, without augmentation."""
     draw_split(tmp_path, "train", 8, 3, (128, 160), 2)
-    still = AugmentConfig((1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    still = AugmentConfig((1.0, 1.0), stretch=0, translate=0, flip=0, brightness=0, contrast=0, saturation=0)
     data = DataConfig(str(tmp_path), workers=0)
     return Config(
         ModelConfig(InputSpec((128, 160)), "relu", BackboneConfig("0.5x"), NeckConfig(channels=32)),

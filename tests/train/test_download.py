@@ -9,7 +9,7 @@ import pytest
 
 from nanogfl.contract.errors import UserError
 from nanogfl.train import download
-from nanogfl.train.download import cache_folder, cached_as, fetch
+from nanogfl.train.download import cached_as, fetch
 
 BODY = bytes(range(256)) * 1000
 SHA = hashlib.sha256(BODY).hexdigest()
@@ -184,12 +184,3 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(server, tmp_path, monkey
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NANOGFL_CACHE", str(tmp_path / "file"))
     assert "cannot be written" in refused(f"{server.url}/w.pth")
-
-
-def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
-    monkeypatch.delenv("NANOGFL_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg" / "nanogfl" / "weights"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "nanogfl" / "weights"

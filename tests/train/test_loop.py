@@ -18,6 +18,7 @@ from nanogfl.recipe import load_config
 from nanogfl.train import loop
 from nanogfl.train.datasets import load_data
 from nanogfl.train.loop import train
+from nanogfl.train.step import TrainStep
 
 
 def fingerprint(run_dir: Path) -> dict[str, str]:
@@ -54,7 +55,7 @@ class PowerCut(BaseException):
 
 def train_until(config: Config, run_dir: Path, epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that is cut off in the middle of the epoch after `epochs` whole ones."""
-    real, calls = loop.compute_losses, 0
+    real, calls = TrainStep.losses, 0
     steps = 2  # 9 images by 4
 
     def failing(*arguments):
@@ -65,7 +66,7 @@ def train_until(config: Config, run_dir: Path, epochs: int, monkeypatch: pytest.
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "compute_losses", failing)
+        patch.setattr(TrainStep, "losses", failing)
         with pytest.raises(PowerCut):
             train(config, run_dir)
 
@@ -128,7 +129,7 @@ def test_the_run_folder_holds_all_that_was_promised(tiny, tmp_path, capsys):
 
 def test_the_reported_ap_is_that_of_the_averaged_weights_in_the_file(tiny, tmp_path):
     outcome = train(tiny, tmp_path / "run")
-    again = evaluate(load_predictor(tmp_path / "run" / "last.pt"), load_data(tiny)[1])
+    again = evaluate(load_predictor(tmp_path / "run" / "last.pt"), load_data(tiny).val)
     assert again.ap == outcome.report.ap
     assert [c.name for c in again.classes] == ["rectangle", "ellipse"]
 
@@ -155,34 +156,6 @@ def test_resuming_what_does_not_fit_is_one_sentence(tiny, tmp_path):
         train(tiny, tmp_path / "run", resume=True)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_whole_epoch(tiny, tmp_path, monkeypatch, value):
-    real, calls = loop.compute_losses, 0
-
-    def exploding(*arguments):
-        nonlocal calls
-        calls += 1
-        losses = real(*arguments)
-        return losses if calls <= 2 else losses._replace(total=losses.total * value)
-
-    monkeypatch.setattr(loop, "compute_losses", exploding)
-    with pytest.raises(UserError, match=r"no longer a finite number.*lower train\.lr"):
-        train(tiny, tmp_path / "run")
-    checkpoint = load_checkpoint(tmp_path / "run" / "last.pt")
-    assert checkpoint.training["epoch"] == 1
-    assert all(torch.isfinite(v).all() for v in checkpoint.weights.values())
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_every_part_of_the_loss_is_watched(value):
-    assert loop._mean_losses(torch.tensor([8.0, 4, 2, 1, 6]), 2, 0)["giou"] == 1
-    for part in range(5):
-        sums = torch.ones(5)
-        sums[part] = value
-        with pytest.raises(UserError, match="at step 17"):
-            loop._mean_losses(sums, 1, 17)
-
-
 def test_a_device_that_is_missing_leaves_no_run_folder(tiny, tmp_path):
     with pytest.raises(UserError, match="no device 'cuda:99'"):
         train(replace(tiny, train=replace(tiny.train, device="cuda:99")), tmp_path / "run")
@@ -193,6 +166,33 @@ def test_a_run_folder_that_is_a_file_is_one_sentence(tiny, tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(UserError, match="cannot be made"):
         train(tiny, tmp_path / "run")
+
+
+def test_too_few_labelled_images_end_the_run_before_the_first_epoch(tiny, draw, tmp_path):
+    draw(tmp_path / "sparse", "train", 30, 0, (64, 96), 0)
+    content = json.loads((tmp_path / "sparse/train.json").read_text())
+    box = {"image_id": 1, "category_id": 2, "bbox": [5, 5, 20, 20], "iscrowd": 0}
+    content["annotations"] = [{"id": 1, **box}]
+    (tmp_path / "sparse/train.json").write_text(json.dumps(content))
+    sparse = SplitConfig(str(tmp_path / "sparse/train.json"), str(tmp_path / "sparse/train"))
+    config = replace(tiny, data=replace(tiny.data, train=sparse))
+    with pytest.raises(UserError, match=r"only 1 of 30 images have a box.*data\.min_labelled 0\.05"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    load_data(replace(config, data=replace(config.data, min_labelled=0.03)))
+
+
+def test_training_ends_early_when_the_ap_no_longer_rises(tiny, tmp_path, monkeypatch, capsys):
+    reports = iter([0.1, 0.3, 0.2, 0.3, 0.25, 0.9])
+    real = loop.validate
+    monkeypatch.setattr(loop, "validate", lambda *arguments: replace(real(*arguments), ap=next(reports)))
+    patient = replace(tiny, train=replace(tiny.train, epochs=9, eval_every=1, patience=3))
+    outcome = train(patient, tmp_path / "run")
+    assert (outcome.best_ap, outcome.best_epoch) == (0.3, 2)  # an equal AP is no better one
+    assert load_checkpoint(tmp_path / "run/last.pt").training["epoch"] == 5
+    assert "no better AP for 3 evaluations" in capsys.readouterr().out
+    assert train(patient, tmp_path / "run", resume=True).best_epoch == 2  # it does not go on either
+    assert load_checkpoint(tmp_path / "run/last.pt").training["epoch"] == 5
 
 
 def test_training_starts_only_with_classes_that_agree_and_something_to_learn(tiny, shapes, draw, tmp_path):

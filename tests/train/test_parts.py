@@ -34,8 +34,7 @@ def test_two_steps_change_everything_but_the_frozen_part(part):
     optimizer = build_optimizer(detector, TrainConfig(lr=0.01, weight_decay=0.1))
     before = {name: value.clone() for name, value in detector.state_dict().items()}
     for _ in range(2):
-        detector.train()
-        frozen.keep_statistics()
+        frozen.train_mode(detector)
         out = detector(torch.randint(0, 256, (2, 64, 96, 3), dtype=torch.uint8))
         (out.cls_logits.square().mean() + out.dist_logits.square().mean()).backward()
         optimizer.step()

@@ -1,0 +1,143 @@
+"""One training step: forward, assignment, losses, backward; then clipping, the optimizer and the average."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from nanogfl.config import Config
+from nanogfl.criterion.assign import Assignment, assign
+from nanogfl.criterion.assist import AssistBranch
+from nanogfl.criterion.criterion import Losses, losses_of_assignment
+from nanogfl.data.batch import Batch, Truth
+from nanogfl.data.colour import apply_colour
+from nanogfl.model.detector import Detector, Predictions
+from nanogfl.train.device import autocast, choose_precision
+from nanogfl.train.ema import AveragedDetector
+
+Lap = Callable[[str], None]
+"""called with a phase's name when it ends: benchmarks time with it"""
+
+
+class Outputs(NamedTuple):
+    predictions: Predictions
+    guide: Predictions | None
+    """the auxiliary branch's, which then assign"""
+
+
+class TrainStep:
+    """Holds what a step changes: detector, auxiliary branch, optimizer, average.
+
+    Nothing but `read` waits for the device. A step whose loss or gradient is not finite changes no weight, and neither
+    does any step after it: so the weights that made it are still there to look at (in fp16 the scaler's rule holds).
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        detector: Detector,
+        averaged: AveragedDetector,
+        optimizer: torch.optim.AdamW,
+        device: torch.device,
+        assist: AssistBranch | None,
+    ) -> None:
+        self.config, self.detector, self.averaged, self.optimizer = config, detector, averaged, optimizer
+        self.assist, self.device = assist, device
+        self.precision = choose_precision(device, config.train.precision)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
+        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self._stopped = torch.zeros((), device=device)
+        self._bad_step = torch.full((), -1.0, device=device)
+        self.sums = torch.zeros(len(Losses._fields), device=device)
+        """of every entry of Losses, since this was last set to 0"""
+        self._compiled: Callable[..., Losses] | None = None
+        if config.train.compile:
+            mode = "reduce-overhead" if config.train.compile == "cuda_graphs" else None
+            self._compiled = torch.compile(self._forward_and_losses, fullgraph=True, dynamic=False, mode=mode)
+
+    def modules(self) -> tuple[nn.Module, ...]:
+        return (self.detector,) if self.assist is None else (self.detector, self.assist)
+
+    def accumulate(
+        self, batch: Batch, step: int, *, detach_guide: bool, share: float, lap: Lap = lambda _: None
+    ) -> None:
+        """Adds `share` of the batch's gradient to what is there."""
+        batch = batch.to(self.device)
+        if self._compiled is not None:
+            if self.config.train.compile == "cuda_graphs":
+                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+            losses = self._compiled(batch.images, batch.colour, batch.truth, detach_guide)
+            lap("forward, assignment and loss")
+        else:
+            losses = self._forward_and_losses(batch.images, batch.colour, batch.truth, detach_guide, lap)
+        total = losses.total * share
+        self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+        lap("backward")
+        everything = torch.stack(losses).detach()
+        self.sums += everything
+        self._watch(everything.sum(), step)
+
+    def update(self, step: int, lap: Lap = lambda _: None) -> None:
+        """Changes the weights by the gradient and the average by the weights."""
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self._parameters, self.config.train.clip_norm)
+        if self.scaler.is_enabled():  # an overflow is usual while the scale adapts: the scaler leaves that step out
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            self._watch(norm, step)
+            self.optimizer.found_inf = self._stopped  # type: ignore[attr-defined]  # the fused kernel then does nothing
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        lap("optimizer")
+        self.averaged.update()
+        lap("average")
+
+    def read(self) -> tuple[list[float], int | None]:
+        """`sums`, and the first step whose loss or gradient was not finite. Waits for the device."""
+        *sums, bad = torch.cat((self.sums, self._bad_step[None])).tolist()
+        return sums, None if bad < 0 else int(bad)
+
+    def _watch(self, value: Tensor, step: int) -> None:
+        bad = ~torch.isfinite(value)
+        self._bad_step = torch.where(bad & (self._bad_step < 0), float(step), self._bad_step)
+        self._stopped = torch.maximum(self._stopped, bad.to(self._stopped.dtype))
+
+    def forward(self, images: Tensor, colour: Tensor, detach_guide: bool) -> Outputs:
+        """uint8 (B, H, W, 3), (B, 3, 4) -> predictions in the training precision."""
+        pictures = apply_colour(images, colour)
+        with autocast(self.device, self.precision):
+            if self.assist is None:
+                return Outputs(self.detector(pictures), None)
+            features = self.detector.backbone(self.detector.normalise(pictures))
+            levels = self.detector.neck(features)
+            predictions = self.detector.read(self.detector.head(levels))
+            return Outputs(predictions, self.assist(features, levels, detach_guide))
+
+    def assign(self, outputs: Outputs, batch_truth: Truth) -> Assignment:
+        guide = outputs.predictions if outputs.guide is None else outputs.guide
+        return assign(guide, self.detector.grid, batch_truth, self.config.loss)
+
+    def losses(self, outputs: Outputs, truth: Truth, assignment: Assignment) -> Losses:
+        """With an auxiliary branch `total` includes its loss; the parts are the detector's own."""
+        loss, grid = self.config.loss, self.detector.grid
+        own = losses_of_assignment(outputs.predictions, grid, truth, assignment, loss)
+        if outputs.guide is None:
+            return own
+        guide = losses_of_assignment(outputs.guide, grid, truth, assignment, loss)
+        return own._replace(total=own.total + guide.total)
+
+    def _forward_and_losses(
+        self, images: Tensor, colour: Tensor, truth: Truth, detach_guide: bool, lap: Lap | None = None
+    ) -> Losses:
+        outputs = self.forward(images, colour, detach_guide)
+        if lap:
+            lap("forward")
+        assignment = self.assign(outputs, truth)
+        if lap:
+            lap("assignment")
+        losses = self.losses(outputs, truth, assignment)
+        if lap:
+            lap("loss")
+        return losses
