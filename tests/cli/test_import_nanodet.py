@@ -16,6 +16,8 @@ from nanogfl.model.checkpoint import load_checkpoint
 from tests.nanodet_reference import random_tensors, shapes
 from tests.shared_data import shared
 
+pytestmark = pytest.mark.slow  # a process a test, and the import of torch in each
+
 ROOT = Path(__file__).parents[2]
 NANODETS_AP = 0.3668  # its own pipeline and evaluator on coco_mini val: ../shared/weights/README.md
 PATHS = os.pathsep.join(str(ROOT / part) for part in ("", "export", "deploy"))

@@ -77,6 +77,7 @@ def learned(found: Assignment, truth: Truth) -> dict[tuple[int, int], tuple[floa
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ties", [False, True], ids=["any", "ties"])
 @pytest.mark.parametrize("classes", [1, 3])
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ def exported(checkpoint_path, frames, tmp_path_factory):
     return run_export(checkpoint_path, tmp_path_factory.mktemp("export") / "small.onnx", frames)
 
 
+@pytest.mark.slow
 def test_the_file_agrees_with_pytorch_detection_by_detection(exported, checkpoint_path, frames):
     predictor, detector = load_predictor(checkpoint_path), Detector(exported.path)
     total = 0

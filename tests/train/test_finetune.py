@@ -83,6 +83,7 @@ def test_resuming_with_other_frozen_parts_is_one_sentence(tiny, old, tmp_path):
         train(with_train(config, epochs=2, freeze=()), tmp_path / "run", resume=True)
 
 
+@pytest.mark.slow
 def test_the_trunks_file_is_needed_once(trunk, tmp_path, capsys):
     config, file, weights = trunk
     config = with_train(config, epochs=1, freeze=("backbone",))

@@ -182,6 +182,7 @@ def test_too_few_labelled_images_end_the_run_before_the_first_epoch(tiny, draw, 
     load_data(replace(config, data=replace(config.data, min_labelled=0.03)))
 
 
+@pytest.mark.slow
 def test_training_ends_early_when_the_ap_no_longer_rises(tiny, tmp_path, monkeypatch, capsys):
     reports = iter([0.1, 0.3, 0.2, 0.3, 0.25, 0.9])
     real = loop.validate

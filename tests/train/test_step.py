@@ -170,6 +170,7 @@ def test_a_learning_rate_that_is_far_too_large_ends_in_that_sentence(tiny, tmp_p
 GUIDED = LossConfig(assigner="dsla", assist=True, assist_channels=32, assist_detach_epochs=2)
 
 
+@pytest.mark.slow
 def test_the_auxiliary_branch_trains_beside_the_detector_and_resumes_to_the_bit(tiny, tmp_path, monkeypatch):
     config = replace(fp32(tiny), loss=GUIDED)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
