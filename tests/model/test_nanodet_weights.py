@@ -110,6 +110,7 @@ def test_the_recipes_are_the_imported_networks_with_their_size_and_cost(recipe, 
         assert size.macs / 1e9 == pytest.approx(gmacs, rel=0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("identity_norms", [False, True])
 @pytest.mark.parametrize("variant", FACTS)
 def test_ours_answers_as_nanodets_arithmetic_does(variant, identity_norms, tmp_path):

@@ -60,6 +60,7 @@ def test_frozen_parts_stay_to_the_bit_in_both_sets_of_weights_while_the_others_l
     assert "kept in part (head.outputs.0.{weight, bias}" in shown
 
 
+@pytest.mark.slow
 def test_a_fine_tuning_cut_off_and_resumed_is_the_uninterrupted_one_to_the_bit(
     tiny, old, tmp_path, monkeypatch, capsys
 ):

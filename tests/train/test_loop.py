@@ -71,6 +71,7 @@ def train_until(config: Config, run_dir: Path, epochs: int, monkeypatch: pytest.
             train(config, run_dir)
 
 
+@pytest.mark.slow
 def test_a_run_cut_off_and_resumed_ends_as_an_uninterrupted_one_to_the_bit(tiny, tmp_path, monkeypatch):
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     train(tiny, whole)
@@ -84,6 +85,7 @@ def test_a_run_cut_off_and_resumed_ends_as_an_uninterrupted_one_to_the_bit(tiny,
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_two_runs_are_equal_and_another_seed_is_another_run(tiny, tmp_path):
     short = replace(tiny, train=replace(tiny.train, epochs=1))
     for name in ("a", "b"):
