@@ -31,11 +31,15 @@ def compute_losses(predictions: Predictions, grid: Grid, truth: Truth, config: L
     return losses_of_assignment(predictions, grid, truth, assign(predictions, grid, truth, config), config)
 
 
-def compute_assisted_losses(
-    predictions: Predictions, auxiliary: Predictions, grid: Grid, truth: Truth, config: LossConfig
+def assisted_losses(
+    predictions: Predictions,
+    auxiliary: Predictions,
+    grid: Grid,
+    truth: Truth,
+    assignment: Assignment,
+    config: LossConfig,
 ) -> Losses:
-    """The auxiliary predictions assign, both learn from it. `total` is of both; the other fields are the detector's."""
-    assignment = assign(auxiliary, grid, truth, config)
+    """Both learn what the auxiliary predictions were assigned. `total` is of both; the other fields are the detector's."""
     losses = losses_of_assignment(predictions, grid, truth, assignment, config)
     guide = losses_of_assignment(auxiliary, grid, truth, assignment, config)
     return losses._replace(total=losses.total + guide.total)

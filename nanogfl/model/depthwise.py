@@ -10,7 +10,7 @@ _BLOCK = 3
 class DepthwiseConv2d(nn.Conv2d):
     """nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False), nothing else.
 
-    In bf16 on a CPU torch 2.13 (oneDNN) computes two gradients by reference code, 5 to 50 times slower than it could:
+    In bf16 on a CPU torch 2.13 (oneDNN) computes two gradients by reference code, several times slower than it could:
     that of the input with stride 2, and that of weights larger than 3 x 3. Training in bf16 takes another way there.
     """
 

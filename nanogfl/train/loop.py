@@ -18,6 +18,7 @@ from nanogfl.config import Config
 from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.errors import UserError
 from nanogfl.criterion.assist import AssistBranch
+from nanogfl.criterion.criterion import Losses
 from nanogfl.criterion.reach import measure_reach
 from nanogfl.data.batch import Batch, Loader
 from nanogfl.evaluate.coco_ap import Report, format_report
@@ -40,7 +41,7 @@ from nanogfl.train.step import TrainStep
 from nanogfl.train.validate import validate
 
 READ_EVERY = 10  # steps between reads of the loss: a read waits for the device
-LOGGED = ("loss", "qfl", "giou", "dfl", "positives")  # the entries of Losses
+LOGGED = ("loss", *Losses._fields[1:])  # the log calls the total the loss
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from nanogfl.config import Config
 from nanogfl.criterion.assign import Assignment, assign
 from nanogfl.criterion.assist import AssistBranch
-from nanogfl.criterion.criterion import Losses, losses_of_assignment
+from nanogfl.criterion.criterion import Losses, assisted_losses, losses_of_assignment
 from nanogfl.data.batch import Batch, Truth
 from nanogfl.data.colour import apply_colour
 from nanogfl.model.detector import Detector, Predictions
@@ -122,11 +122,9 @@ class TrainStep:
     def losses(self, outputs: Outputs, truth: Truth, assignment: Assignment) -> Losses:
         """With an auxiliary branch `total` includes its loss; the parts are the detector's own."""
         loss, grid = self.config.loss, self.detector.grid
-        own = losses_of_assignment(outputs.predictions, grid, truth, assignment, loss)
         if outputs.guide is None:
-            return own
-        guide = losses_of_assignment(outputs.guide, grid, truth, assignment, loss)
-        return own._replace(total=own.total + guide.total)
+            return losses_of_assignment(outputs.predictions, grid, truth, assignment, loss)
+        return assisted_losses(outputs.predictions, outputs.guide, grid, truth, assignment, loss)
 
     def _forward_and_losses(
         self, images: Tensor, colour: Tensor, truth: Truth, detach_guide: bool, lap: Lap | None = None

@@ -8,7 +8,7 @@ from nanogfl.config import BackboneConfig, HeadConfig, LossConfig, ModelConfig, 
 from nanogfl.contract.preprocess import InputSpec
 from nanogfl.criterion.assign import assign
 from nanogfl.criterion.assist import AssistBranch
-from nanogfl.criterion.criterion import compute_assisted_losses, losses_of_assignment
+from nanogfl.criterion.criterion import assisted_losses, losses_of_assignment
 from nanogfl.data.batch import Truth
 from nanogfl.model.detector import Predictions, build_detector
 
@@ -93,11 +93,11 @@ def test_the_auxiliary_predictions_assign_and_both_heads_learn_from_it():
     assignment = assign(auxiliary, grid, TRUTH, CONFIG)
     own = losses_of_assignment(main, grid, TRUTH, assignment, CONFIG)
     guide = losses_of_assignment(auxiliary, grid, TRUTH, assignment, CONFIG)
-    found = compute_assisted_losses(main, auxiliary, grid, TRUTH, CONFIG)
+    found = assisted_losses(main, auxiliary, grid, TRUTH, assign(auxiliary, grid, TRUTH, CONFIG), CONFIG)
     assert found.total.item() == pytest.approx((own.total + guide.total).item())
     assert (found.qfl, found.giou, found.dfl, found.positives) == (own.qfl, own.giou, own.dfl, own.positives)
     assert found.positives > 0
-    swapped = compute_assisted_losses(auxiliary, main, grid, TRUTH, CONFIG)
+    swapped = assisted_losses(auxiliary, main, grid, TRUTH, assign(main, grid, TRUTH, CONFIG), CONFIG)
     assert swapped.total.item() != pytest.approx(found.total.item())
     for predictions in (main, auxiliary):
         slopes = torch.autograd.grad(found.total, predictions, retain_graph=True)
