@@ -39,7 +39,7 @@ def assisted_losses(
     assignment: Assignment,
     config: LossConfig,
 ) -> Losses:
-    """Both learn what the auxiliary predictions were assigned. `total` is of both; the other fields are the detector's."""
+    """Both learn what the auxiliary predictions were assigned; `total` is of both, the other fields the detector's."""
     losses = losses_of_assignment(predictions, grid, truth, assignment, config)
     guide = losses_of_assignment(auxiliary, grid, truth, assignment, config)
     return losses._replace(total=losses.total + guide.total)
