@@ -29,7 +29,10 @@ class Exported:
     path: Path
     card: ModelCard
     parity: Parity
-    nodes: int
+    model: onnx.ModelProto
+    """as written"""
+    plain: onnx.ModelProto
+    """the same without rewrites: what a report compares with"""
 
 
 def export_checkpoint(
@@ -81,4 +84,4 @@ def export_checkpoint(
         card = replace(card, parity={**parity.to_dict(), "on": frames_origin})
         write_file(model, card, temporary)  # the same graph, now with the figures
         written = check_file(temporary, card, points)
-    return Exported(output, card, parity, len(written.graph.node))
+    return Exported(output, card, parity, written, written)

@@ -73,5 +73,5 @@ def export(
     for line in exported.parity.tie_rows:
         click.echo(f"  decided by a tie: {line}")
     size = target.stat().st_size / 1e6
-    click.echo(f"wrote {target}: {size:.2f} MB, {exported.nodes} nodes, format {output_format}")
+    click.echo(f"wrote {target}: {size:.2f} MB, {len(exported.model.graph.node)} nodes, format {output_format}")
     click.echo(f"next: nanogfl detect {target} IMAGE_OR_FOLDER_OR_VIDEO")

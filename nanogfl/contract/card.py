@@ -26,10 +26,14 @@ class ModelCard:
     selection: Selection
     format: ExportFormat
     has_spread: bool
+    bins: int = 0
+    """R + 1 where the file also delivers `distributions` (B, K, 4, R + 1) and `points` (B, K, 3) x y stride, else 0"""
     parity: dict[str, Any] = field(default_factory=dict)
     """what the export's gate measured against PyTorch"""
     source: dict[str, Any] = field(default_factory=dict)
     """where the file comes from: versions, parameters, MACs, the checkpoint's SHA-256"""
+    bench: dict[str, Any] = field(default_factory=dict)
+    """what `nanogfl bench --card` measured, and where"""
     colour: str = "BGR"
     layout: str = "uint8 (B, H, W, 3)"
     interpolation: str = "bilinear"

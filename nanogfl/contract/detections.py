@@ -12,6 +12,27 @@ from nanogfl.contract.preprocess import Placement
 
 
 @dataclass(frozen=True)
+class Sides:
+    """The distributions that D boxes were decoded from; sides in the order left, top, right, bottom."""
+
+    probabilities: NDArray[np.float32]
+    """(D, 4, R + 1) of each bin"""
+    origin: NDArray[np.float32]
+    """(D, 4) where bin 0 lies: the grid point's x, y, x, y; in the pixels of the boxes"""
+    step: NDArray[np.float32]
+    """(D, 4) from one bin to the next, in the same pixels: negative for left and top"""
+
+    def take(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> "Sides":
+        return Sides(self.probabilities[index], self.origin[index], self.step[index])
+
+
+def sides_at(probabilities: NDArray[np.float32], points: NDArray[np.float32]) -> Sides:
+    """probabilities (D, 4, R + 1) and points (D, 3) x y stride in network-input pixels -> the same as `Sides`."""
+    signs = np.array([-1, -1, 1, 1], dtype=np.float32)
+    return Sides(probabilities, points[:, [0, 1, 0, 1]], points[:, 2:] * signs)
+
+
+@dataclass(frozen=True)
 class Detections:
     """D detections, best first. Whose pixels (the source frame's or the network input's) is said at their source."""
 
@@ -23,6 +44,8 @@ class Detections:
     """(D,) index into the model's class names"""
     spread: NDArray[np.float32] | None = None
     """(D, 4) standard deviation of the left, top, right, bottom side in pixels; None where the model has none"""
+    sides: Sides | None = None
+    """None unless asked for: a checkpoint's predictor, or an .onnx exported with --distributions"""
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -30,7 +53,8 @@ class Detections:
     def take(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> "Detections":
         """The detections at these positions (or where this mask is true), in that order."""
         spread = None if self.spread is None else self.spread[index]
-        return Detections(self.boxes[index], self.scores[index], self.labels[index], spread)
+        sides = None if self.sides is None else self.sides.take(index)
+        return Detections(self.boxes[index], self.scores[index], self.labels[index], spread, sides)
 
     def above(self, score: float) -> "Detections":
         """Only those with a score of at least `score`: what a client shows."""
@@ -97,7 +121,11 @@ def select(
 def to_source(detections: Detections, placement: Placement) -> Detections:
     """Detections in network-input pixels -> in the source frame's pixels, clipped to the frame."""
     spread = None if detections.spread is None else placement.spread_to_source(detections.spread)
-    return Detections(placement.boxes_to_source(detections.boxes), detections.scores, detections.labels, spread)
+    sides = detections.sides
+    if sides is not None:
+        origin, step = placement.spread_to_source(sides.origin), placement.spread_to_source(sides.step)
+        sides = Sides(sides.probabilities, origin, step)
+    return Detections(placement.boxes_to_source(detections.boxes), detections.scores, detections.labels, spread, sides)
 
 
 def _suppress(
