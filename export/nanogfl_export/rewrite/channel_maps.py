@@ -1,0 +1,117 @@
+"""Where each channel of each feature map comes from: channel numbers are sent through the graph's own Split, Concat,
+Reshape, Transpose, Slice and Gather. A shuffle, however it is written, is then nothing but an order of channels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from nanogfl_export.rewrite.view import GraphView, attributes
+
+CHANNELWISE = frozenset({"LeakyRelu", "Relu", "MaxPool", "AveragePool", "Resize"})
+"""channel i of the output depends on channel i of the input alone, and zeros become zeros"""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A feature map that is computed: the output of a convolution or of a channelwise operator."""
+
+    node: onnx.NodeProto
+    first: int
+    """the number of its channel 0; channel i has the number first + i"""
+    count: int
+
+    @property
+    def name(self) -> str:
+        return str(self.node.output[0])
+
+
+class ChannelMaps:
+    """`of[tensor]`: (C,) the numbers of its channels, for every feature map (B, C, H, W) that is made of computed ones."""
+
+    def __init__(self, view: GraphView) -> None:
+        self.origins: list[Origin] = []
+        self.of: dict[str, NDArray[np.int64]] = {}
+        self._owners: list[int] = []
+        self._grids: dict[str, NDArray[np.int64]] = {}
+        self.moves: set[str] = set()
+        """tensors made by operators that only move channels"""
+        for node in view.graph.node:
+            if is_channel_op(node, view) and len(view.shape(node.output[0])) == 4:
+                if node.op_type == "Conv" and not is_depthwise(node, view) or node.input[0] in self.of:
+                    self._add_origin(node, view)
+            elif (moved := self._move(node, view)) is not None:
+                for name, grid in zip(node.output, moved, strict=True):
+                    self._grids[name] = grid
+                    self.moves.add(name)
+                    if grid.ndim == 4 and (grid == grid[:, :, :1, :1]).all():
+                        self.of[name] = grid[0, :, 0, 0]
+
+    def owner(self, number: int) -> Origin:
+        return self.origins[self._owners[number]]
+
+    def _add_origin(self, node: onnx.NodeProto, view: GraphView) -> None:
+        _, count, height, width = view.shape(node.output[0])
+        origin = Origin(node, len(self._owners), count)
+        self._owners += [len(self.origins)] * count
+        self.origins.append(origin)
+        numbers = np.arange(origin.first, origin.first + count)
+        self.of[origin.name] = numbers
+        self._grids[origin.name] = np.broadcast_to(numbers[None, :, None, None], (1, count, height, width))
+
+    def _move(self, node: onnx.NodeProto, view: GraphView) -> list[NDArray[np.int64]] | None:
+        """The outputs' numbers, where the node only moves what has numbers; None where it does anything else."""
+        data = [self._grids.get(name) for name in node.input]
+        fixed = [view.constants.get(name) for name in node.input]
+        settings = attributes(node)
+        grid = data[0] if data else None
+        if grid is None:
+            return None
+        axis = int(settings.get("axis", 0))
+        match node.op_type:
+            case "Concat" if all(part is not None for part in data):
+                return [np.concatenate([part for part in data if part is not None], axis)]
+            case "Transpose":
+                return [grid.transpose(settings["perm"])]
+            case "Reshape" if fixed[1] is not None:
+                # the free batch is 1 here, so what is not the batch must come out as written
+                return [grid.reshape([1 if place == 0 else int(size) for place, size in enumerate(fixed[1])])] if _keeps_batch(grid, fixed[1]) else None
+            case "Split" if len(fixed) > 1 and fixed[1] is not None:
+                return list(np.split(grid, np.cumsum(fixed[1])[:-1], axis))
+            case "Split" if len(fixed) == 1:
+                return list(np.array_split(grid, len(node.output), axis))
+            case "Gather" if fixed[1] is not None and fixed[1].ndim == 1:
+                return [np.take(grid, fixed[1], axis)]
+            case "Slice" if all(value is not None for value in fixed[1:]):
+                return [_slice(grid, *(value for value in fixed[1:] if value is not None))]
+        return None
+
+
+def is_depthwise(node: onnx.NodeProto, view: GraphView) -> bool:
+    weight = view.constants[node.input[1]]
+    return bool(attributes(node).get("group", 1) == weight.shape[0] and weight.shape[1] == 1 and weight.shape[0] > 1)
+
+
+def is_channel_op(node: onnx.NodeProto, view: GraphView) -> bool:
+    """A plain or depthwise convolution with constant weights, or a channelwise operator."""
+    if node.op_type == "Conv":
+        constant = all(name in view.constants for name in node.input[1:])
+        return constant and (attributes(node).get("group", 1) == 1 or is_depthwise(node, view))
+    return node.op_type in CHANNELWISE
+
+
+def _keeps_batch(grid: NDArray[np.int64], shape: NDArray[np.int64]) -> bool:
+    rest = [int(size) for size in shape[1:]]
+    return all(size > 0 for size in rest) and int(np.prod(rest)) == grid.size
+
+
+def _slice(
+    grid: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64],
+    axes: NDArray[np.int64] | None = None, steps: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
+    index = [slice(None)] * grid.ndim
+    for place, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        axis = place if axes is None else int(axes[place])
+        index[axis] = slice(int(start), int(end), 1 if steps is None else int(steps[place]))
+    return grid[tuple(index)]

@@ -1,0 +1,79 @@
+"""The way into the network: interleaved pixels are read as they lie, and the first activation works behind the pooling."""
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from nanogfl_export.rewrite.view import GraphView, attributes, with_inputs
+
+
+def read_interleaved_pixels(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Transpose (NHWC to NCHW) -> Cast -> Sub mean -> Conv: no transpose.
+
+    Row h of an interleaved picture is b g r b g r ...: a picture of one channel that is 3 W wide. A k x k convolution of
+    three channels with stride s is a k x 3k convolution of it with stride (s, 3s), its weights interleaved likewise.
+    """
+    view = GraphView(model)
+    for transpose in view.find("Transpose"):
+        if list(attributes(transpose)["perm"]) != [0, 3, 1, 2]:
+            continue
+        cast = view.only_reader(transpose.output[0], "Cast")
+        sub = view.only_reader(cast.output[0], "Sub") if cast is not None else None
+        conv = view.only_reader(sub.output[0], "Conv") if sub is not None else None
+        if cast is None or sub is None or conv is None:
+            continue
+        mean, weight = view.constants.get(sub.input[1]), view.constants.get(conv.input[1])
+        batch, height, width, channels = view.shape(transpose.input[0])
+        settings = attributes(conv)
+        if mean is None or weight is None or mean.size != channels or weight.shape[1] != channels:
+            continue
+        if any(step != 1 for step in settings.get("dilations", [1, 1])) or settings.get("auto_pad", b"NOTSET") != b"NOTSET":
+            continue
+        (step_y, step_x), (top, left, bottom, right) = settings["strides"], settings["pads"]
+        filters, _, rows, columns = weight.shape
+        flat, shape, row_mean, kernel = (f"{conv.output[0]}_{part}" for part in ("rows", "shape", "mean", "kernel"))
+        constants = {
+            shape: np.array([batch or -1, 1, height, width * channels]),
+            row_mean: np.tile(mean.reshape(-1), width).reshape(1, 1, 1, -1),
+            kernel: weight.transpose(0, 2, 3, 1).reshape(filters, 1, rows, columns * channels),
+        }
+        nodes = list(view.graph.node)
+        nodes[nodes.index(transpose)] = helper.make_node("Reshape", [transpose.input[0], shape], [flat], name=flat)
+        nodes[nodes.index(cast)] = with_inputs(cast, [flat])
+        nodes[nodes.index(sub)] = with_inputs(sub, [cast.output[0], row_mean])
+        nodes[nodes.index(conv)] = with_inputs(
+            conv, [sub.output[0], kernel, *conv.input[2:]], group=1, kernel_shape=[rows, columns * channels],
+            strides=[step_y, step_x * channels], pads=[top, left * channels, bottom, right * channels],
+        )  # fmt: skip
+        return view.finish(nodes, constants)
+    return model
+
+
+def activate_after_pooling(model: onnx.ModelProto) -> onnx.ModelProto:
+    """LeakyRelu -> MaxPool: MaxPool -> LeakyRelu. The activation rises, so that the largest value stays the largest, to the
+    bit, and there are a quarter as many. (Relu costs nothing inside a convolution and stays where it is.)
+
+    onnxruntime computes a LeakyRelu in blocked layout only behind a convolution, so it gets one that changes nothing.
+    """
+    view = GraphView(model)
+    nodes, constants = list(view.graph.node), {}
+    for leaky in view.find("LeakyRelu"):
+        pool = view.only_reader(leaky.output[0], "MaxPool")
+        channels = view.shape(leaky.output[0])[1:2]
+        if pool is None or len(pool.output) > 1 or not channels or attributes(leaky).get("alpha", 0.01) < 0:
+            continue
+        name, (count,) = pool.output[0], channels
+        constants[f"{name}_one"] = np.ones((count, 1, 1, 1), np.float32)
+        constants[f"{name}_zero"] = np.zeros(count, np.float32)
+        pooled = with_inputs(pool, [leaky.input[0]])
+        pooled.output[0] = f"{name}_pooled"
+        same = helper.make_node(
+            "Conv", [f"{name}_pooled", f"{name}_one", f"{name}_zero"], [f"{name}_same"], name=f"{name}_same",
+            group=count, kernel_shape=[1, 1],
+        )  # fmt: skip
+        activated = with_inputs(leaky, [f"{name}_same"])
+        activated.output[0] = name
+        nodes[nodes.index(pool)] = pooled
+        nodes[nodes.index(leaky)] = same
+        nodes.append(activated)
+    return view.finish(nodes, constants)
