@@ -15,13 +15,15 @@ from nanogfl import __version__
 from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.card import ExportFormat, ModelCard
 from nanogfl.contract.detections import Detect
+from nanogfl.contract.errors import UserError
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.predictor import Predictor
+from nanogfl_export.assemble import RAW_PREFIX, Parts, all_points_model, assemble
 from nanogfl_export.onnx_file import check_file, write_file
 from nanogfl_export.parity import Parity, measure_parity
-from nanogfl_export.selection_graph import append_selection
-from nanogfl_export.trace import trace_raw
+from nanogfl_export.rewrite.sequence import rewrite_decode, rewrite_network
+from nanogfl_export.trace import trace_network, trace_row_decode
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ def export_checkpoint(
     *,
     output_format: ExportFormat = "detections",
     batch: int | None = 1,
+    rewrite: bool = True,
+    distributions: bool = False,
     frames: Iterable[tuple[str, NDArray[np.uint8]]],
     frames_origin: str,
     open_device: Callable[[Path], Detect],
@@ -48,12 +52,16 @@ def export_checkpoint(
     """Traces, writes to a temporary file, reopens and checks it, runs it against PyTorch on `frames` (name, BGR
     picture), and only then puts it at `output` with the measured agreement in its card.
 
-    `batch` pictures at a time, None: any number. `open_device(path)` is the runtime that users will have.
+    `batch` pictures at a time, None: any number. `rewrite`: the exact rewrites for speed. `distributions`: the
+    detections come with their sides' distributions. `open_device(path)` is the runtime that users will have.
     Raises UserError.
     """
+    if distributions and output_format != "detections":
+        raise UserError("distributions belong to detections: leave out either --distributions or --format raw")
     checkpoint = load_checkpoint(checkpoint_path)
     detector, model_config = checkpoint.build(), checkpoint.config.model
     complexity = count_complexity(detector)
+    bins = model_config.head.reg_max + 1
     card = ModelCard(
         classes=checkpoint.classes,
         category_ids=checkpoint.category_ids,
@@ -61,6 +69,7 @@ def export_checkpoint(
         selection=model_config.selection,
         format=output_format,
         has_spread=True,
+        bins=bins if distributions else 0,
         source={
             "checkpoint_sha256": hashlib.sha256(checkpoint_path.read_bytes()).hexdigest(),
             "parameters": complexity.parameters,
@@ -72,16 +81,28 @@ def export_checkpoint(
             **{key: value for key, value in checkpoint.facts.items() if value is not None},
         },
     )
-    model = trace_raw(detector, batch)
-    if output_format == "detections":
-        model = append_selection(model, model_config.selection)
+    traced = Parts(
+        network=trace_network(detector, batch),
+        row_decode=trace_row_decode(bins),
+        grid=detector.grid,
+        hw=model_config.input.hw,
+        classes=len(checkpoint.classes),
+        bins=bins,
+    )
+    parts = traced
+    if rewrite:
+        parts = replace(traced, network=rewrite_network(traced.network), row_decode=rewrite_decode(traced.row_decode))
+    chosen = {"output_format": output_format, "selection": model_config.selection, "distributions": distributions}
+    model = assemble(parts, **chosen, decode_chosen=rewrite)
+    plain = assemble(traced, **chosen, decode_chosen=False) if rewrite else model
     points = len(detector.grid.points)
     predictor = Predictor(detector, model_config, checkpoint.classes)
     with atomic_path(output) as temporary:
         write_file(model, card, temporary)
         check_file(temporary, card, points)
-        parity = measure_parity(temporary, card, predictor, open_device, frames).require()
+        all_points = all_points_model(traced, RAW_PREFIX)
+        parity = measure_parity(temporary, card, predictor, open_device, frames, all_points).require()
         card = replace(card, parity={**parity.to_dict(), "on": frames_origin})
         write_file(model, card, temporary)  # the same graph, now with the figures
         written = check_file(temporary, card, points)
-    return Exported(output, card, parity, written, written)
+    return Exported(output, card, parity, written, plain if rewrite else written)

@@ -1,34 +1,26 @@
-"""What is traced: the trained detector, composed with the one decode. Nothing is computed here a second time."""
+"""What is traced beside the detector itself: its one decode, of chosen points. Nothing is computed here anew."""
 
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from nanogfl.model.decode import decode_boxes, decode_spread
-from nanogfl.model.detector import Detector
+from nanogfl.model.decode import Grid, decode_boxes, decode_spread
 
 
-class RawTensors(NamedTuple):
+class DecodedRows(NamedTuple):
     boxes: Tensor
-    """(B, N, 4) x1 y1 x2 y2 in network-input pixels"""
-    scores: Tensor
-    """(B, N, C)"""
+    """(B, Q, 4) x1 y1 x2 y2 in network-input pixels"""
     spread: Tensor
-    """(B, N, 4) standard deviation of left, top, right, bottom in pixels"""
+    """(B, Q, 4) standard deviation of left, top, right, bottom in pixels"""
+    distributions: Tensor
+    """(B, Q, 4, R + 1) probability of each bin"""
 
 
-class RawGraph(nn.Module):
-    """uint8 (B, H, W, 3) BGR -> every point's boxes, scores and spread: the `raw` format of the ONNX contract."""
+class RowDecode(nn.Module):
+    """Distributions' logits (B, Q, 4, R + 1) of Q points, their x y (B, Q, 2) and strides (B, Q) -> DecodedRows."""
 
-    def __init__(self, detector: Detector) -> None:
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, image: Tensor) -> RawTensors:
-        predictions = self.detector(image)
-        grid = self.detector.grid
-        return RawTensors(
-            decode_boxes(predictions.dist_logits, grid),
-            predictions.cls_logits.sigmoid(),
-            decode_spread(predictions.dist_logits, grid),
+    def forward(self, dist_logits: Tensor, points: Tensor, strides: Tensor) -> DecodedRows:
+        grid = Grid(points, strides, ())
+        return DecodedRows(
+            decode_boxes(dist_logits, grid), decode_spread(dist_logits, grid), dist_logits.softmax(dim=-1)
         )

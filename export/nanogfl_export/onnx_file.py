@@ -65,6 +65,9 @@ def expected_outputs(card: ModelCard, points: int) -> dict[str, tuple[str, tuple
         },
     }
     outputs = by_format[card.format]
+    if card.bins:
+        outputs["distributions"] = ("float", (card.selection.keep, 4, card.bins))
+        outputs["points"] = ("float", (card.selection.keep, 3))
     if not card.has_spread:
         del outputs["spread"]
     return outputs

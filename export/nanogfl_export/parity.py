@@ -15,7 +15,7 @@ from nanogfl.contract.detections import Detect, Detections, Selection
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import preprocess
 from nanogfl.model.predictor import Predictor, RawOutputs
-from nanogfl_export.selection_graph import RAW_NAMES
+from nanogfl_export.assemble import RAW_NAMES, RAW_PREFIX
 
 BOX_TOLERANCE = 0.05  # pixels of the network input, boxes and spread
 SCORE_TOLERANCE = 1e-4
@@ -76,9 +76,14 @@ def measure_parity(
     predictor: Predictor,
     open_device: Callable[[Path], Detect],
     frames: Iterable[tuple[str, NDArray[np.uint8]]],
+    all_points: onnx.ModelProto,
 ) -> Parity:
-    """Raw outputs from the file's own graph, detections as the device delivers them (`open_device(path)`)."""
-    probe, detect = _RawProbe(path, card), open_device(path)
+    """Raw outputs from the file's own graph, detections as the device delivers them (`open_device(path)`).
+
+    `all_points` (cls_logits, dist_logits -> raw_boxes, raw_scores, raw_spread) is applied to the logits of a file that
+    decodes only the points it has chosen, so that every point is compared; what it decodes itself is compared, too.
+    """
+    probe, detect = _RawProbe(path, card, all_points), open_device(path)
     parity = Parity()
     for name, frame in frames:
         image, _ = preprocess(frame, card.input)
@@ -87,6 +92,7 @@ def measure_parity(
         parity.box_px = _larger(parity.box_px, reference.boxes, found.boxes)
         parity.spread_px = _larger(parity.spread_px, reference.spread, found.spread)
         parity.score = _larger(parity.score, reference.scores, found.scores)
+        parity.box_px = _larger(parity.box_px, *probe.chosen_boxes(reference))
         _compare_detections(parity, name, predictor(frame), detect(frame), card.selection)
     if not parity.images:
         raise UserError("the export needs at least one image to compare on: give --images FOLDER")
@@ -101,23 +107,36 @@ def measure_parity(
 class _RawProbe:
     """Network input -> the raw tensors inside the file: a copy in memory with those tensors as outputs, too."""
 
-    def __init__(self, path: Path, card: ModelCard) -> None:
+    def __init__(self, path: Path, card: ModelCard, all_points: onnx.ModelProto) -> None:
         model = onnx.load_model(path)
+        self._names, self._chosen = list(RAW_NAMES), []
         if card.format == "detections":
-            self._names = [f"raw_{name}" for name in RAW_NAMES]
-            model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in self._names)
-        else:
-            self._names = list(RAW_NAMES)
+            self._names = [RAW_PREFIX + name for name in RAW_NAMES]
+            self._chosen = ["pair_point", "pair_boxes_free"]
+            if RAW_PREFIX + "boxes" not in {name for node in model.graph.node for name in node.output}:
+                model.graph.node.extend(all_points.graph.node)
+                model.graph.initializer.extend(all_points.graph.initializer)
+            model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in (*self._names, *self._chosen))
         self._batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # the copy's outputs have no declared type
         self._session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
+        self._values: list[NDArray[Any]] = []
 
     def __call__(self, image: NDArray[np.uint8]) -> RawOutputs:
         batch = np.repeat(image[None], self._batch, axis=0)
-        return RawOutputs(*(value[0] for value in self._session.run(self._names, {"image": batch})))
+        values = [value[0] for value in self._session.run(self._names + self._chosen, {"image": batch})]
+        self._values = values[len(self._names) :]
+        return RawOutputs(*values[: len(self._names)])
+
+    def chosen_boxes(self, reference: RawOutputs) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Of the last image: the boxes that the file itself decoded, and PyTorch's of the same points."""
+        if not self._chosen:
+            return reference.boxes, reference.boxes
+        points, boxes = self._values
+        return boxes, reference.boxes[points]
 
 
 def _larger(so_far: float, a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

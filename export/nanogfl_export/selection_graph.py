@@ -1,79 +1,92 @@
-"""The selection of the ONNX contract as graph operators, appended to the raw graph: the `detections` format.
+"""The selection of the ONNX contract as graph operators: the `detections` format.
 
 The other implementation of the same specification is `nanogfl.contract.detections.select`; a property test holds
-the two equal.
+the two equal. Parts, joined by `assemble`: which (point, class) pairs are candidates; their boxes; suppression; what else
+belongs to the rows that are left.
+
+Only what scores above the limit can become a detection, so the graph counts those first and takes no more of them along.
+That changes no detection: TopK puts the lower index first among equal values, and NonMaxSuppression likewise, the order of
+`select`.
 """
 
 import onnx
-from onnx import compose, parser
+from onnx import parser
 
 from nanogfl.contract.detections import Selection
 
-RAW_NAMES = ("boxes", "scores", "spread")
-"""outputs of the raw graph; inside a `detections` file they are raw_boxes, raw_scores and raw_spread"""
 
-
-def append_selection(raw: onnx.ModelProto, selection: Selection) -> onnx.ModelProto:
-    """The raw graph followed by the selection; sizes are read from the raw graph."""
-    height, width = (dim.dim_value for dim in raw.graph.input[0].type.tensor_type.shape.dim[1:3])
-    points, classes = (dim.dim_value for dim in raw.graph.output[1].type.tensor_type.shape.dim[1:3])
-    opset = raw.opset_import[0].version
-    head = onnx.ModelProto()
-    head.CopyFrom(raw)
-    rename_values(head.graph, {name: f"raw_{name}" for name in RAW_NAMES})
-    tail = selection_model(selection, hw=(height, width), points=points, classes=classes, opset=opset)
-    tail.ir_version = head.ir_version
-    joined = compose.merge_models(head, tail, io_map=[(f"raw_{name}", f"raw_{name}") for name in RAW_NAMES])
-    del joined.metadata_props[:]
-    del joined.opset_import[:]  # merging lists the same operator set twice
-    joined.opset_import.append(onnx.helper.make_opsetid("", opset))
-    return joined
-
-
-def selection_model(
-    selection: Selection, *, hw: tuple[int, int], points: int, classes: int, opset: int
+def candidates_model(
+    selection: Selection, *, points: int, classes: int, opset: int, from_logits: bool
 ) -> onnx.ModelProto:
-    """raw_boxes (B, N, 4), raw_scores (B, N, C), raw_spread (B, N, 4) -> boxes, scores, labels, spread of K rows.
+    """raw_scores (B, N, C), or cls_logits with `from_logits` -> pair_score, pair_label, pair_point (B, Q), best first.
 
-    TopK puts the lower index first among equal values, and NonMaxSuppression likewise: the order of `select`.
+    Q is the largest number of candidates of a picture of the batch, at least 1. With logits, the sigmoid is only taken of
+    each point's largest and of the chosen points': it rises, so that the order is the same. (Counted in float, exact below
+    2^24: a sum of int64 takes eight times as long on onnxruntime.)
     """
-    first = min(selection.candidates, points)
-    pairs = min(selection.candidates, first * classes)
-    keep = min(selection.keep, pairs)
-    pad = selection.keep - keep  # a tiny network has fewer pairs than the contract has rows
-    text = f"""
+    source = "cls_logits" if from_logits else "raw_scores"
+    best = "largest = ReduceMax <keepdims = 0> (cls_logits, axis_2)\n      best = Sigmoid (largest)"
+    chosen = "point_logits = GatherND <batch_dims = 1> (cls_logits, point_index)\n      point_scores = Sigmoid (point_logits)"
+    if not from_logits:
+        best = "best = ReduceMax <keepdims = 0> (raw_scores, axis_2)"
+        chosen = "point_scores = GatherND <batch_dims = 1> (raw_scores, point_index)"
+    return parser.parse_model(f"""
     <ir_version: 10, opset_import: ["": {opset}]>
-    selection (float[B, {points}, 4] raw_boxes, float[B, {points}, {classes}] raw_scores,
-               float[B, {points}, 4] raw_spread)
-           => (float[B, {selection.keep}, 4] boxes, float[B, {selection.keep}] scores,
-               int64[B, {selection.keep}] labels, float[B, {selection.keep}, 4] spread)
+    candidates (float[B, {points}, {classes}] {source})
+           => (float[B, Q] pair_score, int64[B, Q] pair_label, int64[B, Q] pair_point)
     <
-      int64[1] first = {{{first}}}, int64[1] pairs = {{{pairs}}}, int64[1] keep = {{{keep}}},
-      int64[1] axis_1 = {{1}}, int64[1] axis_2 = {{2}}, int64[1] column_0 = {{0}}, int64[1] column_2 = {{2}},
-      int64[1] column_3 = {{3}}, int64[2] flat_shape = {{-1, {first * classes}}}, int64[1] class_count = {{{classes}}},
+      int64[1] axis_1 = {{1}}, int64[1] axis_2 = {{2}}, float at_least = {{1.0}}, float at_most = {{{selection.candidates}.0}},
+      int64[2] flat_shape = {{0, -1}}, int64[1] class_count = {{{classes}}}, float[1] score_limit = {{{selection.score!r}}}
+    >
+    {{
+      {best}
+      is_point = Greater (best, score_limit)
+      point_ones = Cast <to = 1> (is_point)
+      point_counts = ReduceSum <keepdims = 0> (point_ones, axis_1)
+      point_count = ReduceMax <keepdims = 1> (point_counts)
+      point_count_low = Clip (point_count, at_least, at_most)
+      point_k = Cast <to = 7> (point_count_low)
+      best_score, point = TopK <axis = 1> (best, point_k)
+      point_index = Unsqueeze (point, axis_2)
+      {chosen}
+
+      flat_scores = Reshape (point_scores, flat_shape)
+      is_pair = Greater (flat_scores, score_limit)
+      pair_ones = Cast <to = 1> (is_pair)
+      pair_counts = ReduceSum <keepdims = 0> (pair_ones, axis_1)
+      pair_count = ReduceMax <keepdims = 1> (pair_counts)
+      pair_count_low = Clip (pair_count, at_least, at_most)
+      pair_k = Cast <to = 7> (pair_count_low)
+      pair_score, pair = TopK <axis = 1> (flat_scores, pair_k)
+      pair_rank = Div (pair, class_count)
+      pair_label = Mod (pair, class_count)
+      pair_point = GatherElements <axis = 1> (point, pair_rank)
+    }}
+    """)
+
+
+def suppression_model(selection: Selection, *, hw: tuple[int, int], classes: int, opset: int) -> onnx.ModelProto:
+    """pair_score, pair_label, pair_point (B, Q), pair_boxes_free (B, Q, 4) -> boxes, scores, labels of K rows; row_point
+    (B, S), where the first S rows come from; row_filled (B, S), whether they are detections; missing (1,) = K - S."""
+    keep = selection.keep
+    return parser.parse_model(f"""
+    <ir_version: 10, opset_import: ["": {opset}]>
+    suppression (float[B, Q] pair_score, int64[B, Q] pair_label, int64[B, Q] pair_point, float[B, Q, 4] pair_boxes_free)
+           => (float[B, {keep}, 4] boxes, float[B, {keep}] scores, int64[B, {keep}] labels,
+               int64[B, S] row_point, bool[B, S] row_filled, int64[1] missing)
+    <
+      int64[1] keep = {{{keep}}}, int64[1] axis_1 = {{1}}, int64[1] axis_2 = {{2}},
+      int64[1] column_0 = {{0}}, int64[1] column_2 = {{2}}, int64[1] column_3 = {{3}},
       int64[1, {classes}, 1] class_ids = {{{", ".join(str(i) for i in range(classes))}}},
       float[1] zero = {{0.0}}, int64[1] nothing = {{-1}},
       float[4] limit = {{{hw[1]}.0, {hw[0]}.0, {hw[1]}.0, {hw[0]}.0}},
       float[1] score_limit = {{{selection.score!r}}}, float[1] iou_limit = {{{selection.iou!r}}},
-      int64[4] pad_rows = {{0, 0, 0, {pad}}}, int64[6] pad_boxes = {{0, 0, 0, 0, {pad}, 0}},
+      int64[3] before_list = {{0, 0, 0}}, int64[4] before_table = {{0, 0, 0, 0}}, int64[1] behind_table = {{0}},
       float pad_zero = {{0.0}}, int64 pad_nothing = {{-1}}
     >
     {{
-      best = ReduceMax <keepdims = 0> (raw_scores, axis_2)
-      best_score, point = TopK <axis = 1> (best, first)
-      point_index = Unsqueeze (point, axis_2)
-      point_scores = GatherND <batch_dims = 1> (raw_scores, point_index)
-
-      flat_scores = Reshape (point_scores, flat_shape)
-      pair_score, pair = TopK <axis = 1> (flat_scores, pairs)
-      pair_rank = Div (pair, class_count)
-      pair_label = Mod (pair, class_count)
-      pair_point = GatherElements <axis = 1> (point, pair_rank)
-      pair_point_index = Unsqueeze (pair_point, axis_2)
-      pair_boxes_free = GatherND <batch_dims = 1> (raw_boxes, pair_point_index)
       pair_boxes_low = Max (pair_boxes_free, zero)
       pair_boxes = Min (pair_boxes_low, limit)
-
       label_row = Unsqueeze (pair_label, axis_1)
       score_row = Unsqueeze (pair_score, axis_1)
       of_class = Equal (label_row, class_ids)
@@ -86,32 +99,42 @@ def selection_model(
       no_score = Mul (pair_score, zero)
       kept_score = ScatterND (no_score, selected_index, selected_score)
 
-      row_score, row = TopK <axis = 1> (kept_score, keep)
+      pair_total = Shape <start = 1, end = 2> (pair_score)
+      row_k = Min (pair_total, keep)
+      row_score, row = TopK <axis = 1> (kept_score, row_k)
       row_filled = Greater (row_score, zero)
+      row_point = GatherElements <axis = 1> (pair_point, row)
       row_label = GatherElements <axis = 1> (pair_label, row)
       row_label_filled = Where (row_filled, row_label, nothing)
-      row_point = GatherElements <axis = 1> (pair_point, row)
       row_index = Unsqueeze (row, axis_2)
-      row_point_index = Unsqueeze (row_point, axis_2)
       row_boxes = GatherND <batch_dims = 1> (pair_boxes, row_index)
-      row_spread = GatherND <batch_dims = 1> (raw_spread, row_point_index)
       row_filled_column = Unsqueeze (row_filled, axis_2)
       row_boxes_filled = Where (row_filled_column, row_boxes, zero)
-      row_spread_filled = Where (row_filled_column, row_spread, zero)
 
-      boxes = Pad (row_boxes_filled, pad_boxes, pad_zero)
-      scores = Pad (row_score, pad_rows, pad_zero)
-      labels = Pad (row_label_filled, pad_rows, pad_nothing)
-      spread = Pad (row_spread_filled, pad_boxes, pad_zero)
+      missing = Sub (keep, row_k)
+      pad_list = Concat <axis = 0> (before_list, missing)
+      pad_table = Concat <axis = 0> (before_table, missing, behind_table)
+      boxes = Pad (row_boxes_filled, pad_table, pad_zero)
+      scores = Pad (row_score, pad_list, pad_zero)
+      labels = Pad (row_label_filled, pad_list, pad_nothing)
     }}
-    """
-    return parser.parse_model(text)
+    """)
 
 
-def rename_values(graph: onnx.GraphProto, names: dict[str, str]) -> None:
-    """Renames tensors wherever they are made, used or declared."""
-    for node in graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        value.name = names.get(value.name, value.name)
+def fill_model(name: str, keep: int, sizes: tuple[int, ...], opset: int) -> onnx.ModelProto:
+    """row_NAME (B, S, sizes), row_filled (B, S), missing (1,) -> NAME (B, K, sizes): zeros where there is no detection."""
+    rest = ", ".join(str(size) for size in sizes)
+    return parser.parse_model(f"""
+    <ir_version: 10, opset_import: ["": {opset}]>
+    fill_{name} (float[B, S, {rest}] row_{name}, bool[B, S] row_filled, int64[1] missing) => (float[B, {keep}, {rest}] {name})
+    <
+      int64[{len(sizes)}] axes = {{{", ".join(str(2 + i) for i in range(len(sizes)))}}}, float[1] zero = {{0.0}}, float pad_zero = {{0.0}},
+      int64[{len(sizes) + 3}] before = {{{", ".join("0" * (len(sizes) + 3))}}}, int64[{len(sizes)}] behind = {{{", ".join("0" * len(sizes))}}}
+    >
+    {{
+      filled = Unsqueeze (row_filled, axes)
+      rows = Where (filled, row_{name}, zero)
+      pads = Concat <axis = 0> (before, missing, behind)
+      {name} = Pad (rows, pads, pad_zero)
+    }}
+    """)

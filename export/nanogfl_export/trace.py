@@ -1,32 +1,56 @@
-"""The detector as an ONNX graph in the `raw` format, by torch's dynamo exporter, simplified by onnxsim."""
+"""The detector and its decode as ONNX graphs, by torch's dynamo exporter, simplified by onnxsim."""
 
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import onnx
 import onnxsim
 import torch
+from torch import Tensor, nn
 
 from nanogfl.contract.errors import UserError
-from nanogfl.model.detector import Detector
-from nanogfl_export.graph import RawGraph
+from nanogfl.model.detector import Detector, Predictions
+from nanogfl_export.graph import DecodedRows, RowDecode
 from nanogfl_export.onnx_file import OPSET
-from nanogfl_export.selection_graph import RAW_NAMES
 
 
-def trace_raw(detector: Detector, batch: int | None) -> onnx.ModelProto:
-    """`batch` pictures at a time; None: any number. The detector is left as it was."""
-    graph = RawGraph(detector).eval()
+def trace_network(detector: Detector, batch: int | None) -> onnx.ModelProto:
+    """image uint8 (B, H, W, 3) -> cls_logits (B, N, C), dist_logits (B, N, 4, R + 1). `batch` None: any number.
+
+    The detector is left as it was.
+    """
     example = torch.zeros(batch or 2, *detector.hw, 3, dtype=torch.uint8)  # an example of 1 would be taken as fixed
-    shapes = None if batch else ({0: torch.export.Dim("batch", min=1)},)
+    training = detector.training
+    try:
+        shapes = None if batch else ({0: _any("batch")},)
+        return _trace(detector.eval(), (example,), ["image"], Predictions._fields, shapes)
+    finally:
+        detector.train(training)
+
+
+def trace_row_decode(bins: int) -> onnx.ModelProto:
+    """dist_logits (B, Q, 4, bins), points (B, Q, 2), strides (B, Q), any B and Q -> boxes, spread, distributions."""
+    example = (torch.zeros(2, 5, 4, bins), torch.zeros(2, 5, 2), torch.ones(2, 5))
+    free = {0: _any("batch"), 1: _any("rows")}
+    return _trace(RowDecode().eval(), example, ["dist_logits", "points", "strides"], DecodedRows._fields, (free, free, free))
+
+
+def _any(name: str) -> Any:
+    return torch.export.Dim(name, min=1)
+
+
+def _trace(
+    module: nn.Module, example: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str], shapes: Any
+) -> onnx.ModelProto:
     with _quiet():
         program = torch.onnx.export(
-            graph,
-            (example,),
-            input_names=["image"],
-            output_names=list(RAW_NAMES),
+            module,
+            example,
+            input_names=list(inputs),
+            output_names=list(outputs),
             opset_version=OPSET,
             dynamo=True,
             dynamic_shapes=shapes,
@@ -64,6 +88,7 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning)
             warnings.filterwarnings("ignore", category=DeprecationWarning)
+            warnings.filterwarnings("ignore", message=r"# The axis name: \w+ will not be used")
             yield
     finally:
         logger.setLevel(level)

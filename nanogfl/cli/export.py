@@ -27,6 +27,8 @@ GATE_IMAGES = 32
 )
 @click.option("--image-count", default=GATE_IMAGES, show_default=True, help="Compare on this many of them.")
 @click.option("--dynamic-batch", is_flag=True, help="Any number of pictures at a time. [default: one]")
+@click.option("--distributions", is_flag=True, help="Deliver the distributions behind each box, for `nanogfl explain`.")
+@click.option("--no-rewrite", is_flag=True, help="The graph as traced, without the rewrites for speed: to compare.")
 def export(
     checkpoint: Path,
     output: Path | None,
@@ -34,6 +36,8 @@ def export(
     images: Path | None,
     image_count: int,
     dynamic_batch: bool,
+    distributions: bool,
+    no_rewrite: bool,
 ) -> None:
     """Write CHECKPOINT (a .pt of `nanogfl train`) as one .onnx: resized uint8 picture in, detections out.
 
@@ -65,6 +69,8 @@ def export(
         target,
         output_format=cast(ExportFormat, output_format),
         batch=None if dynamic_batch else 1,
+        rewrite=not no_rewrite,
+        distributions=distributions,
         frames=frames,
         frames_origin=origin,
         open_device=Detector,

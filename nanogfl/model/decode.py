@@ -11,11 +11,11 @@ class Grid(NamedTuple):
     """The N points of all levels, level after level (fine first), row by row."""
 
     points: Tensor
-    """(N, 2) x y in network-input pixels"""
+    """(N, 2) x y in network-input pixels; (B, N, 2) where each picture has points of its own"""
     strides: Tensor
-    """(N,) pixels"""
+    """(N,) pixels; (B, N) likewise"""
     level_sizes: tuple[int, ...]
-    """points of each level; they add up to N"""
+    """points of each level; they add up to N; empty where the points are some of a grid's"""
 
 
 def make_grid(hw: tuple[int, int], strides: tuple[int, ...], offset: float) -> Grid:
@@ -43,7 +43,7 @@ def decode_boxes(dist_logits: Tensor, grid: Grid) -> Tensor:
 
     arXiv:2006.04388, sec. 3.2.
     """
-    distances = expected_bins(dist_logits) * grid.strides[:, None]
+    distances = expected_bins(dist_logits) * grid.strides.unsqueeze(-1)
     return torch.cat((grid.points - distances[..., :2], grid.points + distances[..., 2:]), dim=-1)
 
 
@@ -55,4 +55,4 @@ def decode_spread(dist_logits: Tensor, grid: Grid) -> Tensor:
     # sum S_i (i - mean)^2 is sum i^2 S_i - mean^2 without the cancellation, which float32 would turn into NaN
     deviation = bins - mean
     variance = torch.matmul(probabilities * deviation * deviation, torch.ones_like(bins))
-    return variance.sqrt() * grid.strides[:, None]
+    return variance.sqrt() * grid.strides.unsqueeze(-1)
