@@ -109,7 +109,8 @@ def select(
 ) -> Detections:
     """boxes (N, 4) x1 y1 x2 y2 and spread (N, 4) in input pixels, scores (N, C) -> detections in input pixels.
 
-    `sides`: of the N points; the detections then have theirs. Equal scores keep the order of points, then of classes; the export's graph operators do the same.
+    Equal scores keep the order of points, then of classes; the export's graph operators do the same. `sides` are those
+    of the N points; the detections then carry theirs.
     """
     best = scores.max(axis=1)
     points = np.argsort(-best, kind="stable")[: selection.candidates]

@@ -54,8 +54,8 @@ def draw_soft_box(
 
 
 def band_strength(deviation: float, thickness: int) -> float:
-    """How opaque a band is in its middle. A probability density would thin out with 1 / deviation, and a soft side could
-    not be seen; the fourth root leaves .4 of a spread of the line's width, .25 of fifteen times that."""
+    """How opaque a band is in its middle. A density would thin out with 1 / deviation, and a soft side could not be
+    seen; the fourth root leaves .42 where the spread is the line's width, and .25 where it is fifteen times that."""
     return 0.5 * float((thickness / (thickness + deviation)) ** 0.25)
 
 
@@ -69,7 +69,7 @@ def _band(at: float, deviation: float, thickness: int, size: int) -> Strip:
     """A side at `at`, across: a Gaussian around it, in a picture of `size` pixels."""
     pixels = _inside(at - _REACH * deviation, at + _REACH * deviation, size)
     distance = (np.arange(pixels.start, pixels.stop, dtype=np.float32) - np.float32(at)) / np.float32(deviation)
-    return Strip(pixels, band_strength(deviation, thickness) * np.exp(-0.5 * distance * distance))
+    return Strip(pixels, np.float32(band_strength(deviation, thickness)) * np.exp(np.float32(-0.5) * distance**2))
 
 
 def _between(begin: float, before: float, end: float, after: float, size: int) -> Strip:

@@ -1,4 +1,4 @@
-"""Writes blank_detections.onnx, blank_raw.onnx and blank_distributions.onnx: our contract around arithmetic that a test can do by hand.
+"""Writes blank_detections, blank_raw and blank_distributions .onnx: our contract around arithmetic done by hand.
 
 python tests/golden/make_blank.py     (needs the package onnx; the tests that read the files do not)
 
