@@ -16,7 +16,7 @@ _LINE = 26
 _INK = (40, 40, 40)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LEGEND = (
-    "bars: the probability of each bin, from the grid point (bin 0) outwards;",
+    "bars: the probability of each bin, from the grid point (bin 0, drawn half) outwards;",
     "line: their expectation, the side;",
     "grey: one standard deviation on each side",
 )
