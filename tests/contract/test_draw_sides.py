@@ -76,14 +76,17 @@ def test_the_line_of_a_side_lies_on_what_is_there_in_the_frame():
 
 def test_neither_side_hides_the_other_where_both_have_probability_at_the_grid_point():
     probabilities = np.zeros((1, 4, 8), np.float32)
-    probabilities[0, :, :2] = 0.5
+    probabilities[0, :, :2] = [[0.6, 0.4], [0.6, 0.4], [0.2, 0.8], [0.2, 0.8]]
     found = detections(probabilities, [[80, 60, 16]])
     panel = draw_panel(np.full((120, 160, 3), 90, np.uint8), found, 0, ["cat"])
-    row = panel[VIEW_TOP - TICKS - 50, : VIEW_WH[0]]
     window = window_of(found)
-    for place in (72, 88):  # both lines are whole
+    bars = panel[VIEW_TOP - TICKS - BARS : VIEW_TOP - TICKS, : VIEW_WH[0]]
+    for place in (80 - 0.4 * 16, 80 + 0.8 * 16):  # both lines are whole
         middle = round((place - window.x) * window.scale)
-        assert (row[middle - 1 : middle + 1] == INK).all()
+        assert (bars[:, middle - 1 : middle + 1] == INK).all(axis=2).any(axis=1).all()
+    heights = (bars == np.array(class_colour(0))).all(axis=2).sum(axis=0)
+    for place, height in ((79, 0.6), (81, 0.2)):  # bin 0: the left side's bar on the left of the grid point
+        assert heights[round((place - window.x) * window.scale)] == round(BARS * height / 0.8)
 
 
 @pytest.mark.parametrize("hw", [(1, 1), (30, 400), (900, 40), (1500, 2000)])

@@ -94,7 +94,7 @@ def test_a_one_pixel_picture_can_be_drawn_on():
     assert drawn([0, 0, 1, 1], [3, 3, 3, 3], hw=(1, 1)).shape == (1, 1, 3)
 
 
-def test_the_profile_needs_no_more_than_the_formula():
+def test_strengths_are_what_their_docstrings_say():
     """The constants in the words of the docstring: .42 for a spread of the line's width, .25 for fifteen times it."""
     from nanogfl.contract.draw_spread import band_strength, line_strength
 
