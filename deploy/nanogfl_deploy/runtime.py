@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from nanogfl.contract.card import METADATA_KEY, ModelCard
-from nanogfl.contract.detections import Detections, select, to_source
+from nanogfl.contract.detections import Detections, Sides, select, sides_at, to_source
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import Placement, preprocess
 
@@ -38,6 +38,8 @@ class Outputs:
     """(K,), -1 where a row is no detection"""
     spread: NDArray[np.float32] | None
     """(K, 4) or (N, 4) left, top, right, bottom"""
+    sides: Sides | None = None
+    """of the K rows or N points; None where the file delivers no distributions"""
 
 
 class Detector:
@@ -66,14 +68,18 @@ class Detector:
         """Network input uint8 (H, W, 3) -> the graph's outputs for it."""
         values = self._session.run(self._output_names, {"image": image[None]})
         named = {name: value[0] for name, value in zip(self._output_names, values, strict=True)}
-        return Outputs(named["boxes"], named["scores"], named.get("labels"), named.get("spread"))
+        sides = sides_at(named["distributions"], named["points"]) if self.card.bins else None
+        return Outputs(named["boxes"], named["scores"], named.get("labels"), named.get("spread"), sides)
 
     def finish(self, outputs: Outputs, placement: Placement) -> Detections:
         """The graph's outputs -> detections in the source frame's pixels."""
         if outputs.labels is None:
-            found = select(outputs.boxes, outputs.scores, outputs.spread, self.card.selection, self.card.input.hw)
+            card = self.card
+            found = select(
+                outputs.boxes, outputs.scores, outputs.spread, card.selection, card.input.hw, sides=outputs.sides
+            )
         else:
-            rows = Detections(outputs.boxes, outputs.scores, outputs.labels, outputs.spread)
+            rows = Detections(outputs.boxes, outputs.scores, outputs.labels, outputs.spread, outputs.sides)
             found = rows.take((outputs.labels >= 0) & (outputs.scores > 0))
         return to_source(found, placement)
 
@@ -122,6 +128,7 @@ def _check_graph(session: onnxruntime.InferenceSession, card: ModelCard, path: P
             f" found {inputs}: export the checkpoint again with batch 1 or a free batch"
         )
     expected = ["boxes", "scores"] + ["labels"] * (card.format == "detections") + ["spread"] * card.has_spread
+    expected += ["distributions", "points"] * (card.bins > 0)
     found = [output.name for output in session.get_outputs()]
     if missing := [name for name in expected if name not in found]:
         raise UserError(f"{path}: its card promises the outputs {missing}, it has {found}: export the checkpoint again")

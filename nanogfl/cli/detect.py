@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--save", type=click.Path(path_type=Path), help="A picture, an .mp4, or else a folder of pictures.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Detections as .json or .jsonl.")
 @click.option("--threshold", type=click.FloatRange(0, 1), default=0.4, show_default=True, help="Least score shown.")
+@click.option("--spread", is_flag=True, help="Draw each side soft or sharp by its standard deviation.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of onnxruntime.  [default: one a core]")
 @click.option("--strict", is_flag=True, help="An unreadable image ends the run instead of being skipped.")
 @click.option("--no-window", is_flag=True, help="Open no window, even where there is a display.")
@@ -31,6 +32,7 @@ def detect(
     save: Path | None,
     json_file: Path | None,
     threshold: float,
+    spread: bool,
     threads: int | None,
     strict: bool,
     no_window: bool,
@@ -44,6 +46,8 @@ def detect(
     from nanogfl_deploy.sources import open_source
 
     detector = load_detector(model, threads)
+    if spread and not detector.has_spread:
+        raise UserError(f"--spread needs the standard deviations of sides, {model} delivers none: export again")
     with open_source(source, strict) as frames:
         problem = "--no-window" if no_window else window_problem()
         if problem and save is None and json_file is None:
@@ -52,7 +56,7 @@ def detect(
         saver = None if save is None else open_saver(save, frames)
         listing = None if json_file is None else DetectionsFile(json_file, detector.class_names)
         window = None if problem else Window("nanogfl")
-        _detect_all(detector, frames, threshold, saver, listing, window)
+        _detect_all(detector, frames, threshold, spread, saver, listing, window)
 
 
 def load_detector(path: Path, threads: int | None) -> "OpenedModel":
@@ -70,6 +74,7 @@ def _detect_all(
     detector: "OpenedModel",
     frames: "Source",
     threshold: float,
+    spread: bool,
     saver: "Saver | None",
     json_file: "DetectionsFile | None",
     window: "Window | None",
@@ -94,7 +99,7 @@ def _detect_all(
                 json_file.add(name, (frame.shape[0], frame.shape[1]), shown)
             if saver is None and window is None:
                 continue
-            picture = draw_detections(frame, shown, detector.class_names)
+            picture = draw_detections(frame, shown, detector.class_names, show_spread=spread)
             if saver is not None:
                 saver.add(name, picture, start - began if frames.live else None)
             if window is not None:

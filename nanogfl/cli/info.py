@@ -60,6 +60,11 @@ def describe_onnx(detector: "Detector") -> list[tuple[str, str]]:
     ]
     for name, shape in detector.output_shapes.items():
         rows.append((f"output {name}", f"({', '.join(str(size) for size in shape)}) {_meaning(name, card.format)}"))
+    if card.bins:
+        reach = f"bins 0 to {card.bins - 1}"
+        rows.append(("distributions", f"of each side, {reach}: `nanogfl explain` draws them"))
+    else:
+        rows.append(("distributions", "not delivered: `nanogfl export --distributions` adds them"))
     rows.append(
         (
             "selection",
@@ -78,6 +83,8 @@ def _meaning(name: str, export_format: str) -> str:
         "scores": "0 to 1" + (", best first; 0 where there is no detection" if export_format == "detections" else ""),
         "labels": "index of the class; -1 where there is no detection",
         "spread": "standard deviation of the left, top, right, bottom side in input pixels",
+        "distributions": "probability of each bin, sides left, top, right, bottom",
+        "points": "x y of bin 0 and the stride from bin to bin, in input pixels",
     }.get(name, "")
 
 

@@ -9,6 +9,7 @@ from nanogfl.cli.bench import bench
 from nanogfl.cli.data import data
 from nanogfl.cli.detect import detect
 from nanogfl.cli.evaluate import evaluate
+from nanogfl.cli.explain import explain
 from nanogfl.cli.export import export
 from nanogfl.cli.import_nanodet import import_nanodet
 from nanogfl.cli.info import info
@@ -27,6 +28,7 @@ def nanogfl() -> None:
     nanogfl eval RUN/best.pt                  AP by pycocotools, a table per class
     nanogfl export RUN/best.pt                one .onnx, written only if it agrees with PyTorch
     nanogfl detect RUN/best.onnx photo.jpg    or a folder, a video, a camera number
+    nanogfl explain RUN/best.pt photo.jpg     the distributions behind each box, as a picture
     nanogfl bench RUN/best.onnx               what it costs on this machine's CPU
     """
 
@@ -46,7 +48,7 @@ def main() -> None:
         sys.exit(130)
 
 
-for command in (train, evaluate, export, detect, bench, info, data, import_nanodet, models):
+for command in (train, evaluate, export, detect, explain, bench, info, data, import_nanodet, models):
     nanogfl.add_command(command)
 
 if __name__ == "__main__":

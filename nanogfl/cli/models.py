@@ -13,6 +13,10 @@ class OpenedModel:
     category_ids: tuple[int, ...]
     validation: tuple[Path, Path] | None
     """annotations and image folder of the validation set, where the file names one"""
+    has_spread: bool
+    """`detect` says how sure it is of each side"""
+    explain: Detect | None
+    """`detect` with each box's distributions; None where the file does not deliver them"""
 
 
 def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -> OpenedModel:
@@ -21,7 +25,9 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
         from nanogfl_deploy.runtime import Detector
 
         detector = Detector(path, threads=threads)
-        return OpenedModel(detector, detector.card.classes, detector.card.category_ids, None)
+        card = detector.card
+        explain = detector if card.bins else None
+        return OpenedModel(detector, card.classes, card.category_ids, None, card.has_spread, explain)
 
     from nanogfl.cli.extras import require
 
@@ -34,4 +40,4 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
     root = Path(data.root)
     predictor = Predictor(checkpoint.build().to(device), checkpoint.config.model, checkpoint.classes)
     validation = (root / data.val.annotations, root / data.val.images)
-    return OpenedModel(predictor, checkpoint.classes, checkpoint.category_ids, validation)
+    return OpenedModel(predictor, checkpoint.classes, checkpoint.category_ids, validation, True, predictor.explain)

@@ -22,6 +22,18 @@ class Sides:
     step: NDArray[np.float32]
     """(D, 4) from one bin to the next, in the same pixels: negative for left and top"""
 
+    def expectation(self) -> NDArray[np.float32]:
+        """(D, 4) where the sides lie: x1 y1 x2 y2 before they are clipped to the picture."""
+        bins = np.arange(self.probabilities.shape[-1], dtype=np.float32)
+        return self.origin + self.probabilities @ bins * self.step
+
+    def deviation(self) -> NDArray[np.float32]:
+        """(D, 4) standard deviations, left top right bottom: the boxes' spread."""
+        bins = np.arange(self.probabilities.shape[-1], dtype=np.float32)
+        from_mean = bins - (self.probabilities @ bins)[..., None]
+        variance = (self.probabilities * from_mean * from_mean).sum(axis=-1)
+        return np.asarray(np.sqrt(variance) * np.abs(self.step), dtype=np.float32)
+
     def take(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> "Sides":
         return Sides(self.probabilities[index], self.origin[index], self.step[index])
 
@@ -93,10 +105,12 @@ def select(
     spread: NDArray[np.float32] | None,
     selection: Selection,
     input_hw: tuple[int, int],
+    sides: Sides | None = None,
 ) -> Detections:
     """boxes (N, 4) x1 y1 x2 y2 and spread (N, 4) in input pixels, scores (N, C) -> detections in input pixels.
 
-    Equal scores keep the order of points, then of classes; the export's graph operators do the same.
+    Equal scores keep the order of points, then of classes; the export's graph operators do the same. `sides` are those
+    of the N points; the detections then carry theirs.
     """
     best = scores.max(axis=1)
     points = np.argsort(-best, kind="stable")[: selection.candidates]
@@ -115,6 +129,7 @@ def select(
         kept_scores[kept],
         labels[kept].astype(np.int64),
         None if spread is None else spread[point[kept]],
+        None if sides is None else sides.take(point[kept]),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.contract.detections import Detections
+from nanogfl.contract.draw_spread import draw_soft_box
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _GOLDEN_RATIO = 0.618034
@@ -25,6 +26,12 @@ def class_colour(label: int) -> Colour:
     return round(blue * 255), round(green * 255), round(red * 255)
 
 
+def ink_on(ground: Colour) -> Colour:
+    """Black or white, whichever is read better on this ground."""
+    blue, green, red = ground
+    return (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 120 else (255, 255, 255)  # ITU-R BT.601 luma
+
+
 def line_width(height: int, width: int) -> int:
     """The width of a box's line in a picture of this size: 1 pixel for 160, 2 for 480, 3 for 720."""
     return max(1, round(min(height, width) / 240))
@@ -37,25 +44,29 @@ def draw_detections(
     *,
     show_scores: bool = True,
     show_spread: bool = False,
+    numbered: bool = False,
 ) -> NDArray[np.uint8]:
     """Frame uint8 (h, w, 3) BGR and detections in its pixels -> a new picture of the same size.
 
-    The best detection is drawn last, on top. `show_spread` adds a bar from -1 to +1 standard deviation to each side.
+    The best detection is drawn last, on top. `show_spread` draws each side as soft as its spread
+    says; `numbered` puts 1, 2, ... before the names.
     """
     picture = frame.copy()
     thickness = line_width(*frame.shape[:2])
     for index in reversed(range(len(detections))):
         label = int(detections.labels[index])
         colour = class_colour(label)
+        if show_spread and detections.spread is not None:
+            draw_soft_box(picture, detections.boxes[index], detections.spread[index], colour, thickness)
+            continue
         box = _whole_pixels(detections.boxes[index], frame.shape)
         # the dark line below keeps a light box visible on a light picture
         cv2.rectangle(picture, box[:2], box[2:], (0, 0, 0), thickness + 2)
         cv2.rectangle(picture, box[:2], box[2:], colour, thickness)
-        if show_spread and detections.spread is not None:
-            _draw_spread(picture, detections.boxes[index], detections.spread[index], colour, thickness)
     for index in reversed(range(len(detections))):  # labels above every box
         label = int(detections.labels[index])
-        text = class_names[label] + (f" {detections.scores[index]:.2f}" if show_scores else "")
+        number = f"{index + 1} " if numbered else ""
+        text = number + class_names[label] + (f" {detections.scores[index]:.2f}" if show_scores else "")
         x1, y1, _, _ = _whole_pixels(detections.boxes[index], frame.shape)
         _draw_label(picture, text, (x1, y1), class_colour(label))
     return picture
@@ -94,25 +105,6 @@ def _whole_pixels(box: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[int
     return x1, y1, x2, y2
 
 
-def _draw_spread(
-    picture: NDArray[np.uint8], box: NDArray[np.float32], spread: NDArray[np.float32], colour: Colour, thickness: int
-) -> None:
-    """A bar across the middle of each side; spread is left, top, right, bottom in pixels."""
-    x1, y1, x2, y2 = (float(value) for value in box)
-    left, top, right, bottom = (float(value) for value in spread)
-    middle_x, middle_y = (x1 + x2) / 2, (y1 + y2) / 2
-    bars = [
-        (x1 - left, middle_y, x1 + left, middle_y),
-        (middle_x, y1 - top, middle_x, y1 + top),
-        (x2 - right, middle_y, x2 + right, middle_y),
-        (middle_x, y2 - bottom, middle_x, y2 + bottom),
-    ]
-    for bar in bars:
-        start_x, start_y, end_x, end_y = (round(value) for value in bar)
-        for bar_colour, width in (((0, 0, 0), thickness + 2), (colour, thickness)):
-            cv2.line(picture, (start_x, start_y), (end_x, end_y), bar_colour, width)
-
-
 def _draw_label(picture: NDArray[np.uint8], text: str, corner: tuple[int, int], colour: Colour) -> None:
     """Text on a filled ground above the corner (x, y); moved, and shrunk if it must be, to lie inside the picture."""
     height, width = picture.shape[:2]
@@ -129,7 +121,5 @@ def _draw_label(picture: NDArray[np.uint8], text: str, corner: tuple[int, int], 
     if top < 0:  # no room above: inside the box
         top = max(0, min(corner[1], height - ground_height))
     cv2.rectangle(picture, (left, top), (left + text_width + 2 * pad, top + ground_height), colour, cv2.FILLED)
-    blue, green, red = colour
-    ink = (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 120 else (255, 255, 255)  # ITU-R BT.601 luma
     origin = (left + pad, top + pad // 2 + text_height)
-    cv2.putText(picture, text, origin, _FONT, scale, ink, 1, cv2.LINE_AA)
+    cv2.putText(picture, text, origin, _FONT, scale, ink_on(colour), 1, cv2.LINE_AA)

@@ -38,6 +38,11 @@ def expected_bins(dist_logits: Tensor) -> Tensor:
     return torch.matmul(dist_logits.float().softmax(dim=-1), bins)
 
 
+def bin_probabilities(dist_logits: Tensor) -> Tensor:
+    """(..., R + 1) -> (..., R + 1): the distribution whose expectation `expected_bins` is."""
+    return dist_logits.float().softmax(dim=-1)
+
+
 def decode_boxes(dist_logits: Tensor, grid: Grid) -> Tensor:
     """(B, N, 4, R + 1) left top right bottom -> (B, N, 4) x1 y1 x2 y2 in network-input pixels.
 

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from nanogfl.config import ModelConfig
-from nanogfl.contract.detections import Detections, select, to_source
+from nanogfl.contract.detections import Detections, Sides, select, sides_at, to_source
 from nanogfl.contract.preprocess import preprocess
 from nanogfl.model.checkpoint import load_checkpoint
-from nanogfl.model.decode import decode_boxes, decode_spread
+from nanogfl.model.decode import bin_probabilities, decode_boxes, decode_spread
 from nanogfl.model.detector import Detector
 
 
@@ -36,25 +36,39 @@ class Predictor:
         image, placement = preprocess(frame, self.config.input)
         return to_source(self.select(self.raw(image)), placement)
 
+    def explain(self, frame: NDArray[np.uint8]) -> Detections:
+        """The same with `sides`: the distributions that each box was decoded from."""
+        image, placement = preprocess(frame, self.config.input)
+        (raw,), (sides,) = self._decode(image[None], with_sides=True)
+        return to_source(self.select(raw, sides), placement)
+
     def raw(self, image: NDArray[np.uint8]) -> RawOutputs:
         """Network input uint8 (H, W, 3), in fp32."""
         return self.raw_batch(image[None])[0]
 
     def raw_batch(self, images: NDArray[np.uint8]) -> list[RawOutputs]:
         """Network inputs uint8 (B, H, W, 3), in fp32 -> one a picture."""
-        training = self.detector.training
+        return self._decode(images, with_sides=False)[0]
+
+    def select(self, raw: RawOutputs, sides: Sides | None = None) -> Detections:
+        """-> Detections in network-input pixels; `sides` of the N points where the detections are to have theirs."""
+        return select(raw.boxes, raw.scores, raw.spread, self.config.selection, self.config.input.hw, sides)
+
+    def _decode(self, images: NDArray[np.uint8], with_sides: bool) -> tuple[list[RawOutputs], list[Sides]]:
+        """One of each a picture, in network-input pixels; no sides where none were asked for."""
+        training, grid = self.detector.training, self.detector.grid
         self.detector.eval()
         with torch.inference_mode():
             logits, distributions = self.detector(torch.from_numpy(images).to(self.detector.mean.device))
-            boxes = decode_boxes(distributions, self.detector.grid).cpu().numpy()
-            spread = decode_spread(distributions, self.detector.grid).cpu().numpy()
+            boxes = decode_boxes(distributions, grid).cpu().numpy()
+            spread = decode_spread(distributions, grid).cpu().numpy()
             scores = logits.sigmoid().cpu().numpy()
+            sides = []
+            if with_sides:
+                points = torch.cat((grid.points, grid.strides[:, None]), dim=1).cpu().numpy()
+                sides = [sides_at(image.cpu().numpy(), points) for image in bin_probabilities(distributions)]
         self.detector.train(training)
-        return [RawOutputs(*of_picture) for of_picture in zip(boxes, scores, spread, strict=True)]
-
-    def select(self, raw: RawOutputs) -> Detections:
-        """-> Detections in network-input pixels."""
-        return select(raw.boxes, raw.scores, raw.spread, self.config.selection, self.config.input.hw)
+        return [RawOutputs(*of_picture) for of_picture in zip(boxes, scores, spread, strict=True)], sides
 
 
 def load_predictor(path: Path | str, device: str = "cpu") -> Predictor:

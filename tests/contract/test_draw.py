@@ -81,13 +81,24 @@ def test_lines_and_text_grow_with_the_picture():
     assert [line_width(160, 300), line_width(480, 640), line_width(1080, 1920)] == [1, 2, 4]
 
 
-def test_spread_is_a_bar_from_minus_one_to_plus_one_deviation():
+def test_spread_softens_the_side_that_has_it_and_no_other():
     frame = np.full((200, 300, 3), 255, np.uint8)
-    found = detections([100, 60, 200, 160], spread=[[20, 0, 0, 0]])
-    plain = draw_detections(frame, found, ["a"])
-    with_spread = draw_detections(frame, found, ["a"], show_spread=True)
-    columns = np.nonzero((plain != with_spread).any(axis=2)[110, :150])[0]  # the left side only
-    assert (columns.min(), columns.max()) == pytest.approx((80, 120), abs=3)
+    found = detections([100, 60, 200, 160], spread=[[8, 0, 0, 0]])
+    picture = draw_detections(frame, found, ["a"], show_spread=True)
+    columns = np.nonzero((picture != frame).any(axis=2)[110])[0]
+    left, right = columns[columns < 150], columns[columns > 150]
+    assert (left.min(), left.max()) == pytest.approx((80, 120), abs=3)  # 2.5 deviations
+    assert (right.min(), right.max()) == pytest.approx((200, 200), abs=2)
+    assert np.array_equal(draw_detections(frame, found, ["a"]), draw_detections(frame, found, ["a"], show_spread=False))
+
+
+def test_boxes_can_be_numbered_best_first():
+    frame = np.full((200, 300, 3), 255, np.uint8)
+    found = detections([50, 60, 120, 180], [180, 60, 280, 180], labels=[0, 0])
+    same = draw_detections(frame, found, ["1 a"])
+    numbered = draw_detections(frame, found, ["a"], numbered=True)
+    assert np.array_equal(same[:, :150], numbered[:, :150])
+    assert not np.array_equal(same[:, 150:], numbered[:, 150:])  # this one is 2 a
 
 
 def test_a_one_pixel_frame_can_be_drawn_on():

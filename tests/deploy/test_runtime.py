@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nanogfl.contract.detections import sides_at
 from nanogfl.contract.errors import UserError
 from nanogfl_deploy.runtime import Detector, Outputs
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+DISTRIBUTIONS = GOLDEN / "blank_distributions.onnx"
 
 
 def without_card(content: bytes) -> bytes:
@@ -141,3 +143,51 @@ def test_a_card_that_promises_more_outputs_than_there_are_is_refused(tmp_path):
 def test_no_threads_is_refused(blank_path):
     with pytest.raises(ValueError, match="at least 1, got 0"):
         Detector(blank_path, threads=0)
+
+
+def test_distributions_are_read_where_the_card_says_so(cells_frame):
+    found = Detector(DISTRIBUTIONS, threads=1)(cells_frame)
+    assert found.labels.tolist() == [0, 2, 1]
+    assert found.sides.probabilities.shape == (3, 4, 4)
+    # cell 1, green .2: left in bin 1, top and bottom in bin 2, right in bin 3 with probability .2, else in bin 1
+    assert found.sides.probabilities[0] == pytest.approx(
+        np.array([[0, 1, 0, 0], [0, 0, 1, 0], [0, 0.8, 0, 0.2], [0, 0, 1, 0]]), abs=1e-6
+    )
+    assert found.sides.origin[0].tolist() == [40, 16, 40, 16]
+    assert found.sides.step[0].tolist() == [-8, -8, 8, 8]
+    assert found.sides.expectation() == pytest.approx(found.boxes, abs=1e-4)
+    assert found.sides.deviation()[0] == pytest.approx([0, 0, 6.4, 0], abs=1e-4)  # 8 * 2 * sqrt(.2 * .8)
+
+
+def test_distributions_come_back_in_source_pixels_and_rows_beyond_the_detections_are_dropped(cells_frame):
+    frame = np.repeat(np.repeat(cells_frame, 3, axis=0), 2, axis=1)  # 192 x 192: the input holds a third of it, 64 x 64
+    detector = Detector(DISTRIBUTIONS, threads=1)
+    image, placement = detector.prepare(frame)
+    outputs = detector.run(image)
+    assert outputs.sides.probabilities.shape == (10, 4, 4)
+    found = detector.finish(outputs, placement)
+    assert 0 < len(found) < 10
+    assert found.sides.step[0].tolist() == [-24, -24, 24, 24]
+    assert found.sides.expectation() == pytest.approx(found.boxes, abs=1e-3)
+    assert found.sides.probabilities.sum(axis=-1) == pytest.approx(1)
+
+
+def test_raw_points_keep_their_distributions_through_the_clients_selection(cells_frame):
+    detector = Detector(GOLDEN / "blank_raw.onnx", threads=1)
+    image, placement = detector.prepare(cells_frame)
+    outputs = detector.run(image)
+    mark = np.arange(12, dtype=np.float32)  # the point's number instead of a probability
+    sides = sides_at(np.broadcast_to(mark[:, None, None], (12, 4, 1)), np.tile(mark[:, None], (1, 3)))
+    found = detector.finish(replace(outputs, sides=sides), placement)
+    assert found.sides.probabilities[:, 0, 0].tolist() == [1, 5, 1]
+
+
+def test_a_file_without_distributions_has_no_sides(blank_path, cells_frame):
+    assert Detector(blank_path, threads=1)(cells_frame).sides is None
+
+
+def test_a_card_that_promises_distributions_that_are_not_there_is_refused(tmp_path):
+    path = tmp_path / "renamed.onnx"
+    path.write_bytes(DISTRIBUTIONS.read_bytes().replace(b"distributions", b"disintegrated"))
+    with pytest.raises(UserError, match=r"promises the outputs \['distributions'\]"):
+        Detector(path)

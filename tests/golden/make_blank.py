@@ -1,4 +1,4 @@
-"""Writes blank_detections.onnx and blank_raw.onnx: our contract around arithmetic that a test can do by hand.
+"""Writes blank_detections, blank_raw and blank_distributions .onnx: our contract around arithmetic done by hand.
 
 python tests/golden/make_blank.py     (needs the package onnx; the tests that read the files do not)
 
@@ -7,6 +7,9 @@ means of its channels / 255. Its box is the cell, with the right side moved to x
 green. Its spread is (1, 2, 3, 4) * red. Cells do not overlap, so suppression removes nothing. `detections` keeps the
 best K = 10 of the 18 pairs whose score is above .05. `raw` delivers each cell twice, the second time 1 pixel lower and
 with .9 of the score: the client's suppression must remove those with IoU > .6.
+
+`distributions` is `detections` with the four bins (R = 3, stride 8) of each side. Bin 0 lies at (8, 16) of the cell.
+Left is bin 1, top and bottom are bin 2; right is bin 3 with probability green, else bin 1: 1 + 2 * green on average.
 """
 
 import sys
@@ -72,6 +75,36 @@ blank (uint8[B,64,96,3] image) => (float[B,10,4] boxes, float[B,10] scores, int6
 }}
 """
 
+DISTRIBUTIONS = (
+    DETECTIONS.replace(
+        "float[B,10,4] spread)", "float[B,10,4] spread, float[B,10,4,4] distributions, float[B,10,3] points)"
+    )
+    .replace(
+        "int64[3] cells_shape",
+        """float[1,1,4,4] right_bins = {0,0,0,0, 0,0,0,0, 0,-1,0,1, 0,0,0,0},
+    float[1,1,4,4] least_bins = {0,1,0,0, 0,0,1,0, 0,1,0,0, 0,0,1,0}, float[1] naught = {0}, int64[1] end = {3},
+    float[1,6,3] cell_points = {8,16,8, 40,16,8, 72,16,8, 8,48,8, 40,48,8, 72,48,8}, int64[3] cells_shape""",
+    )
+    .replace(
+        "    cell_column =",
+        """    green_column = Unsqueeze (green, end)
+    moved_bins = Mul (green_column, right_bins)
+    cell_bins = Add (moved_bins, least_bins)
+    nothing = Mul (green, naught)
+    every_point = Add (nothing, cell_points)
+    cell_column =""",
+    )
+    .replace(
+        "    spread = Where",
+        """    bin_rows = GatherND <batch_dims = 1> (cell_bins, cell_column)
+    kept_table = Unsqueeze (kept_column, end)
+    distributions = Where (kept_table, bin_rows, zero)
+    point_rows = GatherND <batch_dims = 1> (every_point, cell_column)
+    points = Where (kept_column, point_rows, zero)
+    spread = Where""",
+    )
+)
+
 
 def write(name: str, graph: str, card: ModelCard) -> None:
     """Writes the graph with the card in its metadata, next to this script."""
@@ -84,7 +117,7 @@ def write(name: str, graph: str, card: ModelCard) -> None:
 
 
 if __name__ == "__main__":
-    for export_format, text in (("raw", RAW), ("detections", DETECTIONS)):
+    for export_format, text in (("raw", RAW), ("detections", DETECTIONS), ("distributions", DISTRIBUTIONS)):
         card = ModelCard(
             classes=("blue", "green", "red"),
             category_ids=(1, 2, 7),
@@ -92,6 +125,7 @@ if __name__ == "__main__":
             selection=Selection(keep=10),
             format="raw" if export_format == "raw" else "detections",
             has_spread=True,
+            bins=4 if export_format == "distributions" else 0,
             parity={"max_box_px": 0.0, "max_score": 0.0},
             source={"made by": "tests/golden/make_blank.py"},
         )

@@ -1,0 +1,70 @@
+"""`nanogfl explain`: the distributions behind the boxes of one image."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nanogfl.contract.errors import UserError
+
+if TYPE_CHECKING:
+    from nanogfl.contract.detections import Detections
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: IMAGE_explained.png, in this folder]")
+@click.option("--threshold", type=click.FloatRange(0, 1), default=0.4, show_default=True, help="Least score shown.")
+@click.option("--max-boxes", type=click.IntRange(min=1), default=6, show_default=True, help="Only the best so many.")
+def explain(model: Path, image: Path, output: Path | None, threshold: float, max_boxes: int) -> None:
+    """Draw why MODEL puts the sides of its boxes in IMAGE where it puts them, and how sure it is of each.
+
+    The detector predicts a distribution for each side of a box; the side is its expectation. The picture shows every
+    box enlarged, with bars where the bins of its four distributions lie. MODEL is a checkpoint, or an .onnx
+    that was exported with --distributions.
+
+    \b
+    nanogfl explain runs/bccd/best.pt photo.jpg
+    nanogfl explain runs/bccd/best.onnx photo.jpg -o sides.png --max-boxes 3
+    """
+    import numpy as np
+
+    from nanogfl.cli.detect import load_detector
+    from nanogfl.contract.draw_sides import explain_picture
+    from nanogfl.contract.frames import IMAGE_SUFFIXES, read_frame
+    from nanogfl_deploy.show import write_picture
+
+    target = output or Path(f"{image.stem}_explained.png")
+    if target.suffix.lower() not in IMAGE_SUFFIXES:
+        raise UserError(f"the picture is written to an image file, got {target}: name a .png")
+    if target.resolve() == image.resolve():
+        raise UserError(f"{target} would replace the image: name another file with -o")
+    opened = load_detector(model, None)
+    if opened.explain is None:
+        raise UserError(f"{model} delivers no distributions: write it again with `nanogfl export --distributions`")
+    frame = read_frame(image)
+    found = opened.explain(frame).above(threshold)
+    shown = found.take(np.arange(min(len(found), max_boxes)))
+    for line in side_table(shown, opened.class_names):
+        click.echo(line)
+    write_picture(target, explain_picture(frame, shown, opened.class_names))
+    count = f"{len(found)} detection{'s' * (len(found) != 1)}" if len(found) else "no detections"
+    only = f", the best {len(shown)} shown" if len(shown) < len(found) else ""
+    click.echo(f"{count} of score {threshold:g} or more{only}; saved {target}")
+
+
+def side_table(detections: "Detections", class_names: tuple[str, ...]) -> list[str]:
+    """A line a detection, under a heading: each side's position and its standard deviation in the frame's pixels."""
+    if not len(detections):
+        return []
+    assert detections.sides is not None
+    deviation = detections.sides.deviation()
+    width = max(5, *(len(class_names[int(label)]) for label in detections.labels))
+    heading = "".join(f"{side + ' (px)':>17}" for side in ("left", "top", "right", "bottom"))
+    lines = [f" #  {'class':<{width}}  score{heading}"]
+    for index, label in enumerate(detections.labels.tolist()):
+        sides = zip(detections.boxes[index].tolist(), deviation[index].tolist(), strict=True)
+        places = "".join(f"{at:9.1f} ± {sigma:5.1f}" for at, sigma in sides)
+        lines.append(f"{index + 1:>2}  {class_names[label]:<{width}}  {detections.scores[index]:.3f}{places}")
+    return lines
