@@ -45,7 +45,7 @@ def assemble(
     """`decode_chosen`: the integral and the decode of the chosen points only. `distributions`: two outputs more."""
     if output_format == "raw":
         return join([parts.network, all_points_model(parts, "")], RAW_NAMES)
-    rows = _chosen_points if decode_chosen else _rows_of_all_points
+    rows = chosen_points_model if decode_chosen else rows_of_all_points_model
     first = [] if decode_chosen else [all_points_model(parts, RAW_PREFIX)]
     models = [parts.network, *first, *selection_models(parts, selection, rows, decode_chosen, distributions)]
     return join(models, ["boxes", "scores", "labels", "spread"] + ["distributions", "points"] * distributions)
@@ -90,18 +90,23 @@ def join(models: Sequence[onnx.ModelProto], outputs: Sequence[str]) -> onnx.Mode
     del joined.graph.output[:], joined.graph.value_info[:], joined.graph.input[:]
     joined.graph.output.extend(declared[name] for name in outputs)
     joined.graph.input.extend(inputs.values())
-    return GraphView(joined).finish()
+    model = GraphView(joined).finish()
+    read = {name for node in model.graph.node for name in node.input}
+    for value in [value for value in model.graph.input if value.name not in read]:
+        model.graph.input.remove(value)
+    return model
 
 
 def all_points_model(parts: Parts, prefix: str) -> onnx.ModelProto:
     """cls_logits, dist_logits -> every point's boxes, scores, spread and distributions, named with the prefix."""
     grid, count = parts.grid, len(parts.grid.points)
     names = {name: prefix + name for name in ("boxes", "spread", "distributions")}
-    model = _renamed(parts.row_decode, "all_points", names)
+    places = {"points": f"{prefix}grid_points", "strides": f"{prefix}grid_strides"}
+    model = _renamed(parts.row_decode, "all_points", names | places)
     scores = f"{prefix}scores"
     model.graph.node.append(helper.make_node("Sigmoid", ["cls_logits"], [scores], name=scores))
     for name, value in (("points", grid.points), ("strides", grid.strides)):
-        model.graph.initializer.append(numpy_helper.from_array(value[None].cpu().numpy(), name))
+        model.graph.initializer.append(numpy_helper.from_array(value[None].cpu().numpy(), places[name]))
     del model.graph.input[:], model.graph.output[:]
     logits = {"cls_logits": [parts.classes], "dist_logits": [4, parts.bins]}
     decoded = {"boxes": [4], "scores": [parts.classes], "spread": [4], "distributions": [4, parts.bins]}
@@ -110,7 +115,7 @@ def all_points_model(parts: Parts, prefix: str) -> onnx.ModelProto:
     return model
 
 
-def _rows_of_all_points(parts: Parts, kind: str) -> onnx.ModelProto:
+def rows_of_all_points_model(parts: Parts, kind: str) -> onnx.ModelProto:
     """pair_point (B, Q) and every point's decoded values -> the pairs' (`kind` may also be row)."""
     count, bins = len(parts.grid.points), parts.bins
     model = parser.parse_model(f"""
@@ -132,7 +137,7 @@ def _rows_of_all_points(parts: Parts, kind: str) -> onnx.ModelProto:
     return model
 
 
-def _chosen_points(parts: Parts, kind: str) -> onnx.ModelProto:
+def chosen_points_model(parts: Parts, kind: str) -> onnx.ModelProto:
     """pair_point (B, Q) and dist_logits (B, N, 4, R + 1) -> the pairs' values, decoded here (`kind` may also be row).
 
     What is not asked for, such as the spread of a pair that may yet be suppressed, is left out by `join`.
