@@ -1,9 +1,9 @@
 """The file's graph from its parts, joined by the names of their tensors: network, candidates, decode, suppression.
 
-    network      image -> cls_logits, dist_logits                          traced from the detector, rewritten or not
-    raw          all points decoded -> boxes, scores, spread
-    detections   candidates -> their boxes decoded -> suppression -> the remaining rows' spread decoded
-    plain        all points decoded -> candidates -> their boxes -> suppression -> the remaining rows' spread
+network      image -> cls_logits, dist_logits                          traced from the detector, rewritten or not
+raw          all points decoded -> boxes, scores, spread
+detections   candidates -> their boxes decoded -> suppression -> the remaining rows' spread decoded
+plain        all points decoded -> candidates -> their boxes -> suppression -> the remaining rows' spread
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -59,7 +59,8 @@ def selection_models(
     distributions: bool = False,
 ) -> list[onnx.ModelProto]:
     """Candidates, their boxes, suppression, and the rest of the rows that are left."""
-    keep, fills = selection.keep, {"spread": (4,)}
+    keep = selection.keep
+    fills: dict[str, tuple[int, ...]] = {"spread": (4,)}
     if distributions:
         fills |= {"distributions": (4, parts.bins), "points": (3,)}
     return [

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -92,9 +93,11 @@ def export_checkpoint(
     parts = traced
     if rewrite:
         parts = replace(traced, network=rewrite_network(traced.network), row_decode=rewrite_decode(traced.row_decode))
-    chosen = {"output_format": output_format, "selection": model_config.selection, "distributions": distributions}
-    model = assemble(parts, **chosen, decode_chosen=rewrite)
-    plain = assemble(traced, **chosen, decode_chosen=False) if rewrite else model
+    whole = partial(
+        assemble, output_format=output_format, selection=model_config.selection, distributions=distributions
+    )
+    model = whole(parts, decode_chosen=rewrite)
+    plain = whole(traced, decode_chosen=False) if rewrite else model
     points = len(detector.grid.points)
     predictor = Predictor(detector, model_config, checkpoint.classes)
     with atomic_path(output) as temporary:

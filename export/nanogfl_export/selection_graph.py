@@ -123,13 +123,15 @@ def suppression_model(selection: Selection, *, hw: tuple[int, int], classes: int
 
 def fill_model(name: str, keep: int, sizes: tuple[int, ...], opset: int) -> onnx.ModelProto:
     """row_NAME (B, S, sizes), row_filled (B, S), missing (1,) -> NAME (B, K, sizes): zeros where there is no detection."""
-    rest = ", ".join(str(size) for size in sizes)
+    rest, rank = ", ".join(str(size) for size in sizes), len(sizes)
+    axes = ", ".join(str(2 + axis) for axis in range(rank))
     return parser.parse_model(f"""
     <ir_version: 10, opset_import: ["": {opset}]>
-    fill_{name} (float[B, S, {rest}] row_{name}, bool[B, S] row_filled, int64[1] missing) => (float[B, {keep}, {rest}] {name})
+    fill_{name} (float[B, S, {rest}] row_{name}, bool[B, S] row_filled, int64[1] missing)
+           => (float[B, {keep}, {rest}] {name})
     <
-      int64[{len(sizes)}] axes = {{{", ".join(str(2 + i) for i in range(len(sizes)))}}}, float[1] zero = {{0.0}}, float pad_zero = {{0.0}},
-      int64[{len(sizes) + 3}] before = {{{", ".join("0" * (len(sizes) + 3))}}}, int64[{len(sizes)}] behind = {{{", ".join("0" * len(sizes))}}}
+      int64[{rank}] axes = {{{axes}}}, float[1] zero = {{0.0}}, float pad_zero = {{0.0}},
+      int64[{rank + 3}] before = {{{_zeros(rank + 3)}}}, int64[{rank}] behind = {{{_zeros(rank)}}}
     >
     {{
       filled = Unsqueeze (row_filled, axes)
@@ -138,3 +140,7 @@ def fill_model(name: str, keep: int, sizes: tuple[int, ...], opset: int) -> onnx
       {name} = Pad (rows, pads, pad_zero)
     }}
     """)
+
+
+def _zeros(count: int) -> str:
+    return ", ".join("0" * count)

@@ -35,7 +35,9 @@ def trace_row_decode(bins: int) -> onnx.ModelProto:
     """dist_logits (B, Q, 4, bins), points (B, Q, 2), strides (B, Q), any B and Q -> boxes, spread, distributions."""
     example = (torch.zeros(2, 5, 4, bins), torch.zeros(2, 5, 2), torch.ones(2, 5))
     free = {0: _any("batch"), 1: _any("rows")}
-    return _trace(RowDecode().eval(), example, ["dist_logits", "points", "strides"], DecodedRows._fields, (free, free, free))
+    return _trace(
+        RowDecode().eval(), example, ["dist_logits", "points", "strides"], DecodedRows._fields, (free, free, free)
+    )
 
 
 def _any(name: str) -> Any:

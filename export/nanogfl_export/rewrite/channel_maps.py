@@ -26,6 +26,10 @@ class Origin:
     def name(self) -> str:
         return str(self.node.output[0])
 
+    @property
+    def numbers(self) -> list[int]:
+        return list(range(self.first, self.first + self.count))
+
 
 class ChannelMaps:
     """`of[tensor]`: (C,) the numbers of its channels, for every feature map (B, C, H, W) that is made of computed ones."""
@@ -39,7 +43,7 @@ class ChannelMaps:
         """tensors made by operators that only move channels"""
         for node in view.graph.node:
             if is_channel_op(node, view) and len(view.shape(node.output[0])) == 4:
-                if node.op_type == "Conv" and not is_depthwise(node, view) or node.input[0] in self.of:
+                if (node.op_type == "Conv" and not is_depthwise(node, view)) or node.input[0] in self.of:
                     self._add_origin(node, view)
             elif (moved := self._move(node, view)) is not None:
                 for name, grid in zip(node.output, moved, strict=True):
@@ -74,9 +78,8 @@ class ChannelMaps:
                 return [np.concatenate([part for part in data if part is not None], axis)]
             case "Transpose":
                 return [grid.transpose(settings["perm"])]
-            case "Reshape" if fixed[1] is not None:
-                # the free batch is 1 here, so what is not the batch must come out as written
-                return [grid.reshape([1 if place == 0 else int(size) for place, size in enumerate(fixed[1])])] if _keeps_batch(grid, fixed[1]) else None
+            case "Reshape" if fixed[1] is not None and _keeps_batch(grid, fixed[1]):
+                return [grid.reshape([1, *fixed[1][1:]])]
             case "Split" if len(fixed) > 1 and fixed[1] is not None:
                 return list(np.split(grid, np.cumsum(fixed[1])[:-1], axis))
             case "Split" if len(fixed) == 1:
@@ -98,17 +101,23 @@ def is_channel_op(node: onnx.NodeProto, view: GraphView) -> bool:
     if node.op_type == "Conv":
         constant = all(name in view.constants for name in node.input[1:])
         return constant and (attributes(node).get("group", 1) == 1 or is_depthwise(node, view))
+    if node.op_type == "Resize":
+        return not any(node.input[3:])  # by scales; sizes would name the number of channels
     return node.op_type in CHANNELWISE
 
 
 def _keeps_batch(grid: NDArray[np.int64], shape: NDArray[np.int64]) -> bool:
+    """Is all but the first size written out, and is it one picture's?"""
     rest = [int(size) for size in shape[1:]]
     return all(size > 0 for size in rest) and int(np.prod(rest)) == grid.size
 
 
 def _slice(
-    grid: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64],
-    axes: NDArray[np.int64] | None = None, steps: NDArray[np.int64] | None = None,
+    grid: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    axes: NDArray[np.int64] | None = None,
+    steps: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
     index = [slice(None)] * grid.ndim
     for place, (start, end) in enumerate(zip(starts, ends, strict=True)):

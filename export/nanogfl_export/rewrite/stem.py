@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from nanogfl_export.rewrite.view import GraphView, attributes, with_inputs
+from nanogfl_export.rewrite.view import Array, GraphView, attributes, with_inputs
 
 
 def read_interleaved_pixels(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -27,7 +27,10 @@ def read_interleaved_pixels(model: onnx.ModelProto) -> onnx.ModelProto:
         settings = attributes(conv)
         if mean is None or weight is None or mean.size != channels or weight.shape[1] != channels:
             continue
-        if any(step != 1 for step in settings.get("dilations", [1, 1])) or settings.get("auto_pad", b"NOTSET") != b"NOTSET":
+        if (
+            any(step != 1 for step in settings.get("dilations", [1, 1]))
+            or settings.get("auto_pad", b"NOTSET") != b"NOTSET"
+        ):
             continue
         (step_y, step_x), (top, left, bottom, right) = settings["strides"], settings["pads"]
         filters, _, rows, columns = weight.shape
@@ -56,15 +59,15 @@ def activate_after_pooling(model: onnx.ModelProto) -> onnx.ModelProto:
     onnxruntime computes a LeakyRelu in blocked layout only behind a convolution, so it gets one that changes nothing.
     """
     view = GraphView(model)
-    nodes, constants = list(view.graph.node), {}
+    nodes = list(view.graph.node)
+    constants: dict[str, Array] = {}
     for leaky in view.find("LeakyRelu"):
         pool = view.only_reader(leaky.output[0], "MaxPool")
         channels = view.shape(leaky.output[0])[1:2]
         if pool is None or len(pool.output) > 1 or not channels or attributes(leaky).get("alpha", 0.01) < 0:
             continue
         name, (count,) = pool.output[0], channels
-        constants[f"{name}_one"] = np.ones((count, 1, 1, 1), np.float32)
-        constants[f"{name}_zero"] = np.zeros(count, np.float32)
+        constants |= {f"{name}_one": np.ones((count, 1, 1, 1), np.float32), f"{name}_zero": np.zeros(count, np.float32)}
         pooled = with_inputs(pool, [leaky.input[0]])
         pooled.output[0] = f"{name}_pooled"
         same = helper.make_node(

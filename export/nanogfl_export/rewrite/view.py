@@ -44,7 +44,9 @@ class GraphView:
     def find(self, op_type: str) -> list[onnx.NodeProto]:
         return [node for node in self.graph.node if node.op_type == op_type]
 
-    def finish(self, nodes: Iterable[onnx.NodeProto] | None = None, constants: dict[str, Array] | None = None) -> onnx.ModelProto:
+    def finish(
+        self, nodes: Iterable[onnx.NodeProto] | None = None, constants: dict[str, Array] | None = None
+    ) -> onnx.ModelProto:
         """The model with these nodes (default: as they now are) in a working order, these constants besides its own, and
         nothing that nothing reads."""
         merged = {**self.constants, **(constants or {})}
@@ -65,7 +67,11 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
 def with_inputs(node: onnx.NodeProto, inputs: Sequence[str], **changed: Any) -> onnx.NodeProto:
     """The same node with other inputs and some attributes changed."""
     return helper.make_node(
-        node.op_type, list(inputs), list(node.output), name=node.name, domain=node.domain,
+        node.op_type,
+        list(inputs),
+        list(node.output),
+        name=node.name,
+        domain=node.domain,
         **{**attributes(node), **changed},
     )
 
@@ -86,5 +92,9 @@ def _in_order(nodes: list[onnx.NodeProto], outputs: set[str]) -> list[onnx.NodeP
                 ordered.append(nodes[index])
                 continue
             stack.append((index, True))
-            stack += [(producers[n], False) for n in reversed(nodes[index].input) if n in producers and producers[n] not in done]
+            stack += [
+                (producers[n], False)
+                for n in reversed(nodes[index].input)
+                if n in producers and producers[n] not in done
+            ]
     return ordered
