@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-from nanogfl_deploy.cold import start_cold
+from nanogfl_deploy.cold_start import start_cold
 from nanogfl_deploy.machine import machine
 
 SECONDS, MEGABYTES = 0.5, 150.0

@@ -11,7 +11,7 @@ from nanogfl.contract.draw import Colour
 from nanogfl_deploy.bench import Cost
 from nanogfl_deploy.bench_table import Report
 
-_COLOURS: dict[str, Colour] = {"pre": (60, 170, 250), "run": (190, 120, 40), "post": (110, 170, 60)}  # BGR
+COLOURS: dict[str, Colour] = {"pre": (60, 170, 250), "run": (190, 120, 40), "post": (110, 170, 60)}  # BGR
 _TITLES = {"pre": "pre: resize", "run": "model: network", "post": "post: selection"}
 _INK, _PALE, _GRID = (40, 40, 40), (110, 110, 110), (225, 225, 225)
 _BAR_AREA, _MARGIN, _ROW, _BAR, _HEAD, _FOOT = 720, 24, 44, 26, 108, 76
@@ -42,7 +42,7 @@ def plot(report: Report) -> NDArray[np.uint8]:
         top = _HEAD + _ROW * row + (_ROW - _BAR) // 2
         _write(picture, name, left - 14 - _width(name), top + 19)
         x = float(left)
-        for stage, colour in _COLOURS.items():
+        for stage, colour in COLOURS.items():
             far = x + getattr(cost, stage).p50 * scale
             cv2.rectangle(picture, (round(x), top), (max(round(far) - 1, round(x)), top + _BAR), colour, cv2.FILLED)
             x = far
@@ -72,7 +72,7 @@ def _sum(cost: Cost) -> float:
 
 def _legend(picture: NDArray[np.uint8], y: int) -> None:
     x = _MARGIN
-    for stage, colour in _COLOURS.items():
+    for stage, colour in COLOURS.items():
         cv2.rectangle(picture, (x, y - 13), (x + 15, y + 2), colour, cv2.FILLED)
         _write(picture, _TITLES[stage], x + 23, y)
         x += 23 + _width(_TITLES[stage]) + 28

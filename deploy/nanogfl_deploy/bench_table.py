@@ -96,7 +96,7 @@ def _models(report: Report) -> Iterator[str]:
 
 
 def _stages(report: Report) -> Iterator[str]:
-    yield f"{'ms a frame':<12}" + "".join(f"{_TITLES[stage]:>15}{'':9}" for stage in STAGES)
+    yield (f"{'ms a frame':<12}" + "".join(f"{_TITLES[stage]:>15}{'':9}" for stage in STAGES)).rstrip()
     yield f"{'   threads':<12}" + f"{'p50':>8}{'p95':>8}{'min':>8}" * len(STAGES)
     for cost in report.costs:
         cells = "".join(_three(getattr(cost, stage)) for stage in STAGES)
@@ -139,10 +139,8 @@ def _cold(report: Report) -> Iterator[str]:
         row += f"{found['total']:8.3f}{found['slowest']:9.3f}{found['disk_cold']:11.3f}{found['process']:9.3f}"
         yield row + f"{memory:>14}" + (f"  loads {', '.join(found['heavy'])}" if found["heavy"] else "")
     some = next(iter(report.cold.values()))
-    yield (
-        f"median of {some['repeats']} fresh processes, {_threads(some['threads'])}: from importing nanogfl_deploy to the"
-        " first detection;"
-    )
+    processes = f"median of {some['repeats']} fresh processes, {_threads(some['threads'])}"
+    yield f"{processes}: from importing nanogfl_deploy to the first detection;"
     yield "process: its whole life, with Python's own start and 10 more frames; peak memory: resident, the most of any."
 
 

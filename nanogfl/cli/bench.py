@@ -74,7 +74,7 @@ def bench(
     from nanogfl.contract.frames import read_frame
     from nanogfl_deploy.bench import measure_costs, textured_frame
     from nanogfl_deploy.bench_table import Report, as_json, table
-    from nanogfl_deploy.cold import cold_start
+    from nanogfl_deploy.cold_start import cold_start
     from nanogfl_deploy.machine import machine
     from nanogfl_deploy.runtime import Detector
 
