@@ -3,10 +3,12 @@
 python benchmarks/device_process.py MODEL.onnx --threads 1
 
 Fresh processes in a row, of which the first may still read files from the disk; the limits hold for all of them.
+Exit code 1 where one is passed.
 """
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from nanogfl_deploy.cold_start import start_cold
@@ -23,7 +25,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     about = machine()
-    print(f"{about['cpu']}, {about['cores']} cores, {about['system']}, {arguments.threads} threads, {arguments.model}")
+    print(f"{about['cpu']}, {about['cores']} cores, {about['system']}, threads {arguments.threads}, {arguments.model}")
     print(", ".join(f"{name} {about[name]}" for name in ("onnxruntime", "opencv", "numpy", "python")))
     print("run   import s   open s   first s   total s   process s   peak MB   loaded of torch, onnx ...")
     runs = []
@@ -47,6 +49,7 @@ def main() -> None:
     print(f"most memory {held}, limit {MEGABYTES:.0f} MB: {_word(verdicts['memory'])}")
     print(f"no torch, no onnx: {_word(verdicts['nothing_heavy'])}")
     print(json.dumps({"machine": about, "model": str(arguments.model), "runs": runs, "passed": verdicts}))
+    sys.exit(False in verdicts.values())
 
 
 def _word(verdict: bool | None) -> str:

@@ -26,6 +26,7 @@ def card_figures(report: Report, model: str, day: date) -> dict[str, Any]:
         "machine": report.machine,
         "frame": {"name": Path(report.frame_name).name, "height": height, "width": width},
         "rounds": report.costs[0].total.rounds,
+        "other_cores": report.other_cores,
         "threads": by_threads,
         "cold": {
             key: cold[key] for key in ("import", "open", "first", "total", "threads", "peak_bytes") if key in cold

@@ -1,10 +1,11 @@
 """What `nanogfl bench` found: a table for people, and one JSON object for scripts.
 
-JSON: `machine`; `frame` {name, height, width}; `rounds`; `costs`, one a model and number of threads: {model, threads,
-input_hw, format, file_bytes, open_ms, detections, pre, run, post, total: {p50, p95, min, rounds} in milliseconds, macs,
-limit_macs_per_second, share, speedup: {run, total: {q25, p50, q75}} over the first model}; `cold`, one a model:
-{model, import, open, first, total, process, slowest, disk_cold in seconds, peak_bytes, heavy, threads, repeats}.
-`run` is the table's "model"; `macs`, `share` and `peak_bytes` are null where they are not known.
+JSON: `machine`; `frame` {name, height, width}; `rounds`; `other_cores` (busy with other processes meanwhile); `costs`,
+one a model and number of threads: {model, threads, input_hw, format, file_bytes, open_ms, detections, pre, run, post,
+total: {p50, p95, min, rounds} in milliseconds, macs, limit_macs_per_second, share, speedup: {run, total: {q25, p50,
+q75}} over the first model}; `cold`, one a model: {model, import, open, first, total, process, slowest, disk_cold in
+seconds, peak_bytes, heavy, threads, repeats}. `run` is the table's "model"; `macs`, `share`, `peak_bytes` and
+`other_cores` are null where they are not known.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from nanogfl.contract.timing import Speedup, Timing
 from nanogfl_deploy.bench import Cost
 
 STAGES = ("pre", "run", "post", "total")
+_BUSY = 0.15
+"""cores that others may use before it is said"""
 _TITLES = {"pre": "pre", "run": "model", "post": "post", "total": "total"}
 
 
@@ -29,6 +32,8 @@ class Report:
     """model by model, each with every number of threads"""
     cold: dict[str, dict[str, Any]]
     """model -> what `cold_start` found; empty where it was not asked for"""
+    other_cores: float | None = None
+    """how many cores other processes kept busy while the costs were measured; None where the system does not say"""
 
     @property
     def models(self) -> list[str]:
@@ -49,6 +54,7 @@ def table(report: Report) -> str:
         f" Python {about['python']}",
         f"one frame {width}x{height} ({report.frame_name}), {report.costs[0].total.rounds} rounds,"
         " each in an order of its own",
+        *_disturbance(report),
         "",
         *_models(report),
         "",
@@ -68,6 +74,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "machine": report.machine,
         "frame": {"name": report.frame_name, "height": height, "width": width},
         "rounds": report.costs[0].total.rounds,
+        "other_cores": report.other_cores,
         "costs": [_cost_json(cost) for cost in report.costs],
         "cold": [{"model": model, **figures} for model, figures in report.cold.items()],
     }
@@ -83,6 +90,15 @@ def _cost_json(cost: Cost) -> dict[str, Any]:
         "share": cost.share,
         "speedup": {"run": asdict(cost.run_speedup), "total": asdict(cost.total_speedup)},
     }
+
+
+def _disturbance(report: Report) -> Iterator[str]:
+    most = max(cost.threads for cost in report.costs)
+    others, cores = report.other_cores, report.machine["cores"] or 1
+    if others is not None and others >= _BUSY and others + most > cores - 1 + _BUSY:
+        free = _threads(max(1, int(cores - others)))
+        yield f"BUSY: other processes kept {others:.1f} of {cores} cores busy meanwhile. What takes more than {free} is"
+        yield "slower than it need be, and the rest may be: measure again on an idle machine"
 
 
 def _models(report: Report) -> Iterator[str]:

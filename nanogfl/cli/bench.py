@@ -76,6 +76,7 @@ def bench(
     from nanogfl_deploy.bench_table import Report, as_json, table
     from nanogfl_deploy.cold_start import cold_start
     from nanogfl_deploy.machine import machine
+    from nanogfl_deploy.other_load import OtherLoad
     from nanogfl_deploy.runtime import Detector
 
     frame = textured_frame(*(frame_hw or (720, 1280))) if image is None else read_frame(image)
@@ -87,9 +88,11 @@ def bench(
         cold_starts[str(model)] = cold_start(model, threads[0], cold)
     what = f"{len(models)} model{'s' * (len(models) > 1)} with {', '.join(map(str, threads))} threads"
     click.echo(f"latency: {what}, {rounds} rounds", err=True)
+    others = OtherLoad()
     costs = measure_costs(list(dict.fromkeys(models)), threads, frame, rounds)
+    other_cores = others.cores()
     name = "textured, generated" if image is None else str(image)
-    report = Report(machine(), (frame.shape[0], frame.shape[1]), name, costs, cold_starts)
+    report = Report(machine(), (frame.shape[0], frame.shape[1]), name, costs, cold_starts, other_cores)
     click.echo(table(report))
     if plot is not None:
         from nanogfl_deploy.bench_plot import write_plot

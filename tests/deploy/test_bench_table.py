@@ -1,6 +1,7 @@
 """What a bench's figures look like to people, to scripts and in a card."""
 
 import json
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -73,15 +74,24 @@ def test_a_cold_start_is_told_and_what_must_not_be_loaded_named():
     assert "cold start" not in table(some_report([some_cost()]))
 
 
+@pytest.mark.parametrize(
+    ("threads", "others", "said"), [(1, 0.9, False), (4, 0.05, False), (4, 0.9, True), (1, 3.6, True)]
+)
+def test_a_busy_machine_is_named_where_it_leaves_too_few_of_4_cores(threads, others, said):
+    report = replace(some_report([some_cost(threads=threads)]), other_cores=others)
+    assert (f"kept {others:.1f} of 4 cores busy" in table(report)) == said
+    assert as_json(report)["other_cores"] == others
+
+
 def test_no_line_is_wider_than_a_terminal_or_ends_in_blanks():
-    for line in table(some_report(cold={"a.onnx": COLD})).splitlines():
+    for line in table(replace(some_report(cold={"a.onnx": COLD}), other_cores=3.9)).splitlines():
         assert len(line) <= 115, line
         assert line == line.rstrip()
 
 
 def test_json_has_the_keys_that_are_promised():
     content = json.loads(json.dumps(as_json(some_report(cold={"a.onnx": COLD}))))
-    assert sorted(content) == ["cold", "costs", "frame", "machine", "rounds"]
+    assert sorted(content) == ["cold", "costs", "frame", "machine", "other_cores", "rounds"]
     assert content["frame"] == {"name": "textured, generated", "height": 720, "width": 1280}
     assert content["rounds"] == 3
     assert content["cold"] == [{"model": "a.onnx", **COLD}]
