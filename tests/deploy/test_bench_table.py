@@ -104,7 +104,7 @@ def test_json_has_the_keys_that_are_promised():
 
 
 def test_a_card_gets_its_own_models_figures_and_no_path():
-    costs = [some_cost("/home/me/a.onnx"), some_cost("/home/me/b.onnx", run=5.0)]
+    costs = [some_cost("/home/me/b.onnx", run=5.0), some_cost("/home/me/a.onnx")]
     report = Report(MACHINE, (50, 70), "/home/me/photo.jpg", costs, {"/home/me/b.onnx": COLD})
     figures = card_figures(report, "/home/me/b.onnx", date(2026, 3, 4))
     assert "/home" not in json.dumps(figures)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nanogfl.contract.errors import UserError
-from nanogfl_deploy.runtime import Detector, Outputs
+from nanogfl_deploy.runtime import Detector, Outputs, open_session
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -141,3 +141,10 @@ def test_a_card_that_promises_more_outputs_than_there_are_is_refused(tmp_path):
 def test_no_threads_is_refused(blank_path):
     with pytest.raises(ValueError, match="at least 1, got 0"):
         Detector(blank_path, threads=0)
+
+
+def test_threads_rest_between_frames_and_no_memory_is_planned_ahead(blank_path):
+    """A second model in the same process took 1.4 to 3 times as long while the first one's threads waited busily."""
+    options = open_session(blank_path, threads=2).get_session_options()
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"
+    assert not options.enable_mem_pattern
