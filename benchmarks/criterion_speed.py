@@ -21,7 +21,7 @@ from nanogfl.criterion.criterion import losses_of_assignment
 from nanogfl.data.batch import Truth
 from nanogfl.model.decode import Grid, make_grid
 from nanogfl.model.detector import Predictions, read_levels
-from nanogfl_deploy.bench import cpu_name
+from nanogfl_deploy.machine import cpu_name
 
 STRIDES = (8, 16, 32, 64)
 

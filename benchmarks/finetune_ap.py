@@ -23,7 +23,7 @@ from nanogfl.data.order import EpochOrder
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.recipe import load_config
 from nanogfl.train.loop import train
-from nanogfl_deploy.bench import cpu_name
+from nanogfl_deploy.machine import cpu_name
 
 KINDS = {"scratch": None, "trunk": "model.backbone.weights", "checkpoint": "train.init_from"}
 WARMUP_SHARE = 0.2

@@ -21,7 +21,7 @@ from nanogfl.model.predictor import load_predictor
 from nanogfl.recipe import load_config
 from nanogfl.train.datasets import load_data
 from nanogfl.train.loop import train
-from nanogfl_deploy.bench import cpu_name
+from nanogfl_deploy.machine import cpu_name
 from nanogfl_deploy.runtime import Detector
 from nanogfl_export.export import export_checkpoint
 

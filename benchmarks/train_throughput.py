@@ -32,7 +32,7 @@ from nanogfl.train.device import autocast, choose_device
 from nanogfl.train.loop import build_step
 from nanogfl.train.memory import keep_freed_memory
 from nanogfl.train.step import TrainStep
-from nanogfl_deploy.bench import cpu_name
+from nanogfl_deploy.machine import cpu_name
 
 MODES = {False: "eager", True: "compile"}
 PHASES = ("data", "forward", "assignment", "loss", "forward, assignment and loss", "backward", "optimizer", "average")

@@ -3,20 +3,17 @@
 OpenCV keeps its own threads for the resize; with 2 instead of 1 it was no faster for 1280x720 (0.15 ms at 320).
 """
 
-import os
-import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from nanogfl.contract.timing import Timing, measure
+from nanogfl.contract.timing import Speedup, Timing, measure, speedup
+from nanogfl_deploy.peak import peak_calls, peak_rate
 from nanogfl_deploy.runtime import Detector
 
 
@@ -38,12 +35,24 @@ class Cost:
     post: Timing
     total: Timing
     """timed by itself as one call, not the sum of the other three"""
+    macs: int | None
+    """multiply-accumulates of one picture's convolutions, unpadded, as the card says; None where it does not"""
+    limit: float
+    """multiply-accumulates a second that 1x1 convolutions reached in the same run with as many threads"""
+    run_speedup: Speedup
+    """over the first model with as many threads, round by round"""
+    total_speedup: Speedup
+
+    @property
+    def share(self) -> float | None:
+        """Which part of `limit` the model stage reaches, 0 to 1; None where the card has no MACs."""
+        return None if self.macs is None else self.macs / (self.run.p50 / 1e3) / self.limit
 
 
 def textured_frame(height: int = 720, width: int = 1280) -> NDArray[np.uint8]:
     """The same frame (height, width, 3) BGR everywhere: smooth noise, fine noise and rectangles."""
     rng = np.random.default_rng(20200604)
-    coarse = rng.integers(0, 256, (height // 40, width // 40, 3), dtype=np.uint8)
+    coarse = rng.integers(0, 256, (max(1, height // 40), max(1, width // 40), 3), dtype=np.uint8)
     frame = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     for _ in range(24):
         x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
@@ -56,67 +65,37 @@ def textured_frame(height: int = 720, width: int = 1280) -> NDArray[np.uint8]:
 def measure_costs(
     paths: Sequence[Path], thread_counts: Sequence[int], frame: NDArray[np.uint8], rounds: int = 100
 ) -> list[Cost]:
-    """Every model with every number of threads on one frame, interleaved."""
+    """Every model with every number of threads on one frame, interleaved, and the CPU's limit among them."""
     opened = [_open(path, threads) for path in paths for threads in thread_counts]
     calls: dict[str, Callable[[], object]] = {}
     for index, (detector, _, _) in enumerate(opened):
         calls.update(_stages(index, detector, frame))
+    for threads in thread_counts:
+        calls.update(peak_calls(threads))
     timings = measure(calls, rounds, warmup=max(3, rounds // 10))
-    return [
-        Cost(
-            model=str(detector.path),
-            threads=threads,
-            input_hw=detector.card.input.hw,
-            format=detector.card.format,
-            file_bytes=detector.path.stat().st_size,
-            open_ms=open_ms,
-            detections=len(detector(frame)),
-            pre=timings[f"{index} pre"],
-            run=timings[f"{index} run"],
-            post=timings[f"{index} post"],
-            total=timings[f"{index} total"],
+    costs = []
+    for index, (detector, threads, open_ms) in enumerate(opened):
+        first = index % len(thread_counts)  # the first model with as many threads
+        costs.append(
+            Cost(
+                model=str(detector.path),
+                threads=threads,
+                input_hw=detector.card.input.hw,
+                format=detector.card.format,
+                file_bytes=detector.path.stat().st_size,
+                open_ms=open_ms,
+                detections=len(detector(frame)),
+                pre=timings[f"{index} pre"],
+                run=timings[f"{index} run"],
+                post=timings[f"{index} post"],
+                total=timings[f"{index} total"],
+                macs=_macs(detector),
+                limit=peak_rate(timings, threads),
+                run_speedup=speedup(timings[f"{index} run"], timings[f"{first} run"]),
+                total_speedup=speedup(timings[f"{index} total"], timings[f"{first} total"]),
+            )
         )
-        for index, (detector, threads, open_ms) in enumerate(opened)
-    ]
-
-
-def machine() -> dict[str, Any]:
-    """What a figure must be read with."""
-    return {
-        "cpu": cpu_name(),
-        "cores": os.cpu_count(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "onnxruntime": onnxruntime.__version__,
-        "opencv": cv2.__version__,
-        "numpy": np.__version__,
-    }
-
-
-def table(costs: Sequence[Cost], frame_hw: tuple[int, int], frame_name: str) -> str:
-    """The figures for people."""
-    about = machine()
-    lines = [
-        f"CPU {about['cpu']}, {about['cores']} cores, {about['system']}; onnxruntime {about['onnxruntime']},"
-        f" OpenCV {about['opencv']}, numpy {about['numpy']}",
-        f"one frame {frame_hw[1]}x{frame_hw[0]} ({frame_name}), {costs[0].total.rounds} rounds in turns; ms a frame",
-    ]
-    for cost in costs:
-        height, width = cost.input_hw
-        lines += [
-            "",
-            f"{cost.model}: {cost.file_bytes / 2**20:.2f} MiB, input H {height} W {width}, {cost.format},"
-            f" {cost.detections} detections, session opened in {cost.open_ms:.0f} ms",
-            f"  {'threads ' + str(cost.threads):<12}{'p50':>9}{'p95':>9}{'min':>9}",
-        ]
-        for name, timing in (("pre", cost.pre), ("model", cost.run), ("post", cost.post), ("total", cost.total)):
-            lines.append(f"  {name:<12}{timing.p50:9.2f}{timing.p95:9.2f}{timing.min:9.2f}")
-    return "\n".join(lines)
-
-
-def as_json(costs: Sequence[Cost], frame_hw: tuple[int, int], frame_name: str) -> dict[str, Any]:
-    """The same for scripts; `run` is the table's "model"."""
-    frame = {"name": frame_name, "height": frame_hw[0], "width": frame_hw[1]}
-    return {"machine": machine(), "frame": frame, "costs": [asdict(cost) for cost in costs]}
+    return costs
 
 
 def _open(path: Path, threads: int) -> tuple[Detector, int, float]:
@@ -136,12 +115,6 @@ def _stages(index: int, detector: Detector, frame: NDArray[np.uint8]) -> dict[st
     }
 
 
-def cpu_name() -> str:
-    """The processor as the system names it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith(("model name", "Model")):  # x86; a Raspberry Pi names its board
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass  # not Linux
-    return platform.processor() or platform.machine()
+def _macs(detector: Detector) -> int | None:
+    macs = detector.card.source.get("macs")
+    return macs if isinstance(macs, int) and macs > 0 else None

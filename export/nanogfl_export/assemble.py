@@ -75,8 +75,8 @@ def selection_models(
 
 
 def join(models: Sequence[onnx.ModelProto], outputs: Sequence[str]) -> onnx.ModelProto:
-    """One graph; a tensor that one part declares as output is another's input of that name, and what none delivers is the
-    graph's input. Other names within a part are its own. What the outputs do not need is left out."""
+    """One graph; a tensor that one part declares as output is another's input of that name, and what none delivers is
+    the graph's input. Other names within a part are its own. What the outputs do not need is left out."""
     joined = onnx.ModelProto()
     joined.CopyFrom(models[0])
     declared = {value.name: value for model in models for value in model.graph.output}

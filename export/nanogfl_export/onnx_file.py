@@ -1,10 +1,13 @@
 """The file: writing it, and checking what was really written instead of what was asked for."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 
+from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.card import METADATA_KEY, ExportFormat, ModelCard
 from nanogfl.contract.errors import UserError
 
@@ -21,10 +24,31 @@ RAW_OPERATORS = frozenset(
 def write_file(model: onnx.ModelProto, card: ModelCard, path: Path) -> None:
     """One file, with the card in its metadata."""
     del model.metadata_props[:]
-    entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, card.to_json()
+    _set_card(model, card)
     model.producer_name, model.producer_version = "nanogfl", str(card.source.get("nanogfl", ""))
     onnx.save_model(model, path, save_as_external_data=False)
+
+
+def update_card(path: Path, **fields: Any) -> ModelCard:
+    """Replaces these fields of the card in a file of ours, and nothing else in it. Returns the new card.
+
+    Raises UserError, and leaves the file as it was, where it cannot be written or the copy does not read back.
+    """
+    path = path.resolve()  # a link stays one
+    try:
+        model = onnx.load_model(path, load_external_data=False)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): check the path and its permissions") from None
+    graph = model.graph.SerializeToString(deterministic=True)
+    card = replace(ModelCard.from_json(_card_text(model)), **fields)
+    _set_card(model, card)
+    with atomic_path(path) as temporary:
+        onnx.save_model(model, temporary, save_as_external_data=False)
+        written = onnx.load_model(temporary, load_external_data=False)
+        same_graph = written.graph.SerializeToString(deterministic=True) == graph
+        if not same_graph or ModelCard.from_json(_card_text(written)) != card:
+            raise UserError(f"the card of {path} does not read back: the file was left as it was, please report this")
+    return card
 
 
 def check_file(path: Path, card: ModelCard, points: int) -> onnx.ModelProto:
@@ -80,6 +104,13 @@ def _shapes(values: Iterable[onnx.ValueInfoProto]) -> dict[str, tuple[str, tuple
         kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
         shapes[value.name] = (kind, tuple(dim.dim_value for dim in tensor.shape.dim[1:]))
     return shapes
+
+
+def _set_card(model: onnx.ModelProto, card: ModelCard) -> None:
+    entry = next((entry for entry in model.metadata_props if entry.key == METADATA_KEY), None)
+    if entry is None:
+        entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, card.to_json()
 
 
 def _card_text(model: onnx.ModelProto) -> str:

@@ -1,12 +1,11 @@
 """The selection of the ONNX contract as graph operators: the `detections` format.
 
 The other implementation of the same specification is `nanogfl.contract.detections.select`; a property test holds
-the two equal. Parts, joined by `assemble`: which (point, class) pairs are candidates; their boxes; suppression; what else
-belongs to the rows that are left.
+the two equal. Parts, joined by `assemble`: which (point, class) pairs are candidates; their boxes; suppression; what
+else belongs to the rows that are left.
 
-Only what scores above the limit can become a detection, so the graph counts those first and takes no more of them along.
-That changes no detection: TopK puts the lower index first among equal values, and NonMaxSuppression likewise, the order of
-`select`.
+Only what scores above the limit can become a detection, so the graph counts those first and takes no more along. That
+changes no detection: TopK puts the lower index first among equal values, and so does NonMaxSuppression, as `select`.
 """
 
 import onnx
@@ -20,13 +19,13 @@ def candidates_model(
 ) -> onnx.ModelProto:
     """raw_scores (B, N, C), or cls_logits with `from_logits` -> pair_score, pair_label, pair_point (B, Q), best first.
 
-    Q is the largest number of candidates of a picture of the batch, at least 1. With logits, the sigmoid is only taken of
-    each point's largest and of the chosen points': it rises, so that the order is the same. (Counted in float, exact below
-    2^24: a sum of int64 takes eight times as long on onnxruntime.)
+    Q is the largest number of candidates of a picture of the batch, at least 1. With logits, the sigmoid is only taken
+    of each point's largest and of the chosen points': it rises, so that the order is the same. (Counted in float, exact
+    below 2^24: a sum of int64 takes eight times as long on onnxruntime.)
     """
     source = "cls_logits" if from_logits else "raw_scores"
-    best = "largest = ReduceMax <keepdims = 0> (cls_logits, axis_2)\n      best = Sigmoid (largest)"
-    chosen = "point_logits = GatherND <batch_dims = 1> (cls_logits, point_index)\n      point_scores = Sigmoid (point_logits)"
+    best = "largest = ReduceMax <keepdims = 0> (cls_logits, axis_2)  best = Sigmoid (largest)"
+    chosen = "logits = GatherND <batch_dims = 1> (cls_logits, point_index)  point_scores = Sigmoid (logits)"
     if not from_logits:
         best = "best = ReduceMax <keepdims = 0> (raw_scores, axis_2)"
         chosen = "point_scores = GatherND <batch_dims = 1> (raw_scores, point_index)"
@@ -35,8 +34,9 @@ def candidates_model(
     candidates (float[B, {points}, {classes}] {source})
            => (float[B, Q] pair_score, int64[B, Q] pair_label, int64[B, Q] pair_point)
     <
-      int64[1] axis_1 = {{1}}, int64[1] axis_2 = {{2}}, float at_least = {{1.0}}, float at_most = {{{selection.candidates}.0}},
-      int64[2] flat_shape = {{0, -1}}, int64[1] class_count = {{{classes}}}, float[1] score_limit = {{{selection.score!r}}}
+      int64[1] axis_1 = {{1}}, int64[1] axis_2 = {{2}}, int64[2] flat_shape = {{0, -1}},
+      float at_least = {{1.0}}, float at_most = {{{selection.candidates}.0}},
+      int64[1] class_count = {{{classes}}}, float[1] score_limit = {{{selection.score!r}}}
     >
     {{
       {best}
@@ -66,8 +66,8 @@ def candidates_model(
 
 
 def suppression_model(selection: Selection, *, hw: tuple[int, int], classes: int, opset: int) -> onnx.ModelProto:
-    """pair_score, pair_label, pair_point (B, Q), pair_boxes_free (B, Q, 4) -> boxes, scores, labels of K rows; row_point
-    (B, S), where the first S rows come from; row_filled (B, S), whether they are detections; missing (1,) = K - S."""
+    """pair_score, pair_label, pair_point (B, Q), pair_boxes_free (B, Q, 4) -> boxes, scores, labels of K rows;
+    row_point (B, S): the first S rows' points; row_filled (B, S): are they detections; missing (1,): K - S."""
     keep = selection.keep
     return parser.parse_model(f"""
     <ir_version: 10, opset_import: ["": {opset}]>
@@ -122,7 +122,7 @@ def suppression_model(selection: Selection, *, hw: tuple[int, int], classes: int
 
 
 def fill_model(name: str, keep: int, sizes: tuple[int, ...], opset: int) -> onnx.ModelProto:
-    """row_NAME (B, S, sizes), row_filled (B, S), missing (1,) -> NAME (B, K, sizes): zeros where there is no detection."""
+    """row_NAME (B, S, sizes), row_filled (B, S), missing (1,) -> NAME (B, K, sizes): zero where there is no detection."""
     rest, rank = ", ".join(str(size) for size in sizes), len(sizes)
     axes = ", ".join(str(2 + axis) for axis in range(rank))
     return parser.parse_model(f"""

@@ -1,39 +1,121 @@
 """`nanogfl bench`: what a model costs on this machine."""
 
 import json
+import re
 from pathlib import Path
 
 import click
 
+from nanogfl.cli.extras import require
 from nanogfl.contract.errors import UserError
+
+_MOST_THREADS = 256
+_LARGEST_SIDE = 16384
 
 
 def _thread_counts(context: click.Context, parameter: click.Parameter, text: str) -> list[int]:
-    counts = [int(part) for part in text.split(",") if part.strip().isdecimal()]
-    if len(counts) != len(text.split(",")) or not all(counts):
-        raise click.BadParameter(f"expected numbers from 1 such as 1,2, got {text!r}", context, parameter)
-    return counts
+    counts: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(\d{1,4})(?:(?:-|\.\.)(\d{1,4}))?\s*", part, re.ASCII)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+        if not 1 <= first <= last <= _MOST_THREADS:
+            wanted = f"expected numbers from 1 to {_MOST_THREADS} such as 1,2 or 1-4"
+            raise click.BadParameter(f"{wanted}, got {text!r}", context, parameter)
+        counts += range(first, last + 1)
+    return list(dict.fromkeys(counts))
+
+
+def _frame_hw(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text, re.ASCII)
+    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not (1 <= width <= _LARGEST_SIDE and 1 <= height <= _LARGEST_SIDE):
+        wanted = f"expected a width and a height up to {_LARGEST_SIDE} such as 1280x720"
+        raise click.BadParameter(f"{wanted}, got {text!r}", context, parameter)
+    return height, width
 
 
 @click.command()
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--threads", default="1", show_default=True, callback=_thread_counts, help="One or more, such as 1,2.")
-@click.option("--image", type=click.Path(path_type=Path), help="The frame to time.  [default: a textured 1280x720]")
+@click.option(
+    "--threads", default="1", show_default=True, callback=_thread_counts, help="One or more, such as 1,2 or 1-4."
+)
+@click.option("--image", type=click.Path(path_type=Path), help="The frame to time: an image file.")
+@click.option("--frame", "frame_hw", callback=_frame_hw, help="Or a textured frame of WxH.  [default: 1280x720]")
 @click.option("--rounds", type=click.IntRange(min=1), default=100, show_default=True, help="Frames timed.")
-def bench(models: tuple[Path, ...], threads: list[int], image: Path | None, rounds: int) -> None:
-    """Time each .onnx MODEL on the CPU: resize, network, selection and all of it; p50, p95, min.
+@click.option("--cold", type=click.IntRange(min=0), default=5, show_default=True, help="Fresh processes a model.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the stages into this .png.")
+@click.option("--card", is_flag=True, help="Write the figures into the card of each MODEL.")
+def bench(
+    models: tuple[Path, ...],
+    threads: list[int],
+    image: Path | None,
+    frame_hw: tuple[int, int] | None,
+    rounds: int,
+    cold: int,
+    plot: Path | None,
+    card: bool,
+) -> None:
+    """Time each .onnx MODEL on the CPU: pre (resize), model (network), post (selection, way back), total.
 
-    Several models and thread counts are measured in turns. The last line is JSON.
+    Several models and thread counts are measured in turns, the ratios to the first MODEL round by round. Their share of
+    this CPU's limit, the speed of 1x1 convolutions in the same run, stays well below 100 %: depthwise convolutions and
+    memory see to that. Cold start and peak memory come from fresh processes. The last line is JSON.
+
+    \b
+    nanogfl bench best.onnx --threads 1-4 --plot cost.png
+    nanogfl bench before.onnx after.onnx --image photo.jpg
+    nanogfl bench best.onnx --card && nanogfl info best.onnx
     """
+    _check(models, image, frame_hw, plot)
+    if card:
+        require("export", "onnx")
     from nanogfl.contract.frames import read_frame
-    from nanogfl_deploy.bench import as_json, measure_costs, table, textured_frame
+    from nanogfl_deploy.bench import measure_costs, textured_frame
+    from nanogfl_deploy.bench_table import Report, as_json, table
+    from nanogfl_deploy.cold_start import cold_start
+    from nanogfl_deploy.machine import machine
+    from nanogfl_deploy.other_load import OtherLoad
+    from nanogfl_deploy.runtime import Detector
 
+    frame = textured_frame(*(frame_hw or (720, 1280))) if image is None else read_frame(image)
+    for model in models:
+        Detector(model, threads=1)  # a file that is no model ends the command before anything is measured
+    cold_starts = {}
+    for model in dict.fromkeys(models) if cold else ():
+        click.echo(f"cold start: {cold + 1} processes with {model}", err=True)
+        cold_starts[str(model)] = cold_start(model, threads[0], cold)
+    what = f"{len(models)} model{'s' * (len(models) > 1)} with {', '.join(map(str, threads))} threads"
+    click.echo(f"latency: {what}, {rounds} rounds", err=True)
+    others = OtherLoad()
+    costs = measure_costs(list(dict.fromkeys(models)), threads, frame, rounds)
+    other_cores = others.cores()
+    name = "textured, generated" if image is None else str(image)
+    report = Report(machine(), (frame.shape[0], frame.shape[1]), name, costs, cold_starts, other_cores)
+    click.echo(table(report))
+    if plot is not None:
+        from nanogfl_deploy.bench_plot import write_plot
+
+        write_plot(report, plot)
+        click.echo(f"plot: {plot}")
+    if card:
+        from datetime import UTC, datetime
+
+        from nanogfl_deploy.bench_card import card_figures
+        from nanogfl_export.onnx_file import update_card
+
+        for path in dict.fromkeys(models):
+            update_card(path, bench=card_figures(report, str(path), datetime.now(UTC).date()))
+            click.echo(f"card: {path}")
+    click.echo(json.dumps(as_json(report)))
+
+
+def _check(models: tuple[Path, ...], image: Path | None, frame_hw: tuple[int, int] | None, plot: Path | None) -> None:
     for model in models:
         if model.suffix.lower() != ".onnx":
             raise UserError(f"bench times .onnx files, got {model}: write one with `nanogfl export`")
-    frame = textured_frame() if image is None else read_frame(image)
-    name = "textured, generated" if image is None else str(image)
-    costs = measure_costs(models, threads, frame, rounds)
-    frame_hw = (frame.shape[0], frame.shape[1])
-    click.echo(table(costs, frame_hw, name))
-    click.echo(json.dumps(as_json(costs, frame_hw, name)))
+    if image is not None and frame_hw is not None:
+        raise UserError("bench times one frame, got --image and --frame: leave one of them out")
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise UserError(f"--plot writes a .png, got {plot}: give it a name that ends in .png")

@@ -18,7 +18,8 @@ def info(file: Path) -> None:
     """Show what FILE (.onnx or checkpoint) expects and delivers.
 
     Classes, input size, layout, colour order, resize rule and normalisation, outputs with their shapes, parameters and
-    MACs; for an .onnx also its selection, the agreement that its export measured, and where it comes from.
+    MACs; for an .onnx also its selection, the agreement that its export measured, where it comes from, and what
+    `nanogfl bench --card` measured.
 
     \b
     nanogfl info runs/bccd/best.onnx
@@ -42,6 +43,8 @@ def info(file: Path) -> None:
 
 def describe_onnx(detector: "Detector") -> list[tuple[str, str]]:
     """(name, value) rows for people, all from the file itself."""
+    from nanogfl_deploy.bench_card import bench_rows
+
     card = detector.card
     height, width = card.input.hw
     resize = {
@@ -74,7 +77,7 @@ def describe_onnx(detector: "Detector") -> list[tuple[str, str]]:
     )
     rows += [("parity " + key, _value(value)) for key, value in card.parity.items()] or [("parity", "not recorded")]
     rows += [("source " + key, _value(value)) for key, value in card.source.items()]
-    return rows
+    return rows + bench_rows(card.bench)
 
 
 def _meaning(name: str, export_format: str) -> str:

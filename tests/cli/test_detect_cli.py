@@ -1,4 +1,4 @@
-"""`nanogfl detect`, `bench` and `info` as a user meets them: in a process of their own."""
+"""`nanogfl detect` and `info` as a user meets them: in a process of their own."""
 
 import json
 import os
@@ -148,23 +148,6 @@ def test_a_video_becomes_a_video(nanogfl, tmp_path):
     assert done.stdout.splitlines()[-1].startswith("4 frames; red 24; median ")
     capture = cv2.VideoCapture(str(tmp_path / "runs/detect/clip.mp4"))
     assert (capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)) == (4, 10)
-
-
-def test_bench_ends_with_one_line_of_json(nanogfl, red_picture):
-    done = nanogfl("bench", MODEL, "--threads", "1,2", "--rounds", 2, "--image", red_picture)
-    assert (done.returncode, done.stderr) == (0, "")
-    content = json.loads(done.stdout.splitlines()[-1])
-    assert [cost["threads"] for cost in content["costs"]] == [1, 2]
-    assert content["frame"]["name"].endswith("red.png")
-
-
-def test_bench_refuses_threads_that_are_no_numbers(nanogfl):
-    for text in ("one", "0", "1,,2", "-1"):
-        assert "expected numbers from 1" in refused(nanogfl("bench", MODEL, "--threads", text))
-
-
-def test_bench_refuses_a_checkpoint(nanogfl):
-    assert "bench times .onnx files" in refused(nanogfl("bench", "best.pt"))
 
 
 def test_info_says_what_a_client_must_know(nanogfl):

@@ -31,8 +31,10 @@ def fold_batch_norm(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def fold_input_scale(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Div by a constant a channel -> Conv: the weights are divided instead. (The mean cannot go into the bias: at a padded
-    border the network sees zero, not minus the mean.)"""
+    """Div by a constant a channel -> Conv: the weights are divided instead.
+
+    (The mean cannot go into the bias: at a padded border the network sees zero, not minus the mean.)
+    """
     view = GraphView(model)
     nodes, constants = list(view.graph.node), {}
     for division in view.find("Div"):

@@ -1,4 +1,4 @@
-"""Channel shuffles become an order of weights, and channels come in the numbers that the runtime's blocked layout takes.
+"""Channel shuffles become an order of weights; channels come in the numbers that the runtime's blocked layout takes.
 
 ShuffleNet's Concat, Reshape, Transpose, Reshape, Split between two convolutions only decides which channel goes where.
 Here every convolution writes its channels in the order in which they are read: those that the next reader takes, then
@@ -8,6 +8,8 @@ are permuted to the order in which the parts arrive. The shuffle is gone, and th
 onnxruntime computes in blocks of channels only where their number fits (`channel_plan`): channels that are zero and are
 read with zero weights fill up the rest.
 """
+
+from typing import Any
 
 import numpy as np
 import onnx
@@ -51,8 +53,8 @@ class _Writer:
         tensor, numbers = self._channels_for(node)
         pieces = self.plan.pieces.setdefault(origin.name, [])
         if self.plan.keeps_channels(node):
-            inputs = self.of[node.input[0]]
-            own = {int(number): origin.first + index for index, number in enumerate(inputs)}
+            read = self.of[node.input[0]]
+            own = {int(number): origin.first + index for index, number in enumerate(read)}
             order = [own.get(number, ZERO) for number in numbers] if numbers else origin.numbers
             if not pieces:  # its channels lie as they come in
                 pieces.append(Piece(origin.name, order))
@@ -88,7 +90,7 @@ class _Writer:
         return names
 
     def _channels_for(self, node: onnx.NodeProto) -> tuple[str, list[int]]:
-        """A tensor with the channels that the node reads, and their numbers; none where all of them are in their order."""
+        """A tensor with the channels that the node reads, and their numbers; none where they are as they were."""
         name = node.input[0]
         if name not in self.of:
             return name, []  # the picture
@@ -118,7 +120,7 @@ class _Writer:
             tensor = ordered
         return tensor
 
-    def _add(self, op_type: str, inputs: list[str], outputs: list[str], **settings: int) -> None:
+    def _add(self, op_type: str, inputs: list[str], outputs: list[str], **settings: Any) -> None:
         self.nodes.append(
             helper.make_node(op_type, inputs, outputs, name=f"{op_type.lower()}_{outputs[0]}", **settings)
         )

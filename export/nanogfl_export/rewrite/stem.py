@@ -1,4 +1,4 @@
-"""The way into the network: interleaved pixels are read as they lie, and the first activation works behind the pooling."""
+"""The way into the network: interleaved pixels are read as they lie, the first activation works behind the pooling."""
 
 import numpy as np
 import onnx
@@ -10,8 +10,8 @@ from nanogfl_export.rewrite.view import Array, GraphView, attributes, with_input
 def read_interleaved_pixels(model: onnx.ModelProto) -> onnx.ModelProto:
     """Transpose (NHWC to NCHW) -> Cast -> Sub mean -> Conv: no transpose.
 
-    Row h of an interleaved picture is b g r b g r ...: a picture of one channel that is 3 W wide. A k x k convolution of
-    three channels with stride s is a k x 3k convolution of it with stride (s, 3s), its weights interleaved likewise.
+    Row h of an interleaved picture is b g r b g r ...: a picture of one channel that is 3 W wide. A k x k convolution
+    of three channels with stride s is a k x 3k convolution of it with stride (s, 3s), its weights interleaved alike.
     """
     view = GraphView(model)
     for transpose in view.find("Transpose"):
@@ -53,8 +53,8 @@ def read_interleaved_pixels(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def activate_after_pooling(model: onnx.ModelProto) -> onnx.ModelProto:
-    """LeakyRelu -> MaxPool: MaxPool -> LeakyRelu. The activation rises, so that the largest value stays the largest, to the
-    bit, and there are a quarter as many. (Relu costs nothing inside a convolution and stays where it is.)
+    """LeakyRelu -> MaxPool: MaxPool -> LeakyRelu. The activation rises, so that the largest value stays the largest, to
+    the bit, and there are a quarter as many. (Relu costs nothing inside a convolution and stays where it is.)
 
     onnxruntime computes a LeakyRelu in blocked layout only behind a convolution, so it gets one that changes nothing.
     """

@@ -47,8 +47,8 @@ class GraphView:
     def finish(
         self, nodes: Iterable[onnx.NodeProto] | None = None, constants: dict[str, Array] | None = None
     ) -> onnx.ModelProto:
-        """The model with these nodes (default: as they now are) in a working order, these constants besides its own, and
-        nothing that nothing reads."""
+        """The model with these nodes (default: as they now are) in a working order, these constants besides its own,
+        and nothing that nothing reads."""
         merged = {**self.constants, **(constants or {})}
         ordered = _in_order(list(self.graph.node if nodes is None else nodes), self.outputs)
         used = {name for node in ordered for name in node.input}
