@@ -19,6 +19,7 @@ from nanogfl.model.decode import Grid
 from nanogfl_export.onnx_file import OPSET
 from nanogfl_export.rewrite.view import GraphView
 from nanogfl_export.selection_graph import candidates_model, fill_model, suppression_model
+from nanogfl_export.trace import simplify
 
 RAW_NAMES = ("boxes", "scores", "spread")
 """outputs of the `raw` format"""
@@ -113,7 +114,7 @@ def all_points_model(parts: Parts, prefix: str) -> onnx.ModelProto:
     decoded = {"boxes": [4], "scores": [parts.classes], "spread": [4], "distributions": [4, parts.bins]}
     model.graph.input.extend(_floats(name, ["B", count, *rest]) for name, rest in logits.items())
     model.graph.output.extend(_floats(prefix + name, ["B", count, *rest]) for name, rest in decoded.items())
-    return model
+    return simplify(model)
 
 
 def rows_of_all_points_model(parts: Parts, kind: str) -> onnx.ModelProto:

@@ -122,7 +122,7 @@ def suppression_model(selection: Selection, *, hw: tuple[int, int], classes: int
 
 
 def fill_model(name: str, keep: int, sizes: tuple[int, ...], opset: int) -> onnx.ModelProto:
-    """row_NAME (B, S, sizes), row_filled (B, S), missing (1,) -> NAME (B, K, sizes): zero where there is no detection."""
+    """row_NAME (B, S, sizes), row_filled (B, S), missing (1,) -> NAME (B, K, sizes): zero where none is."""
     rest, rank = ", ".join(str(size) for size in sizes), len(sizes)
     axes = ", ".join(str(2 + axis) for axis in range(rank))
     return parser.parse_model(f"""

@@ -2,9 +2,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 
 from nanogfl.contract.detections import Selection, select
-from nanogfl_export.selection_graph import selection_model
+from nanogfl.model.decode import Grid
+from nanogfl_export.assemble import Parts, join, rows_of_all_points_model, selection_models
 
 CASES = [  # points, classes, (H, W), selection
     (2125, 80, (320, 320), Selection()),
@@ -36,7 +38,10 @@ def random_raw(random, points, classes, hw):
 
 @pytest.mark.parametrize(("points", "classes", "hw", "selection"), CASES)
 def test_graph_and_numpy_select_the_same_rows(points, classes, hw, selection):
-    model = selection_model(selection, hw=hw, points=points, classes=classes, opset=18)
+    grid = Grid(torch.zeros(points, 2), torch.ones(points), (points,))
+    parts = Parts(onnx.ModelProto(), onnx.ModelProto(), grid, hw, classes, 8)
+    models = selection_models(parts, selection, rows_of_all_points_model, from_logits=False)
+    model = join(models, ["boxes", "scores", "labels", "spread"])
     onnx.checker.check_model(model, full_check=True)
     session = onnxruntime.InferenceSession(model.SerializeToString())
     random = np.random.default_rng(points)

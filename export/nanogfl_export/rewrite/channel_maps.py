@@ -32,7 +32,7 @@ class Origin:
 
 
 class ChannelMaps:
-    """`of[tensor]`: (C,) the numbers of its channels, for each feature map (B, C, H, W) that is made of computed ones."""
+    """`of[tensor]`: (C,) the numbers of its channels, for each feature map (B, C, H, W) made of computed ones."""
 
     def __init__(self, view: GraphView) -> None:
         self.origins: list[Origin] = []

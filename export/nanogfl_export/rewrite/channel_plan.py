@@ -74,7 +74,7 @@ class ChannelPlan:
         return node.op_type != "Conv" or is_depthwise(node, self.view)
 
     def find(self, numbers: Iterable[int]) -> list[Piece]:
-        """The pieces with these channels, in the order in which they are first asked for; [] where one is not laid out."""
+        """The pieces with these channels, in the order in which they are asked for; [] where one is not laid out."""
         found: dict[str, Piece] = {}
         for number in numbers:
             pieces = self.pieces.get(self.maps.owner(int(number)).name, [])
@@ -144,8 +144,8 @@ class ChannelPlan:
         return True
 
     def _free(self, origin: Origin) -> bool:
-        """May its channels lie in any order? A convolution's may. Those of a map made channel by channel lie as they come
-        in, which may be chosen if they come from one whole map that nothing else reads."""
+        """May its channels lie in any order? A convolution's may. Those of a map made channel by channel lie as they
+        come in, which may be chosen if they come from one whole map that nothing else reads."""
         if not self.keeps_channels(origin.node):
             return True
         numbers = self.maps.of[origin.node.input[0]]

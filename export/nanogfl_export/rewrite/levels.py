@@ -8,8 +8,8 @@ from nanogfl_export.rewrite.view import GraphView, attributes, with_inputs
 
 
 def write_levels_in_place(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Conv a level -> Reshape (B, A, h w) -> Concat -> Transpose (B, N, A) -> Split at a: two Convs a level, of a and of
-    A - a channels, each channels-last -> Reshape (B, h w, .) -> Concat (B, N, .): neither transpose nor split of all.
+    """Conv a level -> Reshape (B, A, h w) -> Concat -> Transpose (B, N, A) -> Split at a: two Convs a level, of a and
+    of A - a channels, each channels-last -> Reshape (B, h w, .) -> Concat (B, N, .): no transpose or split of all.
 
     (onnxruntime writes a convolution's blocked output channels-last at no more cost than in order.)
     """
