@@ -63,11 +63,11 @@ def _pair(shown: Shown, class_names: Sequence[str]) -> Image:
     sheet = _paper(left.shape[0] + 62)
     second = _MARGIN + _CELL + _GAP
     titles = (
-        (_MARGIN, "PyTorch", f"{len(ours)} detections {limit};  {shown.name}"),
+        (_MARGIN, "PyTorch", f"{_count(ours)} {limit};  {shown.name}"),
         (
             second,
             ".onnx",
-            f"{len(theirs)} detections {limit};  of all, {shown.matched} of {len(shown.pytorch)} match:"
+            f"{_count(theirs)} {limit};  of all, {shown.matched} of {len(shown.pytorch)} match:"
             f" boxes within {shown.box_px:.2g} px, scores within {shown.score:.2g}",
         ),
     )
@@ -77,6 +77,10 @@ def _pair(shown: Shown, class_names: Sequence[str]) -> Image:
         indent = x + (_CELL - picture.shape[1]) // 2
         sheet[38 : 38 + picture.shape[0], indent : indent + picture.shape[1]] = picture
     return sheet
+
+
+def _count(detections: Detections) -> str:
+    return f"{len(detections)} detection{'s' * (len(detections) != 1)}"
 
 
 def _charts(facts: Facts) -> Image:

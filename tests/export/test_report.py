@@ -1,5 +1,6 @@
 """The report of an export: its figures are the measured ones, and it never outlives or costs the .onnx."""
 
+import hashlib
 import re
 import shutil
 from dataclasses import replace
@@ -154,6 +155,7 @@ def test_the_page_describes_the_very_file_and_names_nothing_of_the_machine(expor
     assert (report.page.name, report.picture.name) == ("small model_report.md", "small model_report.png")
     about = {name: cells[0] for name, cells in table(page, "The file").items()}
     assert about["size"].endswith(f"({GOLDEN.stat().st_size} bytes)")
+    assert about["SHA-256"] == f"`{hashlib.sha256(GOLDEN.read_bytes()).hexdigest()}`"
     assert about["classes"].startswith("6: disc, rectangle")
     assert about["opset"] == "ai.onnx 18"
     assert about["checkpoint's SHA-256"] == f"`{exported.card.source['checkpoint_sha256']}`"
