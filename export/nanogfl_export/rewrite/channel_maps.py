@@ -1,5 +1,5 @@
-"""Where each channel of each feature map comes from: channel numbers are sent through the graph's own Split, Concat,
-Reshape, Transpose, Slice and Gather. A shuffle, however it is written, is then nothing but an order of channels."""
+"""Where each channel of each feature map comes from: numbers of channels and pixels are sent through the graph's own
+Split, Concat, Reshape, Transpose, Slice and Gather. A shuffle, however it is written, then is an order of channels."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,8 @@ import onnx
 from numpy.typing import NDArray
 
 from nanogfl_export.rewrite.view import GraphView, attributes
+
+_PIXELS = 2**32  # more than a map has
 
 CHANNELWISE = frozenset({"LeakyRelu", "Relu", "MaxPool", "AveragePool", "Resize"})
 """channel i of the output depends on channel i of the input alone, and zeros become zeros"""
@@ -21,6 +23,7 @@ class Origin:
     first: int
     """the number of its channel 0; channel i has the number first + i"""
     count: int
+    hw: tuple[int, int]
 
     @property
     def name(self) -> str:
@@ -49,20 +52,25 @@ class ChannelMaps:
                 for name, grid in zip(node.output, moved, strict=True):
                     self._grids[name] = grid
                     self.moves.add(name)
-                    if grid.ndim == 4 and (grid == grid[:, :, :1, :1]).all():
-                        self.of[name] = grid[0, :, 0, 0]
+                    if grid.ndim == 4 and self._is_map(grid):
+                        self.of[name] = grid[0, :, 0, 0] // _PIXELS
 
     def owner(self, number: int) -> Origin:
         return self.origins[self._owners[number]]
 
     def _add_origin(self, node: onnx.NodeProto, view: GraphView) -> None:
         _, count, height, width = view.shape(node.output[0])
-        origin = Origin(node, len(self._owners), count)
+        origin = Origin(node, len(self._owners), count, (height, width))
         self._owners += [len(self.origins)] * count
         self.origins.append(origin)
-        numbers = np.arange(origin.first, origin.first + count)
-        self.of[origin.name] = numbers
-        self._grids[origin.name] = np.broadcast_to(numbers[None, :, None, None], (1, count, height, width))
+        self.of[origin.name] = numbers = np.array(origin.numbers)
+        self._grids[origin.name] = _grid(numbers, (height, width))
+
+    def _is_map(self, grid: NDArray[np.int64]) -> bool:
+        """Does each channel hold one whole channel of some map, its pixels where they were?"""
+        numbers = grid[0, :, 0, 0] // _PIXELS
+        kept_size = all(self.owner(int(number)).hw == grid.shape[2:] for number in numbers)
+        return kept_size and bool((grid == _grid(numbers, grid.shape[2:])).all())
 
     def _move(self, node: onnx.NodeProto, view: GraphView) -> list[NDArray[np.int64]] | None:
         """The outputs' numbers, where the node only moves what has numbers; None where it does anything else."""
@@ -89,6 +97,11 @@ class ChannelMaps:
             case "Slice" if all(value is not None for value in fixed[1:]):
                 return [_slice(grid, *(value for value in fixed[1:] if value is not None))]
         return None
+
+
+def _grid(numbers: NDArray[np.int64], hw: tuple[int, ...]) -> NDArray[np.int64]:
+    """(1, C, H, W): what a map of these channels holds, the number of channel and pixel in one."""
+    return (numbers[:, None] * _PIXELS + np.arange(hw[0] * hw[1])).reshape(1, -1, *hw)
 
 
 def is_depthwise(node: onnx.NodeProto, view: GraphView) -> bool:
