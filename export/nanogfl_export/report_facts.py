@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nanogfl.contract.detections import Detect, Detections
 from nanogfl.contract.errors import UserError
-from nanogfl.contract.timing import Timing
+from nanogfl.contract.timing import Speedup, Timing, speedup
 from nanogfl_export.export import Exported
 from nanogfl_export.onnx_file import write_file
 from nanogfl_export.parity import match_rows
@@ -63,6 +63,11 @@ class Latency:
     written: Timing
     plain: Timing | None
     """None where nothing was rewritten"""
+
+    @property
+    def gain(self) -> Speedup | None:
+        """Of the file over the graph without rewrites, round by round."""
+        return None if self.plain is None else speedup(self.written, self.plain)
 
 
 @dataclass(frozen=True)

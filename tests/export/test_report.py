@@ -69,7 +69,10 @@ class Stopwatch:
     def __call__(self, calls):
         self.names = set(calls)
         self.results = {name: call() for name, call in calls.items()}
-        times = {"written": Timing(8.0, 9.25, 7.5, 40), "plain": Timing(12.0, 14.75, 11.5, 40)}
+        times = {
+            "written": Timing(8.0, 9.25, 7.5, 40, (8.0, 7.5, 9.0)),
+            "plain": Timing(12.0, 14.75, 11.5, 40, (12.0, 11.25, 14.4)),
+        }
         return {name: times[name] for name in calls}
 
 
