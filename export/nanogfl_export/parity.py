@@ -112,7 +112,7 @@ class _RawProbe:
         self._names, self._chosen = list(RAW_NAMES), []
         if card.format == "detections":
             self._names = [RAW_PREFIX + name for name in RAW_NAMES]
-            self._chosen = ["pair_point", "pair_boxes_free"]
+            self._chosen = ["point", "point_boxes_free"]
             if RAW_PREFIX + "boxes" not in {name for node in model.graph.node for name in node.output}:
                 model.graph.node.extend(all_points.graph.node)
                 model.graph.initializer.extend(all_points.graph.initializer)
