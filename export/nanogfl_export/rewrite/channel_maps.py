@@ -12,6 +12,9 @@ from nanogfl_export.rewrite.view import GraphView, attributes
 CHANNELWISE = frozenset({"LeakyRelu", "Relu", "MaxPool", "AveragePool", "Resize"})
 """channel i of the output depends on channel i of the input alone, and zeros become zeros"""
 
+SIDE_BITS = 16
+"""a feature map's side is shorter than 2^16"""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -21,6 +24,7 @@ class Origin:
     first: int
     """the number of its channel 0; channel i has the number first + i"""
     count: int
+    hw: tuple[int, int]
 
     @property
     def name(self) -> str:
@@ -32,62 +36,81 @@ class Origin:
 
 
 class ChannelMaps:
-    """`of[tensor]`: (C,) the numbers of its channels, for each feature map (B, C, H, W) that is made of computed ones."""
+    """`of[tensor]`: (C,) the numbers of its channels, for each feature map (B, C, H, W) made of whole computed ones."""
 
     def __init__(self, view: GraphView) -> None:
         self.origins: list[Origin] = []
         self.of: dict[str, NDArray[np.int64]] = {}
         self._owners: list[int] = []
-        self._grids: dict[str, NDArray[np.int64]] = {}
+        self._elements: dict[str, NDArray[np.int64]] = {}
+        """(1, ...) which element of which channel lies where, in tensors that are made of them otherwise"""
         self.moves: set[str] = set()
         """tensors made by operators that only move channels"""
         for node in view.graph.node:
-            if is_channel_op(node, view) and len(view.shape(node.output[0])) == 4:
-                if (node.op_type == "Conv" and not is_depthwise(node, view)) or node.input[0] in self.of:
-                    self._add_origin(node, view)
+            shape = view.shape(node.output[0])
+            if is_channel_op(node, view) and len(shape) == 4:
+                whole = node.op_type == "Conv" and not is_depthwise(node, view)
+                if whole or len(self.of.get(node.input[0], [])) == shape[1]:
+                    self._add_origin(node, shape)
             elif (moved := self._move(node, view)) is not None:
-                for name, grid in zip(node.output, moved, strict=True):
-                    self._grids[name] = grid
+                for name, elements in zip(node.output, moved, strict=True):
                     self.moves.add(name)
-                    if grid.ndim == 4 and (grid == grid[:, :, :1, :1]).all():
-                        self.of[name] = grid[0, :, 0, 0]
+                    if (numbers := self._whole_channels(elements)) is not None:
+                        self.of[name] = numbers
+                    else:
+                        self._elements[name] = elements
 
     def owner(self, number: int) -> Origin:
         return self.origins[self._owners[number]]
 
-    def _add_origin(self, node: onnx.NodeProto, view: GraphView) -> None:
-        _, count, height, width = view.shape(node.output[0])
-        origin = Origin(node, len(self._owners), count)
+    def _add_origin(self, node: onnx.NodeProto, shape: tuple[int, ...]) -> None:
+        _, count, height, width = shape
+        origin = Origin(node, len(self._owners), count, (height, width))
         self._owners += [len(self.origins)] * count
         self.origins.append(origin)
-        numbers = np.arange(origin.first, origin.first + count)
-        self.of[origin.name] = numbers
-        self._grids[origin.name] = np.broadcast_to(numbers[None, :, None, None], (1, count, height, width))
+        self.of[origin.name] = np.array(origin.numbers)
+
+    def _elements_of(self, name: str) -> NDArray[np.int64] | None:
+        if (numbers := self.of.get(name)) is not None:
+            return _elements(numbers, self.owner(int(numbers[0])).hw)
+        return self._elements.get(name)
+
+    def _whole_channels(self, elements: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """The numbers of its channels; None where pixels are missing or lie elsewhere than in the map they come from."""
+        if elements.ndim != 4 or not elements.size:
+            return None
+        numbers, hw = elements[0, :, 0, 0] >> 2 * SIDE_BITS, elements.shape[2:]
+        same_size = all(self.owner(int(number)).hw == hw for number in numbers)
+        return numbers if same_size and np.array_equal(elements, _elements(numbers, hw)) else None
 
     def _move(self, node: onnx.NodeProto, view: GraphView) -> list[NDArray[np.int64]] | None:
-        """The outputs' numbers, where the node only moves what has numbers; None where it does anything else."""
-        data = [self._grids.get(name) for name in node.input]
+        """The outputs' elements, where the node only moves them within a picture; None where it does anything else."""
+        data = [self._elements_of(name) for name in node.input]
         fixed = [view.constants.get(name) for name in node.input]
         settings = attributes(node)
         grid = data[0] if data else None
         if grid is None:
             return None
-        axis = int(settings.get("axis", 0))
+        axis = int(settings.get("axis", 0)) % grid.ndim
+        if axis == 0 and node.op_type in ("Concat", "Split", "Gather"):
+            return None
         match node.op_type:
             case "Concat" if all(part is not None for part in data):
                 return [np.concatenate([part for part in data if part is not None], axis)]
-            case "Transpose":
+            case "Transpose" if settings.get("perm", [-1])[0] == 0:
                 return [grid.transpose(settings["perm"])]
             case "Reshape" if fixed[1] is not None and _keeps_batch(grid, fixed[1]):
                 return [grid.reshape([1, *fixed[1][1:]])]
             case "Split" if len(fixed) > 1 and fixed[1] is not None:
                 return list(np.split(grid, np.cumsum(fixed[1])[:-1], axis))
             case "Split" if len(fixed) == 1:
-                return list(np.array_split(grid, len(node.output), axis))
+                size = -(-grid.shape[axis] // len(node.output))  # the last one is the smaller one
+                return list(np.split(grid, size * np.arange(1, len(node.output)), axis))
             case "Gather" if fixed[1] is not None and fixed[1].ndim == 1:
                 return [np.take(grid, fixed[1], axis)]
-            case "Slice" if all(value is not None for value in fixed[1:]):
-                return [_slice(grid, *(value for value in fixed[1:] if value is not None))]
+            case "Slice" if len(fixed) > 3 and all(value is not None for value in fixed[1:]):
+                starts, ends, axes, *steps = (value for value in fixed[1:] if value is not None)
+                return None if 0 in axes % grid.ndim else [_slice(grid, starts, ends, axes, *steps)]
         return None
 
 
@@ -103,7 +126,13 @@ def is_channel_op(node: onnx.NodeProto, view: GraphView) -> bool:
         return constant and (attributes(node).get("group", 1) == 1 or is_depthwise(node, view))
     if node.op_type == "Resize":
         return not any(node.input[3:])  # by scales; sizes would name the number of channels
-    return node.op_type in CHANNELWISE
+    return node.op_type in CHANNELWISE and len(node.output) == 1  # a MaxPool's second output counts channels
+
+
+def _elements(numbers: NDArray[np.int64], hw: tuple[int, ...]) -> NDArray[np.int64]:
+    """(1, C, H, W): the channel's number, y and x of each element, in one integer."""
+    y, x = np.ogrid[: hw[0], : hw[1]]
+    return (numbers[None, :, None, None] << 2 * SIDE_BITS) + (y << SIDE_BITS) + x
 
 
 def _keeps_batch(grid: NDArray[np.int64], shape: NDArray[np.int64]) -> bool:
@@ -116,11 +145,10 @@ def _slice(
     grid: NDArray[np.int64],
     starts: NDArray[np.int64],
     ends: NDArray[np.int64],
-    axes: NDArray[np.int64] | None = None,
+    axes: NDArray[np.int64],
     steps: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
     index = [slice(None)] * grid.ndim
     for place, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        axis = place if axes is None else int(axes[place])
-        index[axis] = slice(int(start), int(end), 1 if steps is None else int(steps[place]))
+        index[int(axes[place])] = slice(int(start), int(end), 1 if steps is None else int(steps[place]))
     return grid[tuple(index)]
