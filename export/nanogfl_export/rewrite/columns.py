@@ -14,7 +14,7 @@ def multiply_by_columns(model: onnx.ModelProto) -> onnx.ModelProto:
     nodes, constants = [], {}
     for node in view.graph.node:
         vector = view.constants.get(node.input[1]) if node.op_type == "MatMul" else None
-        rank = len(view.shape(node.input[0]))
+        rank = len(view.shape(node.input[0])) if vector is not None else 0
         if vector is None or vector.ndim != 1 or rank < 2:
             nodes.append(node)
             continue
