@@ -44,12 +44,12 @@ quickstart: $(VENV)/.installed
 	@if [ -e $(RUN) ]; then mv $(RUN) $(RUN)-before-$$(date +%Y%m%d-%H%M%S); fi
 	$(BIN)/nanogfl data draw $(DATA)
 	$(BIN)/nanogfl train configs/quickstart.yaml --run-dir $(RUN)
-	$(BIN)/nanogfl export $(RUN)/best.pt
+	$(BIN)/nanogfl export $(RUN)/best.pt --report
 	$(BIN)/nanogfl eval $(RUN)/best.onnx --data $(DATA)/val.json --images $(DATA)/val
 	$(BIN)/nanogfl detect $(RUN)/best.onnx $(DATA)/val --save $(RUN)/detections --no-window
 	$(BIN)/nanogfl bench $(RUN)/best.onnx --threads 1,2
 	@printf '%s\n' '' 'Where everything lies:' \
-	  '  $(RUN)/best.onnx        the detector: one file, verified against PyTorch' \
+	  '  $(RUN)/best.onnx        the detector: one file, verified against PyTorch (best_report.md says how)' \
 	  '  $(RUN)/best.pt          its checkpoint' \
 	  '  $(RUN)/detections/      pictures with boxes' \
 	  '  $(RUN)/validation.png   detections beside the truth;  $(RUN)/curves.png  losses and AP' \

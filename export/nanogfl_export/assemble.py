@@ -19,6 +19,7 @@ from nanogfl.model.decode import Grid
 from nanogfl_export.onnx_file import OPSET
 from nanogfl_export.rewrite.view import GraphView
 from nanogfl_export.selection_graph import candidates_model, fill_model, suppression_model
+from nanogfl_export.trace import simplify
 
 RAW_NAMES = ("boxes", "scores", "spread")
 """outputs of the `raw` format"""
@@ -47,15 +48,23 @@ def assemble(
         return join([parts.network, all_points_model(parts, "")], RAW_NAMES)
     rows = chosen_points_model if decode_chosen else rows_of_all_points_model
     first = [] if decode_chosen else [all_points_model(parts, RAW_PREFIX)]
-    models = [parts.network, *first, *selection_models(parts, selection, rows, decode_chosen, distributions)]
-    return join(models, ["boxes", "scores", "labels", "spread"] + ["distributions", "points"] * distributions)
+    single = decode_chosen and parts.network.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
+    tail = selection_models(
+        parts, selection, rows, from_logits=decode_chosen, single=single, distributions=distributions
+    )
+    return join(
+        [parts.network, *first, *tail],
+        ["boxes", "scores", "labels", "spread"] + ["distributions", "points"] * distributions,
+    )
 
 
 def selection_models(
     parts: Parts,
     selection: Selection,
     rows: Callable[[Parts, str], onnx.ModelProto],
+    *,
     from_logits: bool,
+    single: bool = False,
     distributions: bool = False,
 ) -> list[onnx.ModelProto]:
     """Candidates, their boxes, suppression, and the rest of the rows that are left."""
@@ -65,9 +74,14 @@ def selection_models(
         fills |= {"distributions": (4, parts.bins), "points": (3,)}
     return [
         candidates_model(
-            selection, points=len(parts.grid.points), classes=parts.classes, opset=OPSET, from_logits=from_logits
+            selection,
+            points=len(parts.grid.points),
+            classes=parts.classes,
+            opset=OPSET,
+            from_logits=from_logits,
+            single=single,
         ),
-        rows(parts, "pair"),
+        rows(parts, "point"),
         suppression_model(selection, hw=parts.hw, classes=parts.classes, opset=OPSET),
         rows(parts, "row"),
         *(fill_model(name, keep, sizes, OPSET) for name, sizes in fills.items()),
@@ -113,25 +127,25 @@ def all_points_model(parts: Parts, prefix: str) -> onnx.ModelProto:
     decoded = {"boxes": [4], "scores": [parts.classes], "spread": [4], "distributions": [4, parts.bins]}
     model.graph.input.extend(_floats(name, ["B", count, *rest]) for name, rest in logits.items())
     model.graph.output.extend(_floats(prefix + name, ["B", count, *rest]) for name, rest in decoded.items())
-    return model
+    return simplify(model)
 
 
 def rows_of_all_points_model(parts: Parts, kind: str) -> onnx.ModelProto:
-    """pair_point (B, Q) and every point's decoded values -> the pairs' (`kind` may also be row)."""
-    count, bins = len(parts.grid.points), parts.bins
+    """point (B, Q) and every point's decoded values -> theirs. (`kind` "row": row_point -> row_boxes_free, ...)"""
+    count, bins, index = len(parts.grid.points), parts.bins, _index_name(kind)
     model = parser.parse_model(f"""
     <ir_version: 10, opset_import: ["": {OPSET}]>
-    {kind}s (int64[B, Q] {kind}_point, float[B, {count}, 4] raw_boxes, float[B, {count}, 4] raw_spread,
+    {kind}s (int64[B, Q] {index}, float[B, {count}, 4] raw_boxes, float[B, {count}, 4] raw_spread,
              float[B, {count}, 4, {bins}] raw_distributions)
       => (float[B, Q, 4] {kind}_boxes_free, float[B, Q, 4] {kind}_spread, float[B, Q, 4, {bins}] {kind}_distributions,
           float[B, Q, 3] {kind}_points)
     <int64[1] axis_2 = {{2}}>
     {{
-      index = Unsqueeze ({kind}_point, axis_2)
-      {kind}_boxes_free = GatherND <batch_dims = 1> (raw_boxes, index)
-      {kind}_spread = GatherND <batch_dims = 1> (raw_spread, index)
-      {kind}_distributions = GatherND <batch_dims = 1> (raw_distributions, index)
-      {kind}_points = Gather <axis = 0> (places, {kind}_point)
+      column = Unsqueeze ({index}, axis_2)
+      {kind}_boxes_free = GatherND <batch_dims = 1> (raw_boxes, column)
+      {kind}_spread = GatherND <batch_dims = 1> (raw_spread, column)
+      {kind}_distributions = GatherND <batch_dims = 1> (raw_distributions, column)
+      {kind}_points = Gather <axis = 0> (places, {index})
     }}
     """)
     model.graph.initializer.append(_places(parts))
@@ -139,20 +153,19 @@ def rows_of_all_points_model(parts: Parts, kind: str) -> onnx.ModelProto:
 
 
 def chosen_points_model(parts: Parts, kind: str) -> onnx.ModelProto:
-    """pair_point (B, Q) and dist_logits (B, N, 4, R + 1) -> the pairs' values, decoded here (`kind` may also be row).
-
-    What is not asked for, such as the spread of a pair that may yet be suppressed, is left out by `join`.
+    """The same from dist_logits (B, N, 4, R + 1), decoded here. What is not asked for, such as the spread of a point
+    that may yet be suppressed, is left out by `join`.
     """
-    count, bins = len(parts.grid.points), parts.bins
+    count, bins, index = len(parts.grid.points), parts.bins, _index_name(kind)
     choose = parser.parse_model(f"""
     <ir_version: 10, opset_import: ["": {OPSET}]>
-    choose (int64[B, Q] {kind}_point, float[B, {count}, 4, {bins}] dist_logits)
+    choose (int64[B, Q] {index}, float[B, {count}, 4, {bins}] dist_logits)
         => (float[B, Q, 4, {bins}] logits, float[B, Q, 2] xy, float[B, Q] stride, float[B, Q, 3] {kind}_points)
     <int64[1] axis_2 = {{2}}, int64[2] sizes = {{2, 1}}>
     {{
-      index = Unsqueeze ({kind}_point, axis_2)
-      logits = GatherND <batch_dims = 1> (dist_logits, index)
-      {kind}_points = Gather <axis = 0> (places, {kind}_point)
+      column = Unsqueeze ({index}, axis_2)
+      logits = GatherND <batch_dims = 1> (dist_logits, column)
+      {kind}_points = Gather <axis = 0> (places, {index})
       xy, stride_column = Split <axis = 2> ({kind}_points, sizes)
       stride = Squeeze (stride_column, axis_2)
     }}
@@ -163,6 +176,10 @@ def chosen_points_model(parts: Parts, kind: str) -> onnx.ModelProto:
     model = join([choose, _renamed(parts.row_decode, "decode", names)], [*decoded.values(), f"{kind}_points"])
     model.graph.name = f"{kind}s"
     return model
+
+
+def _index_name(kind: str) -> str:
+    return "point" if kind == "point" else f"{kind}_point"
 
 
 def _floats(name: str, shape: list[int | str]) -> onnx.ValueInfoProto:

@@ -112,7 +112,7 @@ class _RawProbe:
         self._names, self._chosen = list(RAW_NAMES), []
         if card.format == "detections":
             self._names = [RAW_PREFIX + name for name in RAW_NAMES]
-            self._chosen = ["pair_point", "pair_boxes_free"]
+            self._chosen = ["point", "point_boxes_free"]
             if RAW_PREFIX + "boxes" not in {name for node in model.graph.node for name in node.output}:
                 model.graph.node.extend(all_points.graph.node)
                 model.graph.initializer.extend(all_points.graph.initializer)
@@ -145,22 +145,34 @@ def _larger(so_far: float, a: NDArray[np.float32], b: NDArray[np.float32]) -> fl
     return float(np.maximum(so_far, np.abs(a - b).max()))  # np.maximum hands NaN on
 
 
-def _compare_detections(parity: Parity, name: str, ours: Detections, theirs: Detections, selection: Selection) -> None:
-    """One to one: same label, IoU >= .99, score within 1e-3. A tie may cost a row and what that row suppresses."""
+def match_rows(ours: Detections, theirs: Detections) -> NDArray[np.int64]:
+    """(D,) for each of our rows the row of theirs that is the same detection, -1 where none is.
+
+    One to one: same label, IoU >= .99, score within 1e-3.
+    """
     iou = pairwise_iou(ours.boxes, theirs.boxes)
     gap = np.abs(ours.scores[:, None] - theirs.scores[None])
     possible = (ours.labels[:, None] == theirs.labels[None]) & (iou >= MATCH_IOU) & (gap <= MATCH_SCORE)
     free = np.ones(len(theirs), dtype=bool)
-    alone: list[tuple[Detections, Detections, int, str]] = []  # side, other side, row, whose
+    partner = np.full(len(ours), -1, dtype=np.int64)
     for row in range(len(ours)):
         partners = np.flatnonzero(possible[row] & free)
         if len(partners):
-            free[partners[np.argmax(iou[row, partners])]] = False
-        else:
-            alone.append((ours, theirs, row, "PyTorch"))
+            partner[row] = partners[np.argmax(iou[row, partners])]
+            free[partner[row]] = False
+    return partner
+
+
+def _compare_detections(parity: Parity, name: str, ours: Detections, theirs: Detections, selection: Selection) -> None:
+    """Counts the rows that match; a tie may cost a row and what that row suppresses."""
+    partner = match_rows(ours, theirs)
+    free = np.ones(len(theirs), dtype=bool)
+    free[partner[partner >= 0]] = False
+    # side, other side, row, whose
+    alone = [(ours, theirs, int(row), "PyTorch") for row in np.flatnonzero(partner < 0)]
     alone += [(theirs, ours, int(row), ".onnx") for row in np.flatnonzero(free)]
     parity.detections += len(ours)
-    parity.matched += len(theirs) - int(free.sum())
+    parity.matched += int((partner >= 0).sum())
 
     explained: list[tuple[Detections, int]] = []
     for side, other, row, whose in sorted(alone, key=lambda entry: -entry[0].scores[entry[2]]):

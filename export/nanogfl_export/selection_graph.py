@@ -15,13 +15,15 @@ from nanogfl.contract.detections import Selection
 
 
 def candidates_model(
-    selection: Selection, *, points: int, classes: int, opset: int, from_logits: bool
+    selection: Selection, *, points: int, classes: int, opset: int, from_logits: bool, single: bool = False
 ) -> onnx.ModelProto:
-    """raw_scores (B, N, C), or cls_logits with `from_logits` -> pair_score, pair_label, pair_point (B, Q), best first.
+    """raw_scores (B, N, C), or cls_logits with `from_logits` -> point (B, P), best first, of which come pair_score,
+    pair_label, pair_rank (B, Q), best first: a pair's point is the one with this rank.
 
-    Q is the largest number of candidates of a picture of the batch, at least 1. With logits, the sigmoid is only taken
-    of each point's largest and of the chosen points': it rises, so that the order is the same. (Counted in float, exact
-    below 2^24: a sum of int64 takes eight times as long on onnxruntime.)
+    P and Q are the largest numbers of a picture of the batch; P at least 1. With logits, the sigmoid is only taken of
+    each point's largest and of the chosen points': it rises, so that the order is the same. (Counted in float, exact
+    below 2^24: a sum of int64 takes eight times as long on onnxruntime.) `single`: B is 1, so that the pairs above the
+    limit can be listed before they are sorted.
     """
     source = "cls_logits" if from_logits else "raw_scores"
     best = "largest = ReduceMax <keepdims = 0> (cls_logits, axis_2)  best = Sigmoid (largest)"
@@ -32,46 +34,60 @@ def candidates_model(
     return parser.parse_model(f"""
     <ir_version: 10, opset_import: ["": {opset}]>
     candidates (float[B, {points}, {classes}] {source})
-           => (float[B, Q] pair_score, int64[B, Q] pair_label, int64[B, Q] pair_point)
+           => (int64[B, P] point, float[B, Q] pair_score, int64[B, Q] pair_label, int64[B, Q] pair_rank)
     <
       int64[1] axis_1 = {{1}}, int64[1] axis_2 = {{2}}, int64[2] flat_shape = {{0, -1}},
       float at_least = {{1.0}}, float at_most = {{{selection.candidates}.0}},
+      int64[1] most = {{{selection.candidates}}},
       int64[1] class_count = {{{classes}}}, float[1] score_limit = {{{selection.score!r}}}
     >
     {{
       {best}
       is_point = Greater (best, score_limit)
-      point_ones = Cast <to = 1> (is_point)
-      point_counts = ReduceSum <keepdims = 0> (point_ones, axis_1)
-      point_count = ReduceMax <keepdims = 1> (point_counts)
-      point_count_low = Clip (point_count, at_least, at_most)
-      point_k = Cast <to = 7> (point_count_low)
+      {_count("point")}
       best_score, point = TopK <axis = 1> (best, point_k)
       point_index = Unsqueeze (point, axis_2)
       {chosen}
 
       flat_scores = Reshape (point_scores, flat_shape)
       is_pair = Greater (flat_scores, score_limit)
-      pair_ones = Cast <to = 1> (is_pair)
-      pair_counts = ReduceSum <keepdims = 0> (pair_ones, axis_1)
-      pair_count = ReduceMax <keepdims = 1> (pair_counts)
-      pair_count_low = Clip (pair_count, at_least, at_most)
-      pair_k = Cast <to = 7> (pair_count_low)
-      pair_score, pair = TopK <axis = 1> (flat_scores, pair_k)
+      {_LIST_THEN_SORT if single else _count("pair") + _SORT}
       pair_rank = Div (pair, class_count)
       pair_label = Mod (pair, class_count)
-      pair_point = GatherElements <axis = 1> (point, pair_rank)
     }}
     """)
 
 
+def _count(name: str) -> str:
+    """is_NAME (B, .) -> NAME_k (1,), the most of a picture, within 1 and the limit."""
+    return f"""
+      {name}_ones = Cast <to = 1> (is_{name})
+      {name}_counts = ReduceSum <keepdims = 0> ({name}_ones, axis_1)
+      {name}_most = ReduceMax <keepdims = 1> ({name}_counts)
+      {name}_within = Clip ({name}_most, at_least, at_most)
+      {name}_k = Cast <to = 7> ({name}_within)"""
+
+
+_SORT = """
+      pair_score, pair = TopK <axis = 1> (flat_scores, pair_k)"""
+_LIST_THEN_SORT = """
+      found = NonZero (is_pair)
+      found_pair = Gather <axis = 0> (found, axis_1)
+      found_score = GatherElements <axis = 1> (flat_scores, found_pair)
+      found_count = Shape <start = 1, end = 2> (found_pair)
+      pair_k = Min (found_count, most)
+      pair_score, order = TopK <axis = 1> (found_score, pair_k)
+      pair = GatherElements <axis = 1> (found_pair, order)"""
+
+
 def suppression_model(selection: Selection, *, hw: tuple[int, int], classes: int, opset: int) -> onnx.ModelProto:
-    """pair_score, pair_label, pair_point (B, Q), pair_boxes_free (B, Q, 4) -> boxes, scores, labels of K rows;
-    row_point (B, S): the first S rows' points; row_filled (B, S): are they detections; missing (1,): K - S."""
+    """point (B, P) and point_boxes_free (B, P, 4); pair_score, pair_label, pair_rank (B, Q) -> boxes, scores, labels of
+    K rows; row_point (B, S): the first S rows' points; row_filled (B, S): are they detections; missing (1,): K - S."""
     keep = selection.keep
     return parser.parse_model(f"""
     <ir_version: 10, opset_import: ["": {opset}]>
-    suppression (float[B, Q] pair_score, int64[B, Q] pair_label, int64[B, Q] pair_point, float[B, Q, 4] pair_boxes_free)
+    suppression (int64[B, P] point, float[B, P, 4] point_boxes_free,
+                 float[B, Q] pair_score, int64[B, Q] pair_label, int64[B, Q] pair_rank)
            => (float[B, {keep}, 4] boxes, float[B, {keep}] scores, int64[B, {keep}] labels,
                int64[B, S] row_point, bool[B, S] row_filled, int64[1] missing)
     <
@@ -85,8 +101,10 @@ def suppression_model(selection: Selection, *, hw: tuple[int, int], classes: int
       float pad_zero = {{0.0}}, int64 pad_nothing = {{-1}}
     >
     {{
-      pair_boxes_low = Max (pair_boxes_free, zero)
-      pair_boxes = Min (pair_boxes_low, limit)
+      point_boxes_low = Max (point_boxes_free, zero)
+      point_boxes = Min (point_boxes_low, limit)
+      pair_index = Unsqueeze (pair_rank, axis_2)
+      pair_boxes = GatherND <batch_dims = 1> (point_boxes, pair_index)
       label_row = Unsqueeze (pair_label, axis_1)
       score_row = Unsqueeze (pair_score, axis_1)
       of_class = Equal (label_row, class_ids)
@@ -103,7 +121,8 @@ def suppression_model(selection: Selection, *, hw: tuple[int, int], classes: int
       row_k = Min (pair_total, keep)
       row_score, row = TopK <axis = 1> (kept_score, row_k)
       row_filled = Greater (row_score, zero)
-      row_point = GatherElements <axis = 1> (pair_point, row)
+      row_rank = GatherElements <axis = 1> (pair_rank, row)
+      row_point = GatherElements <axis = 1> (point, row_rank)
       row_label = GatherElements <axis = 1> (pair_label, row)
       row_label_filled = Where (row_filled, row_label, nothing)
       row_index = Unsqueeze (row, axis_2)
@@ -122,7 +141,7 @@ def suppression_model(selection: Selection, *, hw: tuple[int, int], classes: int
 
 
 def fill_model(name: str, keep: int, sizes: tuple[int, ...], opset: int) -> onnx.ModelProto:
-    """row_NAME (B, S, sizes), row_filled (B, S), missing (1,) -> NAME (B, K, sizes): zero where there is no detection."""
+    """row_NAME (B, S, sizes), row_filled (B, S), missing (1,) -> NAME (B, K, sizes): zero where none is."""
     rest, rank = ", ".join(str(size) for size in sizes), len(sizes)
     axes = ", ".join(str(2 + axis) for axis in range(rank))
     return parser.parse_model(f"""

@@ -59,12 +59,17 @@ def _trace(
             verbose=False,
         )
     assert program is not None
-    simplified: tuple[onnx.ModelProto, bool] = onnxsim.simplify(program.model_proto)
-    model, same = simplified
-    if not same:
-        raise UserError("onnxsim changed what the graph computes: nothing was written; please report this checkpoint")
+    model = simplify(program.model_proto)
     _strip(model)
     return model
+
+
+def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
+    """By onnxsim: what depends on constants alone becomes a constant."""
+    simplified: tuple[onnx.ModelProto, bool] = onnxsim.simplify(model)
+    if not simplified[1]:
+        raise UserError("onnxsim changed what the graph computes: nothing was written; please report this checkpoint")
+    return simplified[0]
 
 
 def _strip(model: onnx.ModelProto) -> None:

@@ -29,6 +29,7 @@ GATE_IMAGES = 32
 @click.option("--dynamic-batch", is_flag=True, help="Any number of pictures at a time. [default: one]")
 @click.option("--distributions", is_flag=True, help="Deliver the distributions behind each box, for `nanogfl explain`.")
 @click.option("--no-rewrite", is_flag=True, help="The graph as traced, without the rewrites for speed: to compare.")
+@click.option("--report", is_flag=True, help="Also write OUTPUT_report.md and .png: how it agrees, its nodes, latency.")
 def export(
     checkpoint: Path,
     output: Path | None,
@@ -38,6 +39,7 @@ def export(
     dynamic_batch: bool,
     distributions: bool,
     no_rewrite: bool,
+    report: bool,
 ) -> None:
     """Write CHECKPOINT (a .pt of `nanogfl train`) as one .onnx: resized uint8 picture in, detections out.
 
@@ -80,4 +82,17 @@ def export(
         click.echo(f"  decided by a tie: {line}")
     size = target.stat().st_size / 1e6
     click.echo(f"wrote {target}: {size:.2f} MB, {len(exported.model.graph.node)} nodes, format {output_format}")
+    if report:
+        from nanogfl.model.predictor import load_predictor
+        from nanogfl_deploy.machine import cpu_name
+        from nanogfl_export.report import write_report
+
+        written = write_report(
+            exported,
+            load_predictor(checkpoint),
+            gate_frames(checkpoint, images, image_count)[1],  # read once more instead of holding them all
+            open_device=lambda path: Detector(path, threads=1),
+            machine=f"{cpu_name()}, 1 thread",
+        )
+        click.echo(f"wrote {written.page} and {written.picture.name}")
     click.echo(f"next: nanogfl detect {target} IMAGE_OR_FOLDER_OR_VIDEO")

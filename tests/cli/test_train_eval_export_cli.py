@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,7 @@ def test_train_then_eval_then_export_then_eval_agree(folder):
     exported = nanogfl(folder, "export", "lifted.pt")
     assert (exported.returncode, exported.stderr) == (0, "")
     assert "agrees with PyTorch: 4 images" in exported.stdout
+    assert not list(folder.glob("*_report.*"))  # unless asked for
     figures = []
     for arguments in (["lifted.pt"], ["lifted.onnx", "--data", "data/val.json"]):
         done = nanogfl(folder, "eval", *arguments, "--json", "figures.json")
@@ -88,9 +90,25 @@ def test_train_then_eval_then_export_then_eval_agree(folder):
         entry["objects"] for entry in figures[1]["classes"]
     ]
 
+    reported = nanogfl(folder, "export", "lifted.pt", "-o", "out/told.onnx", "--report")
+    assert (reported.returncode, reported.stderr) == (0, "")
+    assert "wrote out/told_report.md and told_report.png" in reported.stdout
+    assert {path.name for path in (folder / "out").iterdir()} == {"told.onnx", "told_report.md", "told_report.png"}
+    page = (folder / "out" / "told_report.md").read_text(encoding="utf-8")
+    (matched,) = re.findall(r"(\d+ of \d+) detections matched", reported.stdout)
+    assert f"| {matched} |" in page
+    assert "(told_report.png)" in page
+    assert str(folder) not in page
+
     described = nanogfl(folder, "info", "runs/recipe/best.pt")
     assert "GMACs" in described.stdout
     assert "ShuffleNetV2 0.5x" in described.stdout
+
+
+def test_a_refused_export_has_no_report(folder):
+    line = refused(nanogfl(folder, "export", "runs/recipe/best.pt", "-o", "refused/x.onnx", "--report"))
+    assert "no file was written" in line
+    assert not list((folder / "refused").iterdir())
 
 
 def test_a_run_is_neither_overwritten_nor_lost(folder):

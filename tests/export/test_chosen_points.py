@@ -35,18 +35,34 @@ def row_decode():
     return trace_row_decode(BINS)
 
 
-def sessions(row_decode, classes, hw, selection):
-    """The tail that decodes chosen points (rewritten), and the one that decodes all (as traced)."""
+class Tail:
+    """logits in, the file's outputs out; `single`: one picture at a time."""
+
+    def __init__(self, model, single):
+        onnx.checker.check_model(model, full_check=True)
+        assert {value.name for value in model.graph.input} == {"cls_logits", "dist_logits"}
+        self.session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        self.single = single
+
+    def __call__(self, cls_logits, dist_logits):
+        batches = [slice(i, i + 1) for i in range(len(cls_logits))] if self.single else [slice(None)]
+        outputs = [
+            self.session.run(OUTPUTS, {"cls_logits": cls_logits[part], "dist_logits": dist_logits[part]})
+            for part in batches
+        ]
+        return {name: np.concatenate(values) for name, values in zip(OUTPUTS, zip(*outputs, strict=True), strict=True)}
+
+
+def tails(row_decode, classes, hw, selection):
+    """Those that decode chosen points (rewritten), of one picture and of any number; the one that decodes all."""
     grid = make_grid(hw, (8, 16, 32), 0.5)
-    for chosen in (True, False):
+    for chosen, single in ((True, True), (True, False), (False, False)):
         decode = rewrite_decode(row_decode) if chosen else row_decode
         parts = Parts(onnx.ModelProto(), decode, grid, hw, classes, BINS)
         rows = chosen_points_model if chosen else rows_of_all_points_model
         first = [] if chosen else [all_points_model(parts, RAW_PREFIX)]
-        model = join([*first, *selection_models(parts, selection, rows, chosen, True)], OUTPUTS)
-        onnx.checker.check_model(model, full_check=True)
-        assert {value.name for value in model.graph.input} == {"cls_logits", "dist_logits"}
-        yield onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        models = selection_models(parts, selection, rows, from_logits=chosen, single=single, distributions=True)
+        yield Tail(join([*first, *models], OUTPUTS), single)
 
 
 def expected_detections(cls_logits, dist_logits, hw, selection):
@@ -82,15 +98,15 @@ def random_logits(random, classes, hw, kind):
 
 @pytest.mark.parametrize(("classes", "hw", "selection"), CASES, ids=str)
 def test_three_ways_to_the_same_detections(row_decode, classes, hw, selection):
-    chosen, plain = sessions(row_decode, classes, hw, selection)
+    all_tails = list(tails(row_decode, classes, hw, selection))
     random = np.random.default_rng(classes)
     counts = set()
     for kinds in [("many", "none", "few"), ("ties", "none", "many"), ("equal boxes", "ties", "few"), ("none",)] * 3:
         pictures = [random_logits(random, classes, hw, kind) for kind in kinds]
-        feed = dict(zip(("cls_logits", "dist_logits"), map(np.stack, zip(*pictures, strict=True)), strict=True))
-        expected = expected_detections(feed["cls_logits"], feed["dist_logits"], hw, selection)
-        for session in (chosen, plain):
-            outputs = dict(zip(OUTPUTS, session.run(OUTPUTS, feed), strict=True))
+        cls_logits, dist_logits = map(np.stack, zip(*pictures, strict=True))
+        expected = expected_detections(cls_logits, dist_logits, hw, selection)
+        for tail in all_tails:
+            outputs = tail(cls_logits, dist_logits)
             for picture, (found, places) in enumerate(expected):
                 rows, count = {name: value[picture] for name, value in outputs.items()}, len(found)
                 counts.add(count)
@@ -120,19 +136,15 @@ def test_a_score_at_the_limit_is_no_detection(row_decode):
     _, dist_logits = random_logits(random, 2, hw, "many")
     cls_logits = np.full((len(dist_logits), 2), -3, np.float32)
     cls_logits[5] = 0
-    for session in sessions(row_decode, 2, hw, selection):
-        scores, labels = session.run(
-            ["scores", "labels"], {"cls_logits": cls_logits[None], "dist_logits": dist_logits[None]}
-        )
-        assert not scores.any()
-        assert (labels == -1).all()
+    for tail in tails(row_decode, 2, hw, selection):
+        outputs = tail(cls_logits[None], dist_logits[None])
+        assert not outputs["scores"].any()
+        assert (outputs["labels"] == -1).all()
     cls_logits[7, 1] = 1e-3
-    for session in sessions(row_decode, 2, hw, selection):
-        scores, labels = session.run(
-            ["scores", "labels"], {"cls_logits": cls_logits[None], "dist_logits": dist_logits[None]}
-        )
-        assert (scores > 0).sum() == 1
-        assert labels[0, 0] == 1
+    for tail in tails(row_decode, 2, hw, selection):
+        outputs = tail(cls_logits[None], dist_logits[None])
+        assert (outputs["scores"] > 0).sum() == 1
+        assert outputs["labels"][0, 0] == 1
 
 
 def test_a_picture_is_selected_alike_alone_and_beside_others(row_decode):
@@ -140,10 +152,10 @@ def test_a_picture_is_selected_alike_alone_and_beside_others(row_decode):
     hw, selection = (64, 96), Selection()
     random = np.random.default_rng(1)
     pictures = [random_logits(random, 3, hw, kind) for kind in ("few", "none", "many")]
-    feed = dict(zip(("cls_logits", "dist_logits"), map(np.stack, zip(*pictures, strict=True)), strict=True))
-    for session in sessions(row_decode, 3, hw, selection):
-        together = session.run(OUTPUTS, feed)
+    cls_logits, dist_logits = map(np.stack, zip(*pictures, strict=True))
+    for tail in tails(row_decode, 3, hw, selection):
+        together = tail(cls_logits, dist_logits)
         for picture in range(3):
-            alone = session.run(OUTPUTS, {name: value[picture : picture + 1] for name, value in feed.items()})
-            for ours, theirs in zip(together, alone, strict=True):
-                np.testing.assert_allclose(ours[picture], theirs[0], rtol=0, atol=1e-4)
+            alone = tail(cls_logits[picture : picture + 1], dist_logits[picture : picture + 1])
+            for name in OUTPUTS:
+                np.testing.assert_allclose(together[name][picture], alone[name][0], rtol=0, atol=1e-4)

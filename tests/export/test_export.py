@@ -8,12 +8,13 @@ import torch
 
 from nanogfl.contract.errors import UserError
 from nanogfl.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from nanogfl.model.detector import Detector as TorchDetector
 from nanogfl.model.predictor import load_predictor
 from nanogfl_deploy.runtime import Detector
-from nanogfl_export import graph, parity
+from nanogfl_export import graph, parity, trace
+from nanogfl_export.assemble import RAW_NAMES, rename_values
 from nanogfl_export.export import export_checkpoint
 from nanogfl_export.onnx_file import RAW_OPERATORS, check_file, write_file
-from nanogfl_export.selection_graph import RAW_NAMES, rename_values
 
 from .conftest import HW, lively_detector, small_config
 
@@ -116,7 +117,7 @@ def test_the_gate_refuses_a_half_cell_shift(checkpoint_path, frames, tmp_path, m
     right = graph.decode_boxes
 
     def shifted(dist_logits, grid):
-        return right(dist_logits, grid._replace(points=grid.points + grid.strides[:, None] / 2))
+        return right(dist_logits, grid._replace(points=grid.points + grid.strides.unsqueeze(-1) / 2))
 
     monkeypatch.setattr(graph, "decode_boxes", shifted)
     # half a cell is 4 px at stride 8 and 32 at stride 64
@@ -127,7 +128,7 @@ def test_the_gate_refuses_a_half_cell_shift(checkpoint_path, frames, tmp_path, m
 def test_the_gate_refuses_softmax_over_the_wrong_axis(checkpoint_path, frames, tmp_path, monkeypatch):
     def wrong(dist_logits, grid):
         bins = torch.arange(dist_logits.shape[-1], dtype=torch.float32)
-        distances = torch.matmul(dist_logits.softmax(dim=-2), bins) * grid.strides[:, None]
+        distances = torch.matmul(dist_logits.softmax(dim=-2), bins) * grid.strides.unsqueeze(-1)
         return torch.cat((grid.points - distances[..., :2], grid.points + distances[..., 2:]), dim=-1)
 
     monkeypatch.setattr(graph, "decode_boxes", wrong)
@@ -136,8 +137,15 @@ def test_the_gate_refuses_softmax_over_the_wrong_axis(checkpoint_path, frames, t
 
 @pytest.mark.slow
 def test_the_gate_refuses_swapped_colours(checkpoint_path, frames, tmp_path, monkeypatch):
-    right = graph.RawGraph.forward
-    monkeypatch.setattr(graph.RawGraph, "forward", lambda self, image: right(self, image.flip(3)))
+    right = TorchDetector.normalise
+    traced = trace.trace_network
+
+    def swapped(detector, batch):
+        with monkeypatch.context() as patch:  # while it is traced: the comparison sees the right one
+            patch.setattr(TorchDetector, "normalise", lambda self, image: right(self, image.flip(3)))
+            return traced(detector, batch)
+
+    monkeypatch.setattr("nanogfl_export.export.trace_network", swapped)
     assert_refuses(checkpoint_path, frames, tmp_path, "does not agree with PyTorch")
 
 
@@ -179,8 +187,7 @@ def test_without_images_or_detections_nothing_is_shown_and_nothing_written(check
 def test_a_failed_export_keeps_the_earlier_file(checkpoint_path, frames, tmp_path, monkeypatch):
     target = tmp_path / "model.onnx"
     target.write_bytes(b"the earlier file")
-    monkeypatch.setattr(graph.RawGraph, "forward", lambda self, image: pytest.fail("never traced"))
-    monkeypatch.setattr("nanogfl_export.export.trace_raw", lambda *_: onnx.ModelProto())
+    monkeypatch.setattr("nanogfl_export.export.trace_network", lambda *_: onnx.ModelProto())
     with pytest.raises(IndexError):
         run_export(checkpoint_path, target, frames)
     assert target.read_bytes() == b"the earlier file"

@@ -72,7 +72,9 @@ def test_a_batch_whose_middle_picture_is_empty(any_batch, crowded_path, frames):
         count = len(expected)
         counts.append(count)
         assert (labels[index] >= 0).sum() == count
-        found = type(expected)(boxes[index, :count], scores[index, :count], labels[index, :count], spread[index, :count])
+        found = type(expected)(
+            boxes[index, :count], scores[index, :count], labels[index, :count], spread[index, :count]
+        )
         assert_same(found, expected)
         for values in (boxes, scores, spread):
             assert not values[index, count:].any()

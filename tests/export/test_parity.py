@@ -36,6 +36,12 @@ def test_the_same_rows_in_another_order_of_equal_scores_match():
     assert (parity.detections, parity.matched, parity.ties, parity.unexplained) == (2, 2, 0, [])
 
 
+def test_a_row_is_the_partner_of_one_row_only():
+    twice = ([0, 0, 40, 40], 0.8, 1)
+    parity = compare(rows(twice, twice), rows(twice))
+    assert (parity.detections, parity.matched, len(parity.unexplained)) == (2, 1, 1)
+
+
 @pytest.mark.parametrize(
     "changed",
     [([0, 0, 40, 40], 0.8, 2), ([0, 0, 40, 40], 0.7, 1), ([0, 0, 40, 42], 0.8, 1)],

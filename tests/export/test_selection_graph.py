@@ -2,9 +2,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 
 from nanogfl.contract.detections import Selection, select
-from nanogfl_export.selection_graph import selection_model
+from nanogfl.model.decode import Grid
+from nanogfl_export.assemble import Parts, join, rows_of_all_points_model, selection_models
 
 CASES = [  # points, classes, (H, W), selection
     (2125, 80, (320, 320), Selection()),
@@ -34,21 +36,26 @@ def random_raw(random, points, classes, hw):
     return boxes.astype(np.float32), scores.astype(np.float32), random.random((points, 4)).astype(np.float32)
 
 
+@pytest.mark.parametrize("single", [False, True], ids=["any batch", "one picture"])
 @pytest.mark.parametrize(("points", "classes", "hw", "selection"), CASES)
-def test_graph_and_numpy_select_the_same_rows(points, classes, hw, selection):
-    model = selection_model(selection, hw=hw, points=points, classes=classes, opset=18)
+def test_graph_and_numpy_select_the_same_rows(points, classes, hw, selection, single):
+    grid = Grid(torch.zeros(points, 2), torch.ones(points), (points,))
+    parts = Parts(onnx.ModelProto(), onnx.ModelProto(), grid, hw, classes, 8)
+    models = selection_models(parts, selection, rows_of_all_points_model, from_logits=False, single=single)
+    model = join(models, ["boxes", "scores", "labels", "spread"])
     onnx.checker.check_model(model, full_check=True)
     session = onnxruntime.InferenceSession(model.SerializeToString())
     random = np.random.default_rng(points)
     found_counts = set()
-    for _ in range(40):  # 40 batches of 2 x 5 cases: 400 pictures
-        images = [random_raw(random, points, classes, hw) for _ in range(2)]
+    batch = 1 if single else 2
+    for _ in range(80 // batch):  # 80 pictures a case: 400 in all, of each kind of graph
+        images = [random_raw(random, points, classes, hw) for _ in range(batch)]
         names = ("raw_boxes", "raw_scores", "raw_spread")
         raw = {name: np.stack([image[part] for image in images]) for part, name in enumerate(names)}
         boxes, scores, labels, spread = session.run(["boxes", "scores", "labels", "spread"], raw)
-        assert boxes.shape == (2, selection.keep, 4)
+        assert boxes.shape == (batch, selection.keep, 4)
         assert labels.dtype == np.int64
-        for image in range(2):
+        for image in range(batch):
             expected = select(*images[image], selection, hw)
             count = len(expected)
             found_counts.add(count)

@@ -1,5 +1,5 @@
-"""Where each channel of each feature map comes from: channel numbers are sent through the graph's own Split, Concat,
-Reshape, Transpose, Slice and Gather. A shuffle, however it is written, is then nothing but an order of channels."""
+"""Where each channel of each feature map comes from: numbers of channels and pixels are sent through the graph's own
+Split, Concat, Reshape, Transpose, Slice and Gather. A shuffle, however it is written, then is an order of channels."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from nanogfl_export.rewrite.view import GraphView, attributes
 
+_PIXELS = 2**32  # more than a map has
+
 CHANNELWISE = frozenset({"LeakyRelu", "Relu", "MaxPool", "AveragePool", "Resize"})
 """channel i of the output depends on channel i of the input alone, and zeros become zeros"""
-
-SIDE_BITS = 16
-"""a feature map's side is shorter than 2^16"""
 
 
 @dataclass(frozen=True)
@@ -36,29 +35,27 @@ class Origin:
 
 
 class ChannelMaps:
-    """`of[tensor]`: (C,) the numbers of its channels, for each feature map (B, C, H, W) made of whole computed ones."""
+    """`of[tensor]`: (C,) the numbers of its channels, for each feature map (B, C, H, W) made of computed ones."""
 
     def __init__(self, view: GraphView) -> None:
         self.origins: list[Origin] = []
         self.of: dict[str, NDArray[np.int64]] = {}
         self._owners: list[int] = []
-        self._elements: dict[str, NDArray[np.int64]] = {}
-        """(1, ...) which element of which channel lies where, in tensors that are made of them otherwise"""
+        self._grids: dict[str, NDArray[np.int64]] = {}
         self.moves: set[str] = set()
         """tensors made by operators that only move channels"""
         for node in view.graph.node:
             shape = view.shape(node.output[0])
             if is_channel_op(node, view) and len(shape) == 4:
-                whole = node.op_type == "Conv" and not is_depthwise(node, view)
-                if whole or len(self.of.get(node.input[0], [])) == shape[1]:
+                plain = node.op_type == "Conv" and not is_depthwise(node, view)
+                if plain or len(self.of.get(node.input[0], ())) == shape[1]:
                     self._add_origin(node, shape)
             elif (moved := self._move(node, view)) is not None:
-                for name, elements in zip(node.output, moved, strict=True):
+                for name, grid in zip(node.output, moved, strict=True):
+                    self._grids[name] = grid
                     self.moves.add(name)
-                    if (numbers := self._whole_channels(elements)) is not None:
-                        self.of[name] = numbers
-                    else:
-                        self._elements[name] = elements
+                    if grid.ndim == 4 and grid.size and self._is_map(grid):
+                        self.of[name] = grid[0, :, 0, 0] // _PIXELS
 
     def owner(self, number: int) -> Origin:
         return self.origins[self._owners[number]]
@@ -68,24 +65,18 @@ class ChannelMaps:
         origin = Origin(node, len(self._owners), count, (height, width))
         self._owners += [len(self.origins)] * count
         self.origins.append(origin)
-        self.of[origin.name] = np.array(origin.numbers)
+        self.of[origin.name] = numbers = np.array(origin.numbers)
+        self._grids[origin.name] = _grid(numbers, (height, width))
 
-    def _elements_of(self, name: str) -> NDArray[np.int64] | None:
-        if (numbers := self.of.get(name)) is not None:
-            return _elements(numbers, self.owner(int(numbers[0])).hw)
-        return self._elements.get(name)
-
-    def _whole_channels(self, elements: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        """The numbers of its channels; None where pixels are missing or lie elsewhere than in the map they come from."""
-        if elements.ndim != 4 or not elements.size:
-            return None
-        numbers, hw = elements[0, :, 0, 0] >> 2 * SIDE_BITS, elements.shape[2:]
-        same_size = all(self.owner(int(number)).hw == hw for number in numbers)
-        return numbers if same_size and np.array_equal(elements, _elements(numbers, hw)) else None
+    def _is_map(self, grid: NDArray[np.int64]) -> bool:
+        """Does each channel hold one whole channel of some map, its pixels where they were?"""
+        numbers = grid[0, :, 0, 0] // _PIXELS
+        kept_size = all(self.owner(int(number)).hw == grid.shape[2:] for number in numbers)
+        return kept_size and bool((grid == _grid(numbers, grid.shape[2:])).all())
 
     def _move(self, node: onnx.NodeProto, view: GraphView) -> list[NDArray[np.int64]] | None:
-        """The outputs' elements, where the node only moves them within a picture; None where it does anything else."""
-        data = [self._elements_of(name) for name in node.input]
+        """The outputs' numbers, where the node only moves, within a picture, what has numbers; else None."""
+        data = [self._grids.get(name) for name in node.input]
         fixed = [view.constants.get(name) for name in node.input]
         settings = attributes(node)
         grid = data[0] if data else None
@@ -93,7 +84,7 @@ class ChannelMaps:
             return None
         axis = int(settings.get("axis", 0)) % grid.ndim
         if axis == 0 and node.op_type in ("Concat", "Split", "Gather"):
-            return None
+            return None  # whole pictures
         match node.op_type:
             case "Concat" if all(part is not None for part in data):
                 return [np.concatenate([part for part in data if part is not None], axis)]
@@ -114,6 +105,11 @@ class ChannelMaps:
         return None
 
 
+def _grid(numbers: NDArray[np.int64], hw: tuple[int, ...]) -> NDArray[np.int64]:
+    """(1, C, H, W): what a map of these channels holds, the number of channel and pixel in one."""
+    return (numbers[:, None] * _PIXELS + np.arange(hw[0] * hw[1])).reshape(1, len(numbers), *hw)
+
+
 def is_depthwise(node: onnx.NodeProto, view: GraphView) -> bool:
     weight = view.constants[node.input[1]]
     return bool(attributes(node).get("group", 1) == weight.shape[0] and weight.shape[1] == 1 and weight.shape[0] > 1)
@@ -127,12 +123,6 @@ def is_channel_op(node: onnx.NodeProto, view: GraphView) -> bool:
     if node.op_type == "Resize":
         return not any(node.input[3:])  # by scales; sizes would name the number of channels
     return node.op_type in CHANNELWISE and len(node.output) == 1  # a MaxPool's second output counts channels
-
-
-def _elements(numbers: NDArray[np.int64], hw: tuple[int, ...]) -> NDArray[np.int64]:
-    """(1, C, H, W): the channel's number, y and x of each element, in one integer."""
-    y, x = np.ogrid[: hw[0], : hw[1]]
-    return (numbers[None, :, None, None] << 2 * SIDE_BITS) + (y << SIDE_BITS) + x
 
 
 def _keeps_batch(grid: NDArray[np.int64], shape: NDArray[np.int64]) -> bool:

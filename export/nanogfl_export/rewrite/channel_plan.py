@@ -148,8 +148,8 @@ class ChannelPlan:
         return True
 
     def _free(self, origin: Origin) -> bool:
-        """May its channels lie in any order? A convolution's may. Those of a map made channel by channel lie as they come
-        in, which may be chosen if they come from one whole map that nothing else reads."""
+        """May its channels lie in any order? A convolution's may. Those of a map made channel by channel lie as they
+        come in, which may be chosen if they come from one whole map that nothing else reads."""
         if not self.keeps_channels(origin.node):
             return True
         numbers = self.maps.of[origin.node.input[0]]

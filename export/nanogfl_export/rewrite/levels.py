@@ -8,8 +8,8 @@ from nanogfl_export.rewrite.view import GraphView, attributes, with_inputs
 
 
 def write_levels_in_place(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Conv a level -> Reshape (B, A, h w) -> Concat -> Transpose (B, N, A) -> Split at a: two Convs a level, of a and of
-    A - a channels, each channels-last -> Reshape (B, h w, .) -> Concat (B, N, .): neither transpose nor split of all.
+    """Conv a level -> Reshape (B, A, h w) -> Concat -> Transpose (B, N, A) -> Split at a: two Convs a level, of a and
+    of A - a channels, each channels-last -> Reshape (B, h w, .) -> Concat (B, N, .): no transpose or split of all.
 
     (onnxruntime writes a convolution's blocked output channels-last at no more cost than in order.)
     """
@@ -22,7 +22,11 @@ def write_levels_in_place(model: onnx.ModelProto) -> onnx.ModelProto:
             continue
         convs = [_level(view, name) for name in concat.input]
         fits = concat.op_type == "Concat" and attributes(concat)["axis"] == 2
-        if not fits or list(attributes(transpose).get("perm", [])) != [0, 2, 1] or attributes(split).get("axis", 0) != 2:
+        if (
+            not fits
+            or list(attributes(transpose).get("perm", [])) != [0, 2, 1]
+            or attributes(split).get("axis", 0) != 2
+        ):
             continue
         levels = [conv for conv in convs if conv is not None]
         if len(levels) < len(convs):
