@@ -1,6 +1,6 @@
 """Files of every kind against PyTorch, end to end: batches, crowds, distributions, raw, without rewrites."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import onnx
@@ -10,6 +10,7 @@ import torch
 
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import preprocess
+from nanogfl.data.synthetic import draw_image
 from nanogfl.model.checkpoint import load_checkpoint, save_checkpoint
 from nanogfl.model.predictor import load_predictor
 from nanogfl_deploy.runtime import Detector
@@ -19,19 +20,26 @@ from nanogfl_export.onnx_file import RAW_OPERATORS
 from .conftest import HW
 
 pytestmark = pytest.mark.slow
+BLACK = np.zeros((*HW, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
-def crowded_path(checkpoint_path, tmp_path_factory):
-    """Hundreds of candidates on a drawn picture, none on a black one."""
+def sparse_path(checkpoint_path, tmp_path_factory):
+    """A few detections on drawn pictures, none on the black one."""
     checkpoint = load_checkpoint(checkpoint_path)
-    predictor = load_predictor(checkpoint_path)
-    best = predictor.raw(np.zeros((*HW, 3), np.uint8)).scores.max(axis=0)  # of each class
-    shift = np.log(0.04 / 0.96) - np.log(best / (1 - best))  # the black picture stays below the limit of 0.05
-    for name, value in checkpoint.weights.items():
-        if name.startswith("head.outputs") and name.endswith("bias"):
-            value[:3] += torch.from_numpy(shift.astype(np.float32))
-    path = tmp_path_factory.mktemp("crowd") / "crowded.pt"
+    detector = checkpoint.build()
+    pictures = np.stack([BLACK, *(draw_image(5, index, HW).image for index in range(7))])
+    for norm in (module for module in detector.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        norm.momentum = 0.5  # statistics of these pictures: else answers hardly depend on the picture
+    detector.train()
+    for _ in range(20):
+        detector(torch.from_numpy(pictures))
+    with torch.inference_mode():
+        best = detector.eval()(torch.from_numpy(BLACK[None])).cls_logits[0].amax(dim=0)
+    for output in detector.head.outputs:
+        output.bias.data[:3] += np.log(0.04 / 0.96) - best  # the black picture stays below the limit of 0.05
+    checkpoint = replace(checkpoint, weights=detector.state_dict())
+    path = tmp_path_factory.mktemp("sparse") / "sparse.pt"
     save_checkpoint(path, checkpoint)
     return path
 
@@ -48,8 +56,13 @@ def run_export(frames, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def any_batch(run_export, crowded_path):
-    return run_export(crowded_path, batch=None, distributions=True)
+def any_batch(run_export, sparse_path):
+    return run_export(sparse_path, batch=None, distributions=True)
+
+
+@pytest.fixture(scope="module")
+def fast(run_export, checkpoint_path):
+    return run_export(checkpoint_path)
 
 
 def assert_same(found, expected):
@@ -60,10 +73,10 @@ def assert_same(found, expected):
     np.testing.assert_allclose(found.spread, expected.spread, rtol=0, atol=0.05)
 
 
-def test_a_batch_whose_middle_picture_is_empty(any_batch, crowded_path, frames):
-    predictor, session = load_predictor(crowded_path), onnxruntime.InferenceSession(any_batch.path)
+def test_a_batch_whose_middle_picture_is_empty(any_batch, sparse_path, frames):
+    predictor, session = load_predictor(sparse_path), onnxruntime.InferenceSession(any_batch.path)
     images = [preprocess(frame, predictor.config.input)[0] for _, frame in frames[:3]]
-    images[1] = np.zeros_like(images[1])
+    images[1] = BLACK
     names = ["boxes", "scores", "labels", "spread"]
     boxes, scores, labels, spread = session.run(names, {"image": np.stack(images)})
     counts = []
@@ -82,21 +95,20 @@ def test_a_batch_whose_middle_picture_is_empty(any_batch, crowded_path, frames):
     assert min(counts[0], counts[2]) > 10
 
 
-def test_a_crowd_of_candidates(any_batch, crowded_path, frames):
-    predictor, detector = load_predictor(crowded_path), Detector(any_batch.path)
-    pairs = []
+def test_a_crowd_of_candidates(fast, checkpoint_path, frames):
+    predictor, detector = load_predictor(checkpoint_path), Detector(fast.path)
     for _, frame in frames:
+        raw = predictor.raw(preprocess(frame, predictor.config.input)[0])
+        assert (raw.scores > predictor.config.selection.score).sum() > 500
         assert_same(detector(frame), predictor(frame))
-        pairs.append((predictor.raw(preprocess(frame, predictor.config.input)[0]).scores > 0.05).sum())
-    assert max(pairs) > 200
 
 
-def test_distributions_are_those_of_pytorch(any_batch, crowded_path, frames):
+def test_distributions_are_those_of_pytorch(any_batch, sparse_path, frames):
     model = onnx.load_model(any_batch.path)
     assert [value.name for value in model.graph.output] == [
         "boxes", "scores", "labels", "spread", "distributions", "points",
     ]  # fmt: skip
-    predictor, detector = load_predictor(crowded_path), Detector(any_batch.path)
+    predictor, detector = load_predictor(sparse_path), Detector(any_batch.path)
     assert detector.card.bins == any_batch.card.bins == 8
     for _, frame in frames[:3]:
         found, expected = detector(frame), predictor.explain(frame)
@@ -127,8 +139,8 @@ def test_a_raw_file_is_rewritten_and_keeps_to_its_operators(run_export, checkpoi
         np.testing.assert_allclose(theirs.spread, ours.spread, rtol=0, atol=0.05)
 
 
-def test_without_rewrites_the_file_says_and_finds_the_same(run_export, checkpoint_path, frames):
-    fast, plain = run_export(checkpoint_path), run_export(checkpoint_path, rewrite=False)
+def test_without_rewrites_the_file_says_and_finds_the_same(fast, run_export, checkpoint_path, frames):
+    plain = run_export(checkpoint_path, rewrite=False)
     cards = [{**asdict(exported.card), "parity": None} for exported in (fast, plain)]
     assert cards[0] == cards[1]
     models = [onnx.load_model(exported.path) for exported in (fast, plain)]

@@ -43,8 +43,8 @@ def fold_input_scale(model: onnx.ModelProto) -> onnx.ModelProto:
         if scale is None or conv is None or conv.input[1] not in view.constants:
             continue
         weight = view.constants[conv.input[1]]
-        if attributes(conv).get("group", 1) != 1 or scale.shape != (1, weight.shape[1], 1, 1):
-            continue
+        if scale.shape != (1, weight.shape[1], 1, 1):
+            continue  # a grouped convolution's, too
         name = f"{conv.output[0]}_scaled"
         constants[name] = (weight / scale.astype(np.float64)).astype(weight.dtype)
         nodes[nodes.index(conv)] = with_inputs(conv, [division.input[0], name, *conv.input[2:]])

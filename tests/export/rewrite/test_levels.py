@@ -47,13 +47,13 @@ def test_three_parts_and_whoever_else_reads_the_points():
 
 
 def test_names_of_other_tensors_are_not_taken():
-    """torch counts: with three classes, what was conv2d_3 is another convolution."""
+    """torch counts: with three classes, conv2d_3 may be another convolution than a part of conv2d."""
     graph = Graph(4, 6, 8)
     model = graph.model(*graph.split(points(graph), CLASSES, SIDES, axis=2))
-    taken = [node.output[0] for node in model.graph.node if node.op_type == "Conv"]
-    for node in model.graph.node:  # the second level's convolution is called as a part of the first might be
+    first, other = (next(n.output[0] for n in model.graph.node if n.op_type == kind) for kind in ("Conv", "Resize"))
+    for node in model.graph.node:
         for names in (node.input, node.output):
-            names[:] = [f"{taken[0]}_{CLASSES}" if name == taken[1] else name for name in names]
+            names[:] = [f"{first}_{CLASSES}" if name == other else name for name in names]
     assert_equal_outputs(model, write_levels_in_place(model), tolerance=1e-6)
 
 

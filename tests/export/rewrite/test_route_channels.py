@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from onnx import numpy_helper
 
 from nanogfl_export.rewrite.route_channels import route_channels
 
@@ -74,6 +75,21 @@ def test_a_convolution_reads_a_multiple_of_4(channels, filled):
     assert_equal_outputs(model, rewritten, reference=True)
 
 
+def test_what_is_filled_up_is_zero_all_the_way():
+    """Whatever reads it has zero weights as well; zeros cannot become inf, nor inf times zero NaN."""
+    graph = Graph(3, 6, 8)
+    x = graph.add("Relu", graph.conv("x", 3, 10))
+    model = graph.model(graph.conv(graph.depthwise(x, 10), 10, 5))
+    rewritten = route_channels(model)
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in rewritten.graph.initializer}
+    first, deep, last = (node for node in rewritten.graph.node if node.op_type == "Conv")
+    for conv in (first, deep):
+        weight, bias = (values[name] for name in conv.input[1:])
+        assert (np.abs(weight).sum(axis=(1, 2, 3)) > 0).tolist() == [True] * 10 + [False] * 2
+        assert not bias[10:].any()
+    assert not values[last.input[1]][:, 10:].any()
+
+
 @pytest.mark.parametrize(
     ("op_type", "settings"),
     [
@@ -93,12 +109,14 @@ def test_a_pooling_and_a_resize_read_a_multiple_of_16(op_type, settings):
     assert_equal_outputs(model, rewritten, reference=True)
 
 
-def test_parts_of_two_maps_are_filled_up_together():
+@pytest.mark.parametrize("shared_first", [True, False])
+def test_parts_of_two_maps_are_filled_up_together(shared_first):
     """10 + 11 = 21 channels come from two convolutions; a part that somebody else reads as well cannot grow."""
     graph = Graph(3, 6, 8)
-    first, second = graph.conv("x", 3, 10), graph.conv("x", 3, 11)
-    joined = graph.conv(graph.add("Concat", first, second, axis=1), 21, 5)
-    model = graph.model(joined, graph.conv(first, 10, 6))
+    shared, alone = graph.conv("x", 3, 10), graph.conv("x", 3, 11)
+    parts = (shared, alone) if shared_first else (alone, shared)
+    joined = graph.conv(graph.add("Concat", *parts, axis=1), 21, 5)
+    model = graph.model(joined, graph.conv(shared, 10, 6))
     rewritten = route_channels(model)
     assert_equal_outputs(model, rewritten)
     assert sorted(shape[:2] for shape, _ in weights_read(rewritten)) == [(5, 24), (6, 10), (10, 3), (14, 3)]
@@ -155,6 +173,10 @@ def second_picture(graph, x):
     return graph.add("Slice", x, *(graph.constant(np.array([n])) for n in (1, 2, 0))), 8
 
 
+def picture_of_two(graph, x):
+    return graph.add("Slice", x, *(graph.constant(np.array([n])) for n in (0, 1, -4))), 8
+
+
 def first_picture(graph, x):
     return graph.add("Gather", x, graph.constant(np.array([0])), axis=0), 8
 
@@ -173,7 +195,8 @@ def turned_over(graph, x):
 
 @pytest.mark.parametrize(
     "move",
-    [cropped, turned, reshaped, mixed, stacked, lower_half, mirrored, second_picture, first_picture, both_twice,
+    [cropped, turned, reshaped, mixed, stacked, lower_half, mirrored, second_picture, picture_of_two,
+     first_picture, both_twice,
      more_channels, turned_over],
 )  # fmt: skip
 def test_what_moves_pixels_or_pictures_is_no_order_of_channels(move):
