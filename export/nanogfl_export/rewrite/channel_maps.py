@@ -45,21 +45,23 @@ class ChannelMaps:
         self.moves: set[str] = set()
         """tensors made by operators that only move channels"""
         for node in view.graph.node:
-            if is_channel_op(node, view) and len(view.shape(node.output[0])) == 4:
-                if (node.op_type == "Conv" and not is_depthwise(node, view)) or node.input[0] in self.of:
-                    self._add_origin(node, view)
+            shape = view.shape(node.output[0])
+            if is_channel_op(node, view) and len(shape) == 4:
+                plain = node.op_type == "Conv" and not is_depthwise(node, view)
+                if plain or len(self.of.get(node.input[0], ())) == shape[1]:
+                    self._add_origin(node, shape)
             elif (moved := self._move(node, view)) is not None:
                 for name, grid in zip(node.output, moved, strict=True):
                     self._grids[name] = grid
                     self.moves.add(name)
-                    if grid.ndim == 4 and self._is_map(grid):
+                    if grid.ndim == 4 and grid.size and self._is_map(grid):
                         self.of[name] = grid[0, :, 0, 0] // _PIXELS
 
     def owner(self, number: int) -> Origin:
         return self.origins[self._owners[number]]
 
-    def _add_origin(self, node: onnx.NodeProto, view: GraphView) -> None:
-        _, count, height, width = view.shape(node.output[0])
+    def _add_origin(self, node: onnx.NodeProto, shape: tuple[int, ...]) -> None:
+        _, count, height, width = shape
         origin = Origin(node, len(self._owners), count, (height, width))
         self._owners += [len(self.origins)] * count
         self.origins.append(origin)
@@ -73,35 +75,39 @@ class ChannelMaps:
         return kept_size and bool((grid == _grid(numbers, grid.shape[2:])).all())
 
     def _move(self, node: onnx.NodeProto, view: GraphView) -> list[NDArray[np.int64]] | None:
-        """The outputs' numbers, where the node only moves what has numbers; None where it does anything else."""
+        """The outputs' numbers, where the node only moves, within a picture, what has numbers; else None."""
         data = [self._grids.get(name) for name in node.input]
         fixed = [view.constants.get(name) for name in node.input]
         settings = attributes(node)
         grid = data[0] if data else None
         if grid is None:
             return None
-        axis = int(settings.get("axis", 0))
+        axis = int(settings.get("axis", 0)) % grid.ndim
+        if axis == 0 and node.op_type in ("Concat", "Split", "Gather"):
+            return None  # whole pictures
         match node.op_type:
             case "Concat" if all(part is not None for part in data):
                 return [np.concatenate([part for part in data if part is not None], axis)]
-            case "Transpose":
+            case "Transpose" if settings.get("perm", [-1])[0] == 0:
                 return [grid.transpose(settings["perm"])]
             case "Reshape" if fixed[1] is not None and _keeps_batch(grid, fixed[1]):
                 return [grid.reshape([1, *fixed[1][1:]])]
             case "Split" if len(fixed) > 1 and fixed[1] is not None:
                 return list(np.split(grid, np.cumsum(fixed[1])[:-1], axis))
             case "Split" if len(fixed) == 1:
-                return list(np.array_split(grid, len(node.output), axis))
+                size = -(-grid.shape[axis] // len(node.output))  # the last one is the smaller one
+                return list(np.split(grid, size * np.arange(1, len(node.output)), axis))
             case "Gather" if fixed[1] is not None and fixed[1].ndim == 1:
                 return [np.take(grid, fixed[1], axis)]
-            case "Slice" if all(value is not None for value in fixed[1:]):
-                return [_slice(grid, *(value for value in fixed[1:] if value is not None))]
+            case "Slice" if len(fixed) > 3 and all(value is not None for value in fixed[1:]):
+                starts, ends, axes, *steps = (value for value in fixed[1:] if value is not None)
+                return None if 0 in axes % grid.ndim else [_slice(grid, starts, ends, axes, *steps)]
         return None
 
 
 def _grid(numbers: NDArray[np.int64], hw: tuple[int, ...]) -> NDArray[np.int64]:
     """(1, C, H, W): what a map of these channels holds, the number of channel and pixel in one."""
-    return (numbers[:, None] * _PIXELS + np.arange(hw[0] * hw[1])).reshape(1, -1, *hw)
+    return (numbers[:, None] * _PIXELS + np.arange(hw[0] * hw[1])).reshape(1, len(numbers), *hw)
 
 
 def is_depthwise(node: onnx.NodeProto, view: GraphView) -> bool:
@@ -116,7 +122,7 @@ def is_channel_op(node: onnx.NodeProto, view: GraphView) -> bool:
         return constant and (attributes(node).get("group", 1) == 1 or is_depthwise(node, view))
     if node.op_type == "Resize":
         return not any(node.input[3:])  # by scales; sizes would name the number of channels
-    return node.op_type in CHANNELWISE
+    return node.op_type in CHANNELWISE and len(node.output) == 1  # a MaxPool's second output counts channels
 
 
 def _keeps_batch(grid: NDArray[np.int64], shape: NDArray[np.int64]) -> bool:
@@ -129,11 +135,10 @@ def _slice(
     grid: NDArray[np.int64],
     starts: NDArray[np.int64],
     ends: NDArray[np.int64],
-    axes: NDArray[np.int64] | None = None,
+    axes: NDArray[np.int64],
     steps: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
     index = [slice(None)] * grid.ndim
     for place, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        axis = place if axes is None else int(axes[place])
-        index[axis] = slice(int(start), int(end), 1 if steps is None else int(steps[place]))
+        index[int(axes[place])] = slice(int(start), int(end), 1 if steps is None else int(steps[place]))
     return grid[tuple(index)]

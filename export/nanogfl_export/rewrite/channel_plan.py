@@ -69,19 +69,23 @@ class ChannelPlan:
             None if name in self.maps.moves or name not in self.maps.of else self.maps.owner(int(self.maps.of[name][0]))
         )
 
+    def tensor_of(self, origin: Origin) -> str:
+        """What the map is called in the rewritten graph; an output of the graph keeps its name for the right order."""
+        return f"{origin.name}_routed" if origin.name in self.view.outputs else origin.name
+
     def keeps_channels(self, node: onnx.NodeProto) -> bool:
         """Does it compute channel by channel?"""
         return node.op_type != "Conv" or is_depthwise(node, self.view)
 
     def find(self, numbers: Iterable[int]) -> list[Piece]:
-        """The pieces with these channels, in the order in which they are asked for; [] where one is not laid out."""
+        """The pieces with these channels, in the order in which they are first asked for, but for channels that nobody
+        needs in the end; [] where a map is not laid out."""
         found: dict[str, Piece] = {}
         for number in numbers:
-            pieces = self.pieces.get(self.maps.owner(int(number)).name, [])
-            piece = next((piece for piece in pieces if number in piece.numbers), None)
-            if piece is None:
+            pieces = self.pieces.get(self.maps.owner(int(number)).name)
+            if not pieces:
                 return []
-            found[piece.tensor] = piece
+            found |= {piece.tensor: piece for piece in pieces if number in piece.numbers}
         return list(found.values())
 
     def _collect_reads(self) -> None:
@@ -119,7 +123,7 @@ class ChannelPlan:
         for number in origin.numbers:
             if places := tuple(sorted({read.place for read in readers if number in read.numbers})):
                 groups[places].append(number)
-        name = f"{origin.name}_routed" if origin.name in self.view.outputs else origin.name
+        name = self.tensor_of(origin)
         whole = len(groups) == 1
         self.pieces[origin.name] = pieces = [
             Piece(name if whole else f"{name}_part{index}", numbers, places)

@@ -21,7 +21,7 @@ def fold_batch_norm(model: onnx.ModelProto) -> onnx.ModelProto:
         weight = view.constants[conv.input[1]]
         bias = view.constants[conv.input[2]] if len(conv.input) > 2 else np.zeros(len(weight), weight.dtype)
         names = [f"{norm.output[0]}_weight", f"{norm.output[0]}_bias"]
-        constants[names[0]] = (weight * factor.reshape(-1, 1, 1, 1)).astype(weight.dtype)
+        constants[names[0]] = (weight * factor.reshape(-1, *[1] * (weight.ndim - 1))).astype(weight.dtype)
         constants[names[1]] = ((bias - mean) * factor + shift).astype(weight.dtype)
         folded = with_inputs(conv, [conv.input[0], *names])
         folded.output[0] = norm.output[0]
@@ -43,8 +43,8 @@ def fold_input_scale(model: onnx.ModelProto) -> onnx.ModelProto:
         if scale is None or conv is None or conv.input[1] not in view.constants:
             continue
         weight = view.constants[conv.input[1]]
-        if attributes(conv).get("group", 1) != 1 or scale.shape != (1, weight.shape[1], 1, 1):
-            continue
+        if scale.shape != (1, weight.shape[1], 1, 1):
+            continue  # a grouped convolution's, too
         name = f"{conv.output[0]}_scaled"
         constants[name] = (weight / scale.astype(np.float64)).astype(weight.dtype)
         nodes[nodes.index(conv)] = with_inputs(conv, [division.input[0], name, *conv.input[2:]])

@@ -22,7 +22,11 @@ def write_levels_in_place(model: onnx.ModelProto) -> onnx.ModelProto:
             continue
         convs = [_level(view, name) for name in concat.input]
         fits = concat.op_type == "Concat" and attributes(concat)["axis"] == 2
-        if not fits or list(attributes(transpose)["perm"]) != [0, 2, 1] or attributes(split).get("axis", 0) != 2:
+        if (
+            not fits
+            or list(attributes(transpose).get("perm", [])) != [0, 2, 1]
+            or attributes(split).get("axis", 0) != 2
+        ):
             continue
         levels = [conv for conv in convs if conv is not None]
         if len(levels) < len(convs):
@@ -33,7 +37,7 @@ def write_levels_in_place(model: onnx.ModelProto) -> onnx.ModelProto:
         for output, start, end in zip(split.output, ends - sizes, ends, strict=True):
             parts = []
             for conv in levels:
-                part = f"{conv.output[0]}_{start}"
+                part = f"{conv.output[0]}_from{start}"
                 weight, bias = (view.constants[name][start:end] for name in conv.input[1:])
                 _, _, height, width = view.shape(conv.output[0])
                 constants |= {
@@ -57,10 +61,12 @@ def write_levels_in_place(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _level(view: GraphView, name: str) -> onnx.NodeProto | None:
-    """The convolution behind a level's Reshape, if nothing else reads it."""
+    """The convolution behind a level's Reshape to (B, A, h w), if nothing else reads it."""
     reshape = view.producers.get(name)
     conv = view.producers.get(reshape.input[0]) if reshape is not None and reshape.op_type == "Reshape" else None
     if conv is None or conv.op_type != "Conv" or view.only_reader(conv.output[0], "Reshape") is None:
         return None
     known = len(conv.input) == 3 and all(n in view.constants for n in conv.input[1:])
-    return conv if known and len(view.shape(name)) == 3 else None
+    whole = known and attributes(conv).get("group", 1) == 1
+    _, channels, *hw = view.shape(conv.output[0])
+    return conv if whole and view.shape(name)[1:] == (channels, int(np.prod(hw))) else None

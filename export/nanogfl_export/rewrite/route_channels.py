@@ -57,7 +57,7 @@ class _Writer:
             own = {int(number): origin.first + index for index, number in enumerate(read)}
             order = [own.get(number, ZERO) for number in numbers] if numbers else origin.numbers
             if not pieces:  # its channels lie as they come in
-                pieces.append(Piece(origin.name, order))
+                pieces.append(Piece(self.plan.tensor_of(origin), order))
         else:
             order = [number for piece in pieces for number in piece.numbers]
         output = pieces[0].tensor if len(pieces) == 1 else f"{origin.name}_parts"

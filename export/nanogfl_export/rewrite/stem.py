@@ -15,7 +15,7 @@ def read_interleaved_pixels(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     view = GraphView(model)
     for transpose in view.find("Transpose"):
-        if list(attributes(transpose)["perm"]) != [0, 3, 1, 2]:
+        if list(attributes(transpose).get("perm", [])) != [0, 3, 1, 2]:
             continue
         cast = view.only_reader(transpose.output[0], "Cast")
         sub = view.only_reader(cast.output[0], "Sub") if cast is not None else None
@@ -25,14 +25,15 @@ def read_interleaved_pixels(model: onnx.ModelProto) -> onnx.ModelProto:
         mean, weight = view.constants.get(sub.input[1]), view.constants.get(conv.input[1])
         batch, height, width, channels = view.shape(transpose.input[0])
         settings = attributes(conv)
-        if mean is None or weight is None or mean.size != channels or weight.shape[1] != channels:
+        if mean is None or weight is None or mean.shape[-3:] != (channels, 1, 1) or weight.shape[1] != channels:
             continue
         if (
             any(step != 1 for step in settings.get("dilations", [1, 1]))
             or settings.get("auto_pad", b"NOTSET") != b"NOTSET"
         ):
             continue
-        (step_y, step_x), (top, left, bottom, right) = settings["strides"], settings["pads"]
+        (step_y, step_x), pads = settings.get("strides", [1, 1]), settings.get("pads", [0, 0, 0, 0])
+        top, left, bottom, right = pads
         filters, _, rows, columns = weight.shape
         flat, shape, row_mean, kernel = (f"{conv.output[0]}_{part}" for part in ("rows", "shape", "mean", "kernel"))
         constants = {
@@ -63,10 +64,10 @@ def activate_after_pooling(model: onnx.ModelProto) -> onnx.ModelProto:
     constants: dict[str, Array] = {}
     for leaky in view.find("LeakyRelu"):
         pool = view.only_reader(leaky.output[0], "MaxPool")
-        channels = view.shape(leaky.output[0])[1:2]
-        if pool is None or len(pool.output) > 1 or not channels or attributes(leaky).get("alpha", 0.01) < 0:
+        shape = view.shape(leaky.output[0])
+        if pool is None or len(pool.output) > 1 or len(shape) != 4 or attributes(leaky).get("alpha", 0.01) < 0:
             continue
-        name, (count,) = pool.output[0], channels
+        name, count = pool.output[0], shape[1]
         constants |= {f"{name}_one": np.ones((count, 1, 1, 1), np.float32), f"{name}_zero": np.zeros(count, np.float32)}
         pooled = with_inputs(pool, [leaky.input[0]])
         pooled.output[0] = f"{name}_pooled"
