@@ -24,6 +24,9 @@ def lively_detector(config: Config, class_count: int) -> Detector:
     detector = build_detector(config.model, class_count)
     frames = np.stack([draw_image(5, index, HW).image for index in range(8)])
     detector.train()
+    for module in detector.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 0.5  # so that 20 rounds are enough for logits that depend on the picture
     for _ in range(20):  # batch norm's statistics
         detector(torch.from_numpy(frames))
     for output in detector.head.outputs:

@@ -80,21 +80,20 @@ def _in_order(nodes: list[onnx.NodeProto], outputs: set[str]) -> list[onnx.NodeP
     """Nodes that the outputs need, each behind those that it reads from."""
     producers = {name: index for index, node in enumerate(nodes) for name in node.output}
     ordered: list[onnx.NodeProto] = []
+    begun: set[int] = set()
     done: set[int] = set()
     for output in sorted(outputs, key=lambda name: producers.get(name, -1)):
-        stack = [(producers[output], False)] if output in producers else []
+        stack = [producers[output]] if output in producers else []
         while stack:
-            index, inputs_done = stack.pop()
-            if index in done:
-                continue
-            if inputs_done:
-                done.add(index)
-                ordered.append(nodes[index])
-                continue
-            stack.append((index, True))
-            stack += [
-                (producers[n], False)
-                for n in reversed(nodes[index].input)
-                if n in producers and producers[n] not in done
-            ]
+            index = stack[-1]
+            waits_for = [] if index in begun else [producers[n] for n in reversed(nodes[index].input) if n in producers]
+            missing = [other for other in waits_for if other not in done]
+            assert not begun.intersection(missing) - done, f"{nodes[index].name} waits for itself"
+            begun.add(index)
+            stack += missing
+            if not missing:
+                stack.pop()
+                if index not in done:
+                    done.add(index)
+                    ordered.append(nodes[index])
     return ordered

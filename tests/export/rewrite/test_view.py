@@ -1,5 +1,6 @@
 import numpy as np
 import onnx
+import pytest
 from onnx import helper
 
 from nanogfl_export.rewrite.view import GraphView, attributes, with_inputs
@@ -86,3 +87,12 @@ def test_with_inputs_changes_what_it_is_told_and_nothing_else():
     assert (list(changed.input), list(changed.output), changed.name) == (["z", "w"], ["y"], "n")
     assert attributes(changed) == {"group": 1, "strides": [2, 1], "pads": [0, 1, 2, 3]}
     assert attributes(node)["group"] == 2
+
+
+def test_a_graph_that_waits_for_itself_is_an_error_and_no_endless_loop():
+    graph = Graph(3, 4, 4)
+    view = GraphView(graph.model(graph.add("Relu", graph.conv("x", 3, 4))))
+    first, last = view.graph.node
+    first.input[0] = last.output[0]
+    with pytest.raises(AssertionError, match="waits for itself"):
+        view.finish()
