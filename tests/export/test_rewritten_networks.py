@@ -54,8 +54,8 @@ def test_every_network_computes_the_same_with_less(traced):
         images = np.stack([draw_image(5, index, HW).image for index in range(count)])
         for before, after in zip(logits(network, images), logits(rewritten, images), strict=True):
             assert np.ptp(before) > 1  # it has something to say
-            # sums run in another order through 50 layers
-            np.testing.assert_allclose(after, before, rtol=0, atol=2e-5 * np.abs(before).max())
+            # sums run in another order through 50 layers that amplify; a wrong weight is 1000 times as much
+            np.testing.assert_allclose(after, before, rtol=0, atol=1e-4 * np.abs(before).max())
 
     view = GraphView(rewritten)
     assert not any(len(view.shape(node.output[0])) == 5 for node in view.find("Transpose"))  # the shuffles
@@ -79,5 +79,5 @@ def test_each_rewrite_alone_computes_the_same(traced):
     for rewrite in NETWORK_REWRITES:
         for before, after in zip(expected, logits(rewrite(network), images), strict=True):
             np.testing.assert_allclose(
-                after, before, rtol=0, atol=2e-5 * np.abs(before).max(), err_msg=rewrite.__name__
+                after, before, rtol=0, atol=1e-4 * np.abs(before).max(), err_msg=rewrite.__name__
             )
