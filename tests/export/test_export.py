@@ -46,6 +46,7 @@ def test_the_file_agrees_with_pytorch_detection_by_detection(exported, checkpoin
     assert 0 < exported.parity.score < 1e-4
 
 
+@pytest.mark.slow
 def test_the_card_carries_classes_ids_and_the_measured_agreement(exported):
     card = Detector(exported.path).card
     assert card.classes == ("a", "b", "c")
@@ -58,6 +59,7 @@ def test_the_card_carries_classes_ids_and_the_measured_agreement(exported):
     assert card.source["parameters"] > 100_000
 
 
+@pytest.mark.slow
 def test_the_written_file_is_single_and_tells_nothing_of_the_machine(exported):
     model = onnx.load_model(exported.path, load_external_data=False)
     assert model.opset_import[0].version >= 18
@@ -184,6 +186,7 @@ def test_without_images_or_detections_nothing_is_shown_and_nothing_written(check
     assert [path.name for path in tmp_path.iterdir()] == ["silent.pt"]
 
 
+@pytest.mark.slow
 def test_a_failed_export_keeps_the_earlier_file(checkpoint_path, frames, tmp_path, monkeypatch):
     target = tmp_path / "model.onnx"
     target.write_bytes(b"the earlier file")
@@ -194,6 +197,7 @@ def test_a_failed_export_keeps_the_earlier_file(checkpoint_path, frames, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
@@ -210,6 +214,7 @@ def test_the_written_file_is_what_is_checked(exported, tmp_path, damage, sentenc
         check_file(tmp_path / "damaged.onnx", exported.card, points=0)
 
 
+@pytest.mark.slow
 def test_a_raw_file_with_a_foreign_operator_is_refused(exported, checkpoint_path, tmp_path):
     model = onnx.load_model(exported.path)
     points = load_predictor(checkpoint_path).detector.grid.points.shape[0]

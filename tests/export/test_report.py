@@ -194,6 +194,7 @@ def test_both_halves_are_the_same_where_both_sides_agree_and_differ_only_at_a_bo
     assert x1 - 4 <= columns.min() <= columns.max() <= x2 + 12 * scale + 2 * label
 
 
+@pytest.mark.slow
 def test_pytorch_stands_on_the_left_and_the_file_on_the_right_of_three_pictures(exported, pictures):
     detector = Detector(GOLDEN)
 
