@@ -9,7 +9,7 @@ from nanogfl.criterion.entropy import working_type
 def generalized_focal_loss(
     log_left: Tensor, log_right: Tensor, target: Tensor, left: Tensor | float, right: Tensor | float, beta: float
 ) -> Tensor:
-    """-|y - (l p_l + r p_r)|^beta [(r - y) log p_l + (y - l) log p_r], of the operands' shape. arXiv:2006.04388, eq. 7.
+    """-|y - (l p_l + r p_r)|^beta [(r - y) log p_l + (y - l) log p_r], of the operands' shape. arXiv:2006.04388.
 
     log_left, log_right: log p_l and log p_r, the probabilities of the values l and r on both sides of the target y,
     l <= y <= r; p_l + p_r = 1, or beta = 0. With l 0, r 1 and sigmoids it is the quality focal loss, with a target of
