@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
-import onnx
 import pytest
 import torch
 
@@ -21,7 +20,8 @@ from nanogfl.train.datasets import load_data
 from nanogfl.train.focus_report import count_objects, save_focus, spread_out
 from nanogfl.train.loop import build_step, train
 from nanogfl.train.step import TrainStep
-from nanogfl_export.export import export
+from nanogfl_deploy.runtime import Detector
+from nanogfl_export.export import export_checkpoint
 
 CPU = torch.device("cpu")
 EFL = LossConfig(classification="efl", assigner="tal")
@@ -61,7 +61,8 @@ def test_the_account_is_of_the_gradient_of_all_batches_of_an_update_without_the_
     if scale is not None:
         step.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
     kept = keep_logits(monkeypatch)
-    for update in range(2):
+    step.equalizer.totals += torch.tensor([[1.0, 30], [2, 31]])  # the classes of a run that has begun
+    for _ in range(2):
         before = step.equalizer.totals.clone()
         kept.clear()
         for batch in loader.epoch(0):
@@ -73,7 +74,7 @@ def test_the_account_is_of_the_gradient_of_all_batches_of_an_update_without_the_
         expected = sum(logits.grad.abs().sum(dim=(0, 1)) for logits in kept) / (scale or 1.0)
         found = (step.equalizer.totals - before).sum(dim=0).float()
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-9)
-        assert (step.equalizer.focus().gamma > 2.0).all(), update
+        assert (step.equalizer.focus().gamma > 2).all()
 
 
 def test_in_half_precision_the_account_is_in_float32(tiny, monkeypatch):
@@ -131,10 +132,6 @@ def test_one_epoch_and_one_resumed_end_as_two_to_the_bit(tiny, tmp_path, monkeyp
     assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
     logged = [[entry["gamma"] for entry in run.training["log"]] for run in (first, second)]
     assert logged[0] == logged[1]
-
-    # without the account it would be another training
-    content = torch.load(cut / "last.pt", weights_only=True)
-    assert content["training"]["equalizer"] is not None
     best = load_checkpoint(whole / "best.pt")
     assert best.training is None
     assert not any("equal" in name for name in best.weights)
@@ -160,16 +157,24 @@ def test_a_run_of_another_classification_or_of_before_resumes_with_an_empty_acco
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["qfl", "fl", "efl", "eqfl"])
 def test_every_kind_trains_and_is_exported(tiny, tmp_path, kind):
-    loss = replace(EFL, classification=kind)
-    train(fp32(tiny, loss, epochs=1), tmp_path / "run")  # two steps
+    head = replace(tiny.model.head, prior=0.2)  # so that after two steps something is detected, on which files agree
+    config = replace(tiny, model=replace(tiny.model, head=head))
+    train(fp32(config, replace(EFL, classification=kind), epochs=1), tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
     (entry,) = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert ("gamma.png" in names) == ("gamma" in entry) == (kind in ("efl", "eqfl"))
     if "gamma" in entry:
         assert len(entry["gamma"]) == 2
-        assert all(2 < value <= 10 for value in entry["gamma"])
-    export(load_checkpoint(tmp_path / "run/last.pt"), tmp_path / "x.onnx")
-    onnx.checker.check_model(onnx.load(tmp_path / "x.onnx"))
+        assert all(2 <= value <= 10 for value in entry["gamma"])
+    picture = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    export_checkpoint(  # it runs the file against the checkpoint
+        tmp_path / "run/last.pt",
+        tmp_path / "x.onnx",
+        frames=[("noise", picture)],
+        frames_origin="noise",
+        open_device=Detector,
+    )
+    assert (tmp_path / "x.onnx").is_file()
 
 
 @pytest.mark.slow
@@ -181,7 +186,7 @@ def test_the_auxiliary_branch_trains_with_an_equalized_loss(tiny, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo's own, torch 2.13
-@pytest.mark.parametrize("kind", ["fl", "efl", "eqfl"])
+@pytest.mark.parametrize("kind", ["efl", "eqfl"])
 def test_the_step_is_one_graph_with_the_same_losses_and_the_same_account(tiny, kind):
     config = fp32(tiny, replace(EFL, classification=kind))
     step, _ = make(config)
