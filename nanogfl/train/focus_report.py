@@ -28,6 +28,7 @@ def save_focus(path: Path, log: list[dict[str, Any]], dataset: DataSet) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, LogNorm
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     entries = [entry for entry in log if "gamma" in entry]
     epochs = [entry["epoch"] for entry in entries]
@@ -46,8 +47,9 @@ def save_focus(path: Path, log: list[dict[str, Any]], dataset: DataSet) -> None:
         marker = "." if len(epochs) < 30 else ""
         over_epochs.plot(epochs, gamma[:, label], color=colours[label], marker=marker, linewidth=1.3)
     low, high = float(gamma.min()), float(gamma.max())
-    margin = max(0.05 * (high - low), 0.05)
+    margin = max(0.05 * (high - low), 0.5)
     over_epochs.set(xlabel="epoch", ylabel="gamma of the class", ylim=(low - margin, high + margin))
+    over_epochs.xaxis.set_major_locator(MaxNLocator(integer=True))
     over_epochs.set_title("focus of every class over the training")
     named = _named(last)
     places = spread_out(last[named], high, _GAP * (high - low + 2 * margin))
@@ -56,6 +58,7 @@ def save_focus(path: Path, log: list[dict[str, Any]], dataset: DataSet) -> None:
         over_epochs.text(1.02, place, text, transform=beside, color=colours[label], va="center", fontsize=8)
     over_objects.scatter(objects, last, c=colours, s=24)
     over_objects.set_xscale("symlog", linthresh=1)  # a logarithm with a place for 0
+    over_objects.set_xlim(-0.3, 2 * max(10, objects.max()))
     over_objects.set(xlabel="training objects of the class", title=f"after epoch {epochs[-1]}")
     figure.colorbar(colouring, ax=over_objects, label="training objects")
     for axes in (over_epochs, over_objects):
