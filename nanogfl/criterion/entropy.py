@@ -12,8 +12,9 @@ def working_type(logits: Tensor) -> torch.dtype:
 
 def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """logits, target (0 to 1), one shape -> -(1 - y) log(1 - sigma) - y log sigma of that shape."""
-    dtype = working_type(logits)
-    return F.binary_cross_entropy_with_logits(logits.to(dtype), target.to(dtype), reduction="none")
+    logits, target = logits.to(working_type(logits)), target.to(working_type(logits))
+    # not torch's own, which subtracts z from z + log(1 + e^-z): nothing is left of what a sure answer costs
+    return -(target * F.logsigmoid(logits) + (1 - target) * F.logsigmoid(-logits))
 
 
 def target_distance(logits: Tensor, target: Tensor) -> Tensor:
