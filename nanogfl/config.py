@@ -27,6 +27,7 @@ Part = Literal[
 
 # A path, or nothing: "none" on the command line, null or none in a YAML.
 OptionalPath = Annotated[str | None, BeforeValidator(lambda value: None if value == "none" else value)]
+OptionalNumber = Annotated[float | None, BeforeValidator(lambda value: None if value == "none" else value)]
 
 
 def _require_at_least(config: Any, least: float, *names: str) -> None:
@@ -91,10 +92,15 @@ class HeadConfig:
     """n: a distribution has n + 1 bins and reaches n strides"""
     point_offset: float = 0.5
     """grid points lie at (x + point_offset) * stride"""
+    prior: float = field(default=0.01, compare=False)
+    """probability that every class starts at everywhere; 0.001 with loss.classification efl. Only a training's start
+    reads it"""
 
     __pydantic_config__ = _FORBID
 
     def __post_init__(self) -> None:
+        if not 0 < self.prior < 1:
+            raise ValueError(f"prior must lie between 0 and 1, got {self.prior}")
         if self.convs < 1 or self.kernel not in (1, 3, 5, 7) or self.reg_max < 1:
             raise ValueError(
                 "convs and reg_max must be at least 1 and kernel one of 1, 3, 5, 7,"
@@ -221,6 +227,7 @@ class LossConfig:
     """Weights of arXiv:2006.04388, and the assigner: which grid points learn which object."""
 
     qfl: float = 1.0
+    """of the classification loss, whichever it is"""
     giou: float = 2.0
     dfl: float = 0.25
     beta: float = 2.0
@@ -249,6 +256,16 @@ class LossConfig:
     """of the auxiliary head: twice the neck's in NanoDet-Plus"""
     assist_detach_epochs: int = 10
     """after this many epochs the auxiliary branch no longer changes backbone and neck"""
+    classification: Literal["qfl", "fl", "efl", "eqfl"] = "qfl"
+    """qfl: quality focal loss, a class learns its box's IoU; fl: focal loss (arXiv:1708.02002), it learns 1; efl and
+    eqfl: those for a long tail (arXiv:2201.02593), where classes that are mostly pushed down get a larger exponent and
+    weight; with them model.head.prior 0.001 and data.repeat_threshold 0.001"""
+    alpha: OptionalNumber = 0.25
+    """fl and efl: weight of the positives, the negatives' is 1 - alpha; none: both 1"""
+    gamma: float = 2.0
+    """exponent of fl; of efl and eqfl for a class in balance"""
+    efl_scale: float = 8.0
+    """efl and eqfl: a class without positives has the exponent gamma + efl_scale; 4 for small detectors"""
 
     __pydantic_config__ = _FORBID
 
@@ -257,9 +274,18 @@ class LossConfig:
         _require_at_least(
             self, 1, "atss_candidates", "atss_anchor", "dsla_candidates", "tal_candidates", "assist_channels"
         )
-        _require_at_least(self, 0, "assist_detach_epochs")
+        _require_at_least(self, 0, "assist_detach_epochs", "gamma", "efl_scale")
+        if self.alpha is not None and not 0 <= self.alpha <= 1:
+            raise ValueError(f"alpha must lie in [0, 1] or be none, got {self.alpha}")
+        if self.equalized and not self.gamma > 0:
+            raise ValueError(f"{self.classification} weighs a class by its exponent / gamma: set gamma above 0")
         if self.assist and self.assigner == "atss":
             raise ValueError("assist guides an assigner that looks at predictions: set assigner to dsla or tal")
+
+    @property
+    def equalized(self) -> bool:
+        """The classification keeps account of its classes (criterion/equalized.py)."""
+        return self.classification in ("efl", "eqfl")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from nanogfl.config import Activation, LossConfig
 from nanogfl.model.blocks import make_activation
 from nanogfl.model.detector import Detector, Predictions, read_levels
-from nanogfl.model.gfl_head import PRIOR
+from nanogfl.model.gfl_head import prior_bias
 
 CONVS = 4
 _NORM_GROUPS = 32
@@ -34,6 +34,7 @@ class AssistBranch(nn.Module):
             class_count=detector.class_count,
             sides=output.out_channels - detector.class_count,
             activation=activation,
+            prior=detector.head.prior,
         )
         self._class_count, self._level_sizes = detector.class_count, detector.grid.level_sizes
 
@@ -50,7 +51,15 @@ class AssistHead(nn.Module):
     classes and one for the box, both shared by the levels, whose boxes differ by a learned scale."""
 
     def __init__(
-        self, *, inputs: int, channels: int, levels: int, class_count: int, sides: int, activation: Activation
+        self,
+        *,
+        inputs: int,
+        channels: int,
+        levels: int,
+        class_count: int,
+        sides: int,
+        activation: Activation,
+        prior: float,
     ) -> None:
         super().__init__()
         self.class_tower = _tower(inputs, channels, activation)
@@ -64,7 +73,7 @@ class AssistHead(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         assert self.class_output.bias is not None
-        nn.init.constant_(self.class_output.bias, -math.log((1 - PRIOR) / PRIOR))
+        nn.init.constant_(self.class_output.bias, prior_bias(prior))
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
         return [

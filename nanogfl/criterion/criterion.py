@@ -7,8 +7,9 @@ from torch import Tensor
 
 from nanogfl.config import LossConfig
 from nanogfl.criterion.assign import Assignment, assign
+from nanogfl.criterion.classification import classification_loss
+from nanogfl.criterion.equalized import Equalizer
 from nanogfl.criterion.losses import distribution_focal_loss, giou_loss
-from nanogfl.criterion.qfl import sparse_qfl
 from nanogfl.data.batch import Truth
 from nanogfl.model.decode import Grid, decode_boxes
 from nanogfl.model.detector import Predictions
@@ -21,14 +22,18 @@ class Losses(NamedTuple):
 
     total: Tensor
     qfl: Tensor
+    """the classification's, of whatever kind"""
     giou: Tensor
     dfl: Tensor
     positives: Tensor
 
 
-def compute_losses(predictions: Predictions, grid: Grid, truth: Truth, config: LossConfig) -> Losses:
+def compute_losses(
+    predictions: Predictions, grid: Grid, truth: Truth, config: LossConfig, equalizer: Equalizer | None = None
+) -> Losses:
     """The loss of a batch; images and batches without objects are fine."""
-    return losses_of_assignment(predictions, grid, truth, assign(predictions, grid, truth, config), config)
+    assignment = assign(predictions, grid, truth, config)
+    return losses_of_assignment(predictions, grid, truth, assignment, config, equalizer)
 
 
 def assisted_losses(
@@ -38,17 +43,27 @@ def assisted_losses(
     truth: Truth,
     assignment: Assignment,
     config: LossConfig,
+    equalizer: Equalizer | None = None,
 ) -> Losses:
-    """Both learn what the auxiliary predictions were assigned; `total` is of both, the other fields the detector's."""
-    losses = losses_of_assignment(predictions, grid, truth, assignment, config)
-    guide = losses_of_assignment(auxiliary, grid, truth, assignment, config)
+    """Both learn what the auxiliary predictions were assigned; `total` is of both, the other fields the detector's.
+
+    The equalizer's focus holds for both; it observes the detector's logits.
+    """
+    guide = losses_of_assignment(auxiliary, grid, truth, assignment, config, equalizer)
+    losses = losses_of_assignment(predictions, grid, truth, assignment, config, equalizer)  # observed last: it counts
     return losses._replace(total=losses.total + guide.total)
 
 
 def losses_of_assignment(
-    predictions: Predictions, grid: Grid, truth: Truth, assignment: Assignment, config: LossConfig
+    predictions: Predictions,
+    grid: Grid,
+    truth: Truth,
+    assignment: Assignment,
+    config: LossConfig,
+    equalizer: Equalizer | None = None,
 ) -> Losses:
-    """QFL over all points and classes / positives; GIoU and DFL over positives, weighted by their best class score."""
+    """The classification loss over all points and classes / positives; GIoU and DFL over positives, weighted by their
+    best class score."""
     cls_logits, dist_logits = predictions.cls_logits, predictions.dist_logits
     reg_max, slots = dist_logits.shape[-1] - 1, assignment.ignored.numel()
     image, point, owner, positive = assignment.image, assignment.point, assignment.owner, assignment.positive
@@ -59,8 +74,7 @@ def losses_of_assignment(
         return torch.zeros(slots + 1, device=slot.device).scatter(0, slot, of_pairs)[:-1]
 
     positives = positive.sum().float()
-    places = (image, point, truth.labels[owner])
-    qfl_points = sparse_qfl(cls_logits, *places, assignment.quality, positive, config.beta)
+    qfl_points = classification_loss(cls_logits, truth.labels[owner], assignment, config, equalizer)
     qfl = (qfl_points * ~assignment.ignored).sum() / positives.clamp(min=1)
 
     best_logit = cls_logits.detach()[image, point].amax(dim=-1).float()

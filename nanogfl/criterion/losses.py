@@ -2,21 +2,22 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from nanogfl.criterion.entropy import binary_cross_entropy, target_distance, working_type
 from nanogfl.model.boxes import box_giou
 
 
-def quality_focal_loss(logits: Tensor, quality: Tensor, beta: float) -> Tensor:
-    """logits, quality (0 to 1), one shape -> |y - sigma|^beta BCE(sigma, y) of that shape. arXiv:2006.04388, eq. 5."""
-    logits = logits.float()
-    cross_entropy = F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
-    return (quality - logits.sigmoid()).abs().pow(beta) * cross_entropy
+def quality_focal_loss(logits: Tensor, quality: Tensor, beta: float | Tensor) -> Tensor:
+    """logits, quality (0 to 1), one shape -> |y - sigma|^beta BCE(sigma, y) of that shape. arXiv:2006.04388, eq. 5.
+
+    beta: a number, or (C,) for logits (..., C).
+    """
+    return target_distance(logits, quality).pow(beta) * binary_cross_entropy(logits, quality)
 
 
 def distribution_focal_loss(dist_logits: Tensor, target: Tensor) -> Tensor:
     """(M, R + 1), (M,) in strides within [0, R) -> (M,). arXiv:2006.04388, eq. 6."""
-    log_probabilities = dist_logits.float().log_softmax(dim=-1)
+    log_probabilities = dist_logits.to(working_type(dist_logits)).log_softmax(dim=-1)
     low = target.long()
     weight_high = target - low
     pair = log_probabilities.gather(1, torch.stack((low, low + 1), dim=1))

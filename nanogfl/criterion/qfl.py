@@ -11,11 +11,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from nanogfl.criterion.entropy import working_type
+
 
 def background_qfl(logits: Tensor, beta: float) -> Tensor:
     """(B, N, C) -> (B, N): QFL with target 0, summed over the classes; no gradient."""
     with torch.no_grad():
-        logits = logits.to(_working_type(logits))
+        logits = logits.to(working_type(logits))
         return logits.sigmoid().pow_(beta).mul_(F.softplus(logits)).sum(dim=-1)
 
 
@@ -46,7 +48,7 @@ class _SparseQfl(torch.autograd.Function):
         positive: Tensor,
         beta: float,
     ) -> Tensor:
-        working = logits.to(_working_type(logits))
+        working = logits.to(working_type(logits))
         sigma, entropy = working.sigmoid(), F.softplus(working)  # entropy: BCE with target 0
         z, s, zero_entropy = (x[image, point, label] for x in (working, sigma, entropy))
         power = sigma.pow(beta)
@@ -78,7 +80,3 @@ class _SparseQfl(torch.autograd.Function):
         full = dense * grad[..., None]
         full.index_put_((image, point, label), slope * grad[image, point], accumulate=True)
         return full.to(ctx.dtype), None, None, None, None, None, None
-
-
-def _working_type(logits: Tensor) -> torch.dtype:
-    return torch.promote_types(logits.dtype, torch.float32)

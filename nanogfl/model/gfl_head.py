@@ -7,7 +7,10 @@ from torch import Tensor, nn
 from nanogfl.config import Activation, HeadConfig
 from nanogfl.model.blocks import SeparableConv
 
-PRIOR = 0.01  # the probability that the classification starts at (Focal Loss, arXiv:1708.02002, sec. 4.1)
+
+def prior_bias(prior: float) -> float:
+    """The logit of the probability that a class starts at. Focal Loss, arXiv:1708.02002, sec. 4.1."""
+    return -math.log((1 - prior) / prior)
 
 
 class GflHead(nn.Module):
@@ -17,6 +20,7 @@ class GflHead(nn.Module):
         self, config: HeadConfig, channels: int, levels: int, class_count: int, activation: Activation
     ) -> None:
         super().__init__()
+        self.prior = config.prior
         self.towers = nn.ModuleList(
             nn.Sequential(*(SeparableConv(channels, channels, config.kernel, activation) for _ in range(config.convs)))
             for _ in range(levels)
@@ -28,7 +32,7 @@ class GflHead(nn.Module):
             assert output.bias is not None
             nn.init.normal_(output.weight, std=0.01)
             nn.init.zeros_(output.bias)
-            nn.init.constant_(output.bias[:class_count], -math.log((1 - PRIOR) / PRIOR))
+            nn.init.constant_(output.bias[:class_count], prior_bias(config.prior))
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
         return [output(tower(level)) for level, tower, output in zip(levels, self.towers, self.outputs, strict=True)]

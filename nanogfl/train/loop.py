@@ -30,6 +30,7 @@ from nanogfl.train.datasets import list_problems, load_data, plain_truths
 from nanogfl.train.device import choose_device, require_compiler
 from nanogfl.train.diagnose import first_bad_tensor, save_batch
 from nanogfl.train.ema import AveragedDetector
+from nanogfl.train.focus_report import focus_entry, save_focus
 from nanogfl.train.memory import keep_freed_memory
 from nanogfl.train.optim import build_optimizer, learning_rate
 from nanogfl.train.parts import FrozenParts
@@ -54,7 +55,8 @@ class Outcome:
 
 
 def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
-    """Trains into `run_dir`: config.yaml, log.jsonl, last.pt, best.pt, curves.png, validation.png.
+    """Trains into `run_dir`: config.yaml, log.jsonl, last.pt, best.pt, curves.png, validation.png; with an
+    equalized loss gamma.png.
 
     With `resume` it goes on after the last whole epoch of run_dir/last.pt, whatever it started from. Raises UserError.
     """
@@ -107,6 +109,7 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
                 break
             frozen.train_mode(*step.modules())
             entry = _run_epoch(epoch, step, loader, batches, progress, run_dir)
+            entry |= focus_entry(step.equalizer)
             evaluated = (epoch + 1) % config.train.eval_every == 0 or epoch + 1 == config.train.epochs
             if evaluated:
                 report = validate(predictor, data.val, data.val_frames)
@@ -116,6 +119,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
             if evaluated:
                 save_curves(run_dir / "curves.png", state.log)
                 save_validation_picture(run_dir / "validation.png", predictor, data.val)
+                if step.equalizer is not None:
+                    save_focus(run_dir / "gamma.png", state.log, data.train)
 
     if report is None:  # resumed after the last epoch
         report = validate(predictor, data.val, data.val_frames)

@@ -41,6 +41,8 @@ class RunState:
             step.scaler.load_state_dict(training["scaler"])
         if step.assist is not None:
             step.assist.load_state_dict(training["assist"])
+        if step.equalizer is not None and training.get("equalizer"):  # none: the run had another classification so far
+            step.equalizer.load_state_dict(training["equalizer"])
         torch.set_rng_state(training["torch_rng"])
         self.epochs_done, self.log = training["epoch"], training["log"]
         self.best_ap, self.best_epoch = training["best_ap"], training["best_epoch"]
@@ -62,6 +64,7 @@ class RunState:
         training = {
             "detector": self.step.detector.state_dict(),
             "assist": None if self.step.assist is None else self.step.assist.state_dict(),
+            "equalizer": None if self.step.equalizer is None else self.step.equalizer.state_dict(),
             "optimizer": self.step.optimizer.state_dict(),
             "scaler": self.step.scaler.state_dict(),
             "ema_updates": self.step.averaged.updates,

@@ -10,6 +10,7 @@ from nanogfl.config import Config
 from nanogfl.criterion.assign import Assignment, assign
 from nanogfl.criterion.assist import AssistBranch
 from nanogfl.criterion.criterion import Losses, assisted_losses, losses_of_assignment
+from nanogfl.criterion.equalized import Equalizer
 from nanogfl.data.batch import Batch, Truth
 from nanogfl.data.colour import apply_colour
 from nanogfl.model.detector import Detector, Predictions
@@ -27,7 +28,7 @@ class Outputs(NamedTuple):
 
 
 class TrainStep:
-    """Holds what a step changes: detector, auxiliary branch, optimizer, average.
+    """Holds what a step changes: detector, auxiliary branch, optimizer, average, account of the classes.
 
     Nothing but `read` waits for the device. A step whose loss or gradient is not finite changes no weight, and neither
     does any step after it: so the weights that made it are still there to look at (in fp16 the scaler's rule holds).
@@ -44,6 +45,7 @@ class TrainStep:
     ) -> None:
         self.config, self.detector, self.averaged, self.optimizer = config, detector, averaged, optimizer
         self.assist, self.device = assist, device
+        self.equalizer = Equalizer(config.loss, detector.class_count, device) if config.loss.equalized else None
         self.precision = choose_precision(device, config.train.precision)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -74,6 +76,8 @@ class TrainStep:
         total = losses.total * share
         self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
         lap("backward")
+        if self.equalizer is not None:
+            self.equalizer.add(share)
         everything = torch.stack(losses).detach()
         self.sums += everything
         self._watch(everything.sum(), step)
@@ -90,6 +94,8 @@ class TrainStep:
             self.optimizer.found_inf = self._stopped  # type: ignore[attr-defined]  # the fused kernel then does nothing
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.equalizer is not None:
+            self.equalizer.update(self._stopped)
         lap("optimizer")
         self.averaged.update()
         lap("average")
@@ -123,8 +129,8 @@ class TrainStep:
         """With an auxiliary branch `total` includes its loss; the parts are the detector's own."""
         loss, grid = self.config.loss, self.detector.grid
         if outputs.guide is None:
-            return losses_of_assignment(outputs.predictions, grid, truth, assignment, loss)
-        return assisted_losses(outputs.predictions, outputs.guide, grid, truth, assignment, loss)
+            return losses_of_assignment(outputs.predictions, grid, truth, assignment, loss, self.equalizer)
+        return assisted_losses(outputs.predictions, outputs.guide, grid, truth, assignment, loss, self.equalizer)
 
     def _forward_and_losses(
         self, images: Tensor, colour: Tensor, truth: Truth, detach_guide: bool, lap: Lap | None = None

@@ -143,3 +143,29 @@ def test_half_precision_logits_are_computed_in_float32():
     logits = torch.tensor([0.3, -4.0]).bfloat16()
     assert quality_focal_loss(logits, torch.tensor([0.5, 0.0]), 2.0).dtype == torch.float32
     assert distribution_focal_loss(torch.zeros(1, 8).bfloat16(), torch.tensor([1.5])).dtype == torch.float32
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 2.0])
+def test_gradients_in_float64_are_finite_differences(beta):
+    logits = torch.randn(9, dtype=torch.float64).requires_grad_()
+    quality = torch.tensor([0.0, 0.0, 0.2, 0.5, 0.7, 0.9, 1.0, 1.0, 0.1], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda z: quality_focal_loss(z, quality, beta), (logits,))
+    distributions = torch.randn(5, 8, dtype=torch.float64).requires_grad_()
+    target = torch.tensor([0.0, 0.3, 2.0, 5.5, 6.9], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x: distribution_focal_loss(x, target), (distributions,))
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("size", [50.0, 200.0])
+def test_extremes_in_half_precision_have_finite_gradients_for_any_beta(beta, size):
+    """Where probability and target are equal the root of their distance has no slope."""
+    logits = torch.tensor([-size, -size, -size, 0, size, size, size]).bfloat16().requires_grad_()
+    loss = quality_focal_loss(logits, torch.tensor([0.0, 0.5, 1, 0.5, 0, 0.5, 1]), beta)
+    loss.sum().backward()
+    assert torch.isfinite(loss).all()
+    assert torch.isfinite(logits.grad).all()
+    distributions = torch.zeros(4, 8).fill_diagonal_(size).bfloat16().requires_grad_()
+    loss = distribution_focal_loss(distributions, torch.tensor([0.0, 3.5, 2.0, 6.9]))
+    loss.sum().backward()
+    assert torch.isfinite(loss).all()
+    assert torch.isfinite(distributions.grad).all()

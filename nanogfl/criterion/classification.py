@@ -1,0 +1,63 @@
+"""The classification loss of a batch, by kind: which targets, which formula."""
+
+import torch
+from torch import Tensor
+
+from nanogfl.config import LossConfig
+from nanogfl.criterion.assign import Assignment
+from nanogfl.criterion.efl import (
+    equalized_focal_loss,
+    equalized_focal_slope,
+    equalized_quality_focal_loss,
+    equalized_quality_focal_slope,
+)
+from nanogfl.criterion.equalized import Equalizer
+from nanogfl.criterion.focal_loss import focal_loss
+from nanogfl.criterion.qfl import sparse_qfl
+
+
+def classification_loss(
+    cls_logits: Tensor, label: Tensor, assignment: Assignment, config: LossConfig, equalizer: Equalizer | None
+) -> Tensor:
+    """(B, N, C) and the pairs' labels (P,) -> (B, N): summed over the classes, points in ignored regions included.
+
+    The target at a positive's class is its quality for qfl and eqfl, 1 for fl and efl; 0 everywhere else. efl and eqfl
+    take each class's focus from the `equalizer`, which observes the slopes.
+    """
+    match config.classification:
+        case "qfl":
+            places = (assignment.image, assignment.point, label)
+            return sparse_qfl(cls_logits, *places, assignment.quality, assignment.positive, config.beta)
+        case "fl":
+            target = _targets(cls_logits, label, assignment, torch.ones_like(assignment.quality))
+            loss = focal_loss(cls_logits, target, config.alpha, config.gamma)
+        case "efl":
+            assert equalizer is not None
+            gamma, weight = equalizer.focus()
+            target = _targets(cls_logits, label, assignment, torch.ones_like(assignment.quality))
+            loss = equalized_focal_loss(cls_logits, target, config.alpha, gamma, weight)
+            with torch.no_grad():
+                slope = equalized_focal_slope(cls_logits, target, config.alpha, gamma, weight)
+                equalizer.observe(_as_in_total(slope, assignment), target)
+        case "eqfl":
+            assert equalizer is not None
+            gamma, weight = equalizer.focus()
+            target = _targets(cls_logits, label, assignment, assignment.quality)
+            loss = equalized_quality_focal_loss(cls_logits, target, gamma, weight)
+            with torch.no_grad():
+                slope = equalized_quality_focal_slope(cls_logits, target, gamma, weight)
+                equalizer.observe(_as_in_total(slope, assignment), target)
+    return loss.sum(dim=-1)
+
+
+def _targets(cls_logits: Tensor, label: Tensor, assignment: Assignment, at_positives: Tensor) -> Tensor:
+    """(B, N, C): `at_positives` (P,) at the positive pairs' classes, 0 elsewhere."""
+    classes, count = cls_logits.shape[-1], cls_logits.numel()
+    place = torch.where(assignment.positive, assignment.slot() * classes + label, count)
+    flat = torch.zeros(count + 1, device=cls_logits.device).scatter(0, place, at_positives)
+    return flat[:-1].view(cls_logits.shape)
+
+
+def _as_in_total(slope: Tensor, assignment: Assignment) -> Tensor:
+    """(B, N, C) of each loss alone -> of their sum without ignored points / number of positives: criterion.py's."""
+    return slope * ~assignment.ignored[..., None] / assignment.positive.sum().clamp(min=1)
