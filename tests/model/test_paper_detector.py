@@ -107,6 +107,15 @@ def test_every_parameter_gets_a_gradient(kind):
     assert all(detector.head.scales.grad != 0)
 
 
+def test_a_fresh_detectors_pyramid_and_head_have_their_own_weights_and_its_backbone_kaimings():
+    detector = build_detector(config(channels=256), 2)
+    pyramid = detector.neck.outputs[1].weight
+    assert pyramid.abs().max().item() <= (6 / (2 * 256 * 9)) ** 0.5
+    assert pyramid.std().item() == pytest.approx((2 / (2 * 256 * 9)) ** 0.5, rel=0.02)
+    assert detector.head.box_tower[0].weight.std().item() == pytest.approx(0.01, rel=0.02)
+    assert detector.backbone.layer3[1].conv2.weight.std().item() == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.02)
+
+
 def test_scores_start_at_the_prior():
     detector = build_detector(config(), 3).eval()
     assert detector(picture(detector)).cls_logits.sigmoid().mean().item() == pytest.approx(0.01, rel=0.3)

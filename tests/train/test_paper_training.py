@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from nanogfl.config import BackboneConfig, Config, HeadConfig, LossConfig, ModelConfig, NeckConfig, TrainConfig
+from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import InputSpec
 from nanogfl.data.batch import Loader
 from nanogfl.model.checkpoint import describe_checkpoint, load_checkpoint
@@ -89,3 +90,6 @@ def test_a_run_from_a_backbones_file_resumes_to_the_bit(paper, tmp_path, monkeyp
     assert rates == pytest.approx([0.005, 0.001, 0.0001])  # three updates an epoch, the first two of them warm-up
     assert ("backbone", "ResNet-18, relu") in describe_checkpoint(tmp_path / "whole/last.pt")
     assert load_predictor(tmp_path / "whole/last.pt").config == config.model
+    other = replace(config, train=replace(config.train, optimizer="adamw"))
+    with pytest.raises(UserError, match=r"holds the state of train\.optimizer sgd, now it is adamw: resume with"):
+        train(other, tmp_path / "whole", resume=True)
