@@ -16,14 +16,18 @@ Activation = Literal["relu", "leaky_relu"]
 Part = Literal[
     "backbone",
     "backbone.stem",
+    "backbone.stage1",
     "backbone.stage2",
     "backbone.stage3",
     "backbone.stage4",
+    "backbone.statistics",
     "neck",
     "head",
     "head.towers",
 ]
-"""What can be frozen. head.towers: the head without its last convolutions, the outputs"""
+"""What can be frozen. backbone.stage1: ResNet's stage of stride 4, which ShuffleNetV2 has not; stages 2 to 4 have the
+strides 8 to 32 in both. backbone.statistics: means and variances of the backbone's batch norms, whose scales and shifts
+are trained. head.towers: the head without its last convolutions, the outputs"""
 
 # A path, or nothing: "none" on the command line, null or none in a YAML.
 OptionalPath = Annotated[str | None, BeforeValidator(lambda value: None if value == "none" else value)]
@@ -38,14 +42,18 @@ def _require_at_least(config: Any, least: float, *names: str) -> None:
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """ShuffleNetV2 (arXiv:1807.11164), features at strides 8, 16, 32."""
+    """ShuffleNetV2 (arXiv:1807.11164) or ResNet (arXiv:1512.03385), features at strides 8, 16, 32."""
 
+    kind: Literal["shufflenetv2", "resnet18", "resnet34", "resnet50", "resnet101"] = field(
+        default="shufflenetv2", kw_only=True
+    )
     width: Literal["0.5x", "1.0x", "1.5x"] = "1.0x"
+    """of shufflenetv2 alone"""
 
     # Where a training starts. Only its start reads these keys: they are no part of what the model is, so models are
     # compared without them, and building, resuming, evaluating and exporting never look for the file.
     weights: OptionalPath = field(default=None, compare=False)
-    """state dict with torchvision's ShuffleNetV2 names: a path or a URL (http, https, file); conv5 and fc are left"""
+    """state dict with torchvision's names: a path or a URL (http, https, file); the classifier (conv5, fc) is left"""
     weights_sha256: str | None = field(default=None, compare=False)
     """64 hex digits that the file must have; else a URL's name such as shufflenetv2_x1-5666bf0f80.pth gives some"""
     weights_order: Literal["bgr", "rgb"] = field(default="bgr", compare=False)
@@ -58,14 +66,22 @@ class BackboneConfig:
     def __post_init__(self) -> None:
         if self.weights_sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.weights_sha256):
             raise ValueError(f"weights_sha256 must be 64 hex digits (0-9, a-f), got {self.weights_sha256!r}")
+        if self.kind != "shufflenetv2" and self.width != "1.0x":
+            raise ValueError(f"width is of shufflenetv2 alone, kind is {self.kind}: leave width out, got {self.width}")
+
+    @property
+    def title(self) -> str:
+        """For people: ShuffleNetV2 1.0x, ResNet-50."""
+        return f"ShuffleNetV2 {self.width}" if self.kind == "shufflenetv2" else self.kind.replace("resnet", "ResNet-")
 
 
 @dataclass(frozen=True)
 class NeckConfig:
     """Mixes the backbone's levels to equal channel counts."""
 
-    kind: Literal["pan", "ghost_pan"] = "ghost_pan"
-    """pan: 1x1 laterals and sums (NanoDet-m); ghost_pan: concatenation and ghost blocks (NanoDet-Plus)"""
+    kind: Literal["pan", "ghost_pan", "fpn"] = "ghost_pan"
+    """pan: 1x1 laterals and sums (NanoDet-m); ghost_pan: concatenation and ghost blocks (NanoDet-Plus); fpn: the
+    feature pyramid of strides 8 to 128 (RetinaNet, ATSS, GFL), which has 256 channels there"""
     channels: int = 96
     """of every level"""
     extra_level: bool = True
@@ -78,16 +94,22 @@ class NeckConfig:
             raise ValueError(f"channels must be even and at least 8, got {self.channels}")
         if self.kind == "pan" and self.extra_level:
             raise ValueError("kind pan has three levels: set extra_level to false, or kind to ghost_pan")
+        if self.kind == "fpn" and self.extra_level:
+            raise ValueError("kind fpn has five levels, strides 8 to 128, and no other: set extra_level to false")
 
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """The GFL head (arXiv:2006.04388): class-quality logits and a distribution a box side from one tower a level."""
+    """The GFL head (arXiv:2006.04388): class-quality logits and a distribution a box side."""
 
+    kind: Literal["per_level", "shared"] = field(default="per_level", kw_only=True)
+    """per_level: a tower of depthwise-separable convolutions for every level, from which classes and box come
+    (NanoDet); shared: a tower of dense 3x3 convolutions with group norm for the classes and one for the box, both
+    shared by the levels, whose boxes differ by a learned scale (the paper's)"""
     convs: int = 2
-    """depthwise-separable convolutions in a tower"""
+    """convolutions in a tower; 4 in the paper"""
     kernel: int = 5
-    """of their depthwise part"""
+    """of the depthwise part, per_level alone"""
     reg_max: int = 7
     """n: a distribution has n + 1 bins and reaches n strides"""
     point_offset: float = 0.5
@@ -106,6 +128,8 @@ class HeadConfig:
                 "convs and reg_max must be at least 1 and kernel one of 1, 3, 5, 7,"
                 f" got convs {self.convs}, reg_max {self.reg_max}, kernel {self.kernel}"
             )
+        if self.kind == "shared" and self.kernel != 5:
+            raise ValueError(f"kernel is of kind per_level alone, shared has 3x3: leave kernel out, got {self.kernel}")
 
 
 @dataclass(frozen=True)
@@ -121,6 +145,13 @@ class ModelConfig:
     selection: Selection = field(default_factory=Selection)
 
     __pydantic_config__ = _FORBID
+
+    def __post_init__(self) -> None:
+        if self.head.kind == "shared" and 32 % self.neck.channels == 0:
+            raise ValueError(
+                "head.kind shared norms the neck's channels in 32 groups, which needs more than one channel a group:"
+                f" set neck.channels to 64 or more, got {self.neck.channels}"
+            )
 
 
 @dataclass(frozen=True)
@@ -299,12 +330,20 @@ class TrainConfig:
     batch_size: int = 16
     accumulate: int = 1
     """batches whose gradients are averaged for one update of the weights"""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """sgd: stochastic gradient descent with momentum, which wants another lr and weight_decay (0.01 and 1e-4 for 16
+    images in the papers)"""
+    momentum: float = 0.9
+    """of sgd"""
     lr: float = 4e-3
-    """AdamW's, at its peak"""
+    """at its peak"""
     weight_decay: float = 0.05
     """not on norms and biases"""
-    schedule: Literal["cosine", "flat_cosine"] = "cosine"
-    """after the warm-up: a cosine down from lr at once, or lr held up to half of all updates and then the cosine"""
+    schedule: Literal["cosine", "flat_cosine", "step"] = "cosine"
+    """after the warm-up: a cosine down from lr at once; or lr held up to half of all updates and then the cosine; or a
+    tenth of the rate from each of the milestones on"""
+    milestones: tuple[int, ...] = ()
+    """of schedule step: after how many epochs; 8 and 11 of 12 in the papers"""
     warmup_steps: int = 100
     """updates; linear, from a thousandth of lr"""
     final_lr: float = 0.05
@@ -334,11 +373,23 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _require_at_least(self, 1, "epochs", "batch_size", "accumulate", "eval_every")
         _require_at_least(self, 0, "weight_decay", "warmup_steps", "final_lr", "patience", "seed", "threads")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must lie in [0, 1), got {self.momentum}")
+        self._check_milestones()
         for name in ("lr", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
+
+    def _check_milestones(self) -> None:
+        given = list(self.milestones)
+        if self.schedule != "step" and given:
+            raise ValueError(f"milestones are of schedule step, which is {self.schedule} here: leave out milestones")
+        if self.schedule == "step" and not given:
+            raise ValueError("schedule step needs milestones: after how many epochs lr falls, such as [8, 11] of 12")
+        if given != sorted(set(given)) or (given and not 0 < given[0] <= given[-1] < self.epochs):
+            raise ValueError(f"milestones must rise and lie between 0 and epochs ({self.epochs}), got {given}")
 
 
 @dataclass(frozen=True)

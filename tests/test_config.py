@@ -1,6 +1,7 @@
 """The config: defaults in one place, misspelt keys refused with their path."""
 
 import ast
+import re
 from dataclasses import FrozenInstanceError, fields, is_dataclass
 from pathlib import Path
 
@@ -97,6 +98,22 @@ def test_the_config_is_the_only_place_that_gives_a_knob_a_default():
         ("model: {input: {hw: [320]}}", "model.input.hw"),
         ("model: {input: {std: [1, 0, 1]}}", "std must be positive"),
         ("model: {neck: {kind: pan}}", "kind pan has three levels"),
+        (
+            "model: {neck: {kind: fpn}}",
+            "kind fpn has five levels, strides 8 to 128, and no other: set extra_level to false",
+        ),
+        ("model: {backbone: {kind: resnet50, width: 0.5x}}", "width is of shufflenetv2 alone, kind is resnet50"),
+        ("model: {backbone: {kind: resnet152}}", "model.backbone.kind: Input should be 'shufflenetv2', 'resnet18'"),
+        ("model: {head: {kind: shared, kernel: 3}}", "kernel is of kind per_level alone, shared has 3x3"),
+        ("model: {neck: {channels: 32}, head: {kind: shared}}", "set neck.channels to 64 or more, got 32"),
+        ("train: {optimizer: adam}", "train.optimizer: Input should be 'adamw' or 'sgd', got 'adam'"),
+        ("train: {momentum: 1.0}", "momentum must lie in [0, 1), got 1.0"),
+        ("train: {schedule: step}", "schedule step needs milestones"),
+        ("train: {milestones: [8]}", "milestones are of schedule step, which is cosine here"),
+        ("train: {epochs: 12, schedule: step, milestones: [8, 12]}", "between 0 and epochs (12), got [8, 12]"),
+        ("train: {schedule: step, milestones: [11, 8]}", "milestones must rise"),
+        ("train: {schedule: step, milestones: [8, 8]}", "milestones must rise"),
+        ("train: {schedule: step, milestones: [0, 8]}", "milestones must rise and lie between 0 and epochs (100)"),
         ("model: {neck: {channels: 33}}", "channels must be even and at least 8, got 33"),
         ("model: {head: {kernel: 4}}", "kernel 4"),
         ("model: {head: {reg_max: 0}}", "reg_max 0"),
@@ -202,8 +219,9 @@ def test_every_recipe_loads_and_its_detector_runs(path):
 
     torch.set_num_threads(1)
     config = load_config(path)
-    detector = build_detector(config.model, 3).eval()
-    with torch.inference_mode():
+    # The papers' take seconds a picture: shapes only.
+    with torch.inference_mode(), torch.device("meta" if path.parent.name == "papers" else "cpu"):
+        detector = build_detector(config.model, 3).eval()
         out = detector(torch.zeros(1, *config.model.input.hw, 3, dtype=torch.uint8))
     assert out.cls_logits.shape == (1, len(detector.grid.points), 3)
 
@@ -222,6 +240,19 @@ def test_a_recipe_repeats_no_default(path):
                 yield ".".join((*where, key))
 
     assert list(repeated(yaml.safe_load(path.read_text()) or {}, defaults)) == []
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: str(p.relative_to(ROOT / "configs")))
+def test_the_size_in_a_recipes_header_is_that_of_its_network(path):
+    from nanogfl.model.complexity import count_complexity
+    from nanogfl.model.detector import build_detector
+
+    stated = re.search(r"^# size: (.+), counted with 80 classes$", path.read_text(), re.MULTILINE)
+    if stated is None:
+        assert path.parent.name not in ("nanodet", "papers")
+        return
+    with torch.device("meta"):
+        assert stated[1] == str(count_complexity(build_detector(load_config(path).model, 80)))
 
 
 def test_a_section_with_every_key_commented_out_means_the_defaults(tmp_path):

@@ -35,13 +35,13 @@ def models(configs: Path | None, classes: int) -> None:
     cards = read_recipe_cards(folder, classes)
     width = max(len(card.name) for card in cards)
     click.echo(
-        f"{'recipe':<{width}}  {'input':>9}  {'resize':<9}  {'parameters':>10}  {'GMACs':>6}  {'AP':>5}  published"
+        f"{'recipe':<{width}}  {'input':>10}  {'resize':<9}  {'parameters':>10}  {'GMACs':>7}  {'AP':>5}  published"
     )
     for card in cards:
         height_width = "{} x {}".format(*card.model.input.hw)
         ap = "-" if card.ap is None else f"{card.ap:.1f}"
         click.echo(
-            f"{card.name:<{width}}  {height_width:>9}  {card.model.input.resize:<9}  {card.size.parameters:>10,}"
-            f"  {card.size.macs / 1e9:>6.3f}  {ap:>5}  {card.source}".rstrip()
+            f"{card.name:<{width}}  {height_width:>10}  {card.model.input.resize:<9}  {card.size.parameters:>10,}"
+            f"  {card.size.macs / 1e9:>7.3f}  {ap:>5}  {card.source}".rstrip()
         )
     click.echo(f"below {folder}; input is height x width; counted with {classes} classes; AP in percent, as published")

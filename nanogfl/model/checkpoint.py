@@ -117,7 +117,7 @@ def describe_checkpoint(path: Path | str) -> list[tuple[str, str]]:
         ("kind", "nanogfl checkpoint"),
         ("classes", f"{len(checkpoint.classes)}: {', '.join(checkpoint.classes)}"),
         ("input", f"{height} x {width} (height x width), {model.input.resize}, BGR"),
-        ("backbone", f"ShuffleNetV2 {model.backbone.width}, {model.activation}"),
+        ("backbone", f"{model.backbone.title}, {model.activation}"),
         ("neck", f"{model.neck.kind}, {model.neck.channels} channels"),
         ("size", str(count_complexity(checkpoint.build()))),
         ("weights", f"sha256 {weights_digest(checkpoint.weights)}"),

@@ -6,11 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from nanogfl.config import ModelConfig
+from nanogfl.model.backbone import Backbone, build_backbone
 from nanogfl.model.decode import Grid, make_grid
+from nanogfl.model.fpn import Fpn
 from nanogfl.model.gfl_head import GflHead
 from nanogfl.model.ghost_pan import GhostPan
 from nanogfl.model.pan import Pan
-from nanogfl.model.shufflenetv2 import ShuffleNetV2
+from nanogfl.model.shared_head import SharedHead
+
+Neck = Pan | GhostPan | Fpn
+Head = GflHead | SharedHead
 
 
 class Predictions(NamedTuple):
@@ -28,9 +33,7 @@ class Detector(nn.Module):
     grid_points: Tensor
     grid_strides: Tensor
 
-    def __init__(
-        self, config: ModelConfig, class_count: int, backbone: ShuffleNetV2, neck: Pan | GhostPan, head: GflHead
-    ) -> None:
+    def __init__(self, config: ModelConfig, class_count: int, backbone: Backbone, neck: Neck, head: Head) -> None:
         super().__init__()
         self.hw = config.input.hw
         self.class_count = class_count
@@ -76,15 +79,35 @@ def build_detector(config: ModelConfig, class_count: int) -> Detector:
     """A detector with fresh weights (torch's random state decides them)."""
     if class_count < 1:
         raise ValueError(f"a detector needs at least one class, got {class_count}")
-    backbone = ShuffleNetV2(config.backbone, config.activation)
-    neck: Pan | GhostPan
+    backbone = build_backbone(config.backbone, config.activation)
+    neck: Neck
     match config.neck.kind:
         case "pan":
             neck = Pan(config.neck, backbone.channels)
         case "ghost_pan":
             neck = GhostPan(config.neck, backbone.channels, config.activation)
-    for module in (*backbone.modules(), *neck.modules()):
+        case "fpn":
+            neck = Fpn(config.neck, backbone.channels)
+    rectified = [backbone] if isinstance(neck, Fpn) else [backbone, neck]  # Fpn has weights of its own kind
+    for module in (module for part in rectified for module in part.modules()):
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    head = GflHead(config.head, config.neck.channels, len(neck.strides), class_count, config.activation)
-    return Detector(config, class_count, backbone, neck, head)
+    return Detector(config, class_count, backbone, neck, _build_head(config, len(neck.strides), class_count))
+
+
+def _build_head(config: ModelConfig, levels: int, class_count: int) -> Head:
+    head, channels = config.head, config.neck.channels
+    match head.kind:
+        case "per_level":
+            return GflHead(head, channels, levels, class_count, config.activation)
+        case "shared":
+            return SharedHead(
+                inputs=channels,
+                channels=channels,
+                convs=head.convs,
+                levels=levels,
+                class_count=class_count,
+                sides=4 * (head.reg_max + 1),
+                activation=config.activation,
+                prior=head.prior,
+            )

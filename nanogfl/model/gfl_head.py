@@ -25,7 +25,8 @@ class GflHead(nn.Module):
             nn.Sequential(*(SeparableConv(channels, channels, config.kernel, activation) for _ in range(config.convs)))
             for _ in range(levels)
         )
-        outputs = class_count + 4 * (config.reg_max + 1)
+        self.inputs, self.sides = channels, 4 * (config.reg_max + 1)
+        outputs = class_count + self.sides
         self.outputs = nn.ModuleList(nn.Conv2d(channels, outputs, 1) for _ in range(levels))
         for output in self.outputs:
             assert isinstance(output, nn.Conv2d)
@@ -35,4 +36,5 @@ class GflHead(nn.Module):
             nn.init.constant_(output.bias[:class_count], prior_bias(config.prior))
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
+        # Classes and box leave one convolution together: rows [:C] and [C:] of `outputs` (SharedHead.join likewise).
         return [output(tower(level)) for level, tower, output in zip(levels, self.towers, self.outputs, strict=True)]

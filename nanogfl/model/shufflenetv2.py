@@ -1,5 +1,7 @@
 """ShuffleNetV2 (arXiv:1807.11164) without conv5 and classifier, with torchvision's parameter names."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -60,6 +62,15 @@ def _interleave(left: Tensor, right: Tensor) -> Tensor:
 
 class ShuffleNetV2(nn.Module):
     """(B, 3, H, W) normalised -> features at strides 8, 16, 32 with `channels` channels."""
+
+    parts: Mapping[str, tuple[str, ...]] = {
+        "stem": ("conv1",),
+        "stage2": ("stage2",),
+        "stage3": ("stage3",),
+        "stage4": ("stage4",),
+    }
+    """what a recipe calls a part, and its modules"""
+    first_kernel = "conv1.0.weight"
 
     def __init__(self, config: BackboneConfig, activation: Activation) -> None:
         super().__init__()

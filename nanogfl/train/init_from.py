@@ -16,7 +16,9 @@ LEAST_SHARE = 0.1
 """of the detector's parameters: the stem's shape is that of every width, so that something always fits"""
 
 _INPUT = ("mean", "std")  # they follow model.input, not the file
-_OUTPUTS = "head.outputs."
+# The head's last convolutions: rows of classes and, behind them, of distributions; or a convolution for each.
+_CLASSES_ONLY, _BOX_ONLY = "head.class_output.", "head.box_output."
+_OUTPUTS = ("head.outputs.", _CLASSES_ONLY, _BOX_ONLY)
 
 
 @dataclass
@@ -118,19 +120,22 @@ def _carry_rows(
     source: Checkpoint,
     result: CarriedOver,
 ) -> None:
-    """tensor (C + 4 (R + 1), ...), given the same with the file's C and R."""
+    """tensor (C + 4 (R + 1), ...), given the same with the file's C and R; a shared head has them one by one."""
     same_bins = model.head.reg_max == source.config.model.head.reg_max
-    if not same_bins and not result.shared_classes:
-        result.fresh[name] = "of other classes and another reg_max"
+    ours, theirs = ((), ()) if name.startswith(_BOX_ONLY) else (classes, source.classes)
+    shared = [class_name for class_name in ours if class_name in theirs]
+    has_box = not name.startswith(_CLASSES_ONLY)
+    if not shared and not (has_box and same_bins):
+        reasons = ["other classes"] * bool(ours) + ["another reg_max"] * has_box
+        result.fresh[name] = f"of {' and '.join(reasons)}"
         return
     with torch.no_grad():
-        for row, class_name in enumerate(classes):
-            if class_name in source.classes:
-                tensor[row] = given[source.classes.index(class_name)]
-        if same_bins:
-            tensor[len(classes) :] = given[len(source.classes) :]
+        for class_name in shared:
+            tensor[ours.index(class_name)] = given[theirs.index(class_name)]
+        if has_box and same_bins:
+            tensor[len(ours) :] = given[len(theirs) :]
             result.distributions = "kept"
-    whole = same_bins and not result.new_classes
+    whole = len(shared) == len(ours) and (same_bins or not has_box)
     (result.kept if whole else result.partly).append(name)
 
 

@@ -100,6 +100,12 @@ def load_last(run_dir: Path, config: Config, dataset: DataSet) -> Checkpoint:
             f"{path} was trained with loss.assist {not config.loss.assist}, now it is {config.loss.assist}: resume with"
             f" the same, or start a new run with --init-from {path}"
         )
+    made_by, wanted = checkpoint.config.train.optimizer, config.train.optimizer
+    if made_by != wanted:
+        raise UserError(
+            f"{path} holds the state of train.optimizer {made_by}, now it is {wanted}: resume with the same, or start a"
+            f" new run with --init-from {path}"
+        )
     before, now = checkpoint.config.train.freeze, config.train.freeze
     if set(before) != set(now):  # the optimizer's state is that of the trained parameters
         raise UserError(

@@ -39,7 +39,7 @@ class TrainStep:
         config: Config,
         detector: Detector,
         averaged: AveragedDetector,
-        optimizer: torch.optim.AdamW,
+        optimizer: torch.optim.Optimizer,
         device: torch.device,
         assist: AssistBranch | None,
     ) -> None:

@@ -184,3 +184,45 @@ def test_files_that_are_no_checkpoint_and_two_starts_at_once_are_one_sentence(so
 def test_without_a_start_nothing_is_loaded_or_said():
     filled = fill(build_detector(MODEL, 1), Config(MODEL), ("a",), read_start(Config(MODEL)))
     assert (filled.loaded, filled.lines) == (frozenset(), [])
+
+
+SHARED = replace(MODEL, head=HeadConfig(1, kind="shared"))
+
+
+def start_shared(tmp_path, model, classes):
+    torch.manual_seed(5)
+    weights = {name: value + 0.25 for name, value in build_detector(SHARED, 3).state_dict().items()}
+    save_checkpoint(tmp_path / "shared.pt", Checkpoint(Config(SHARED), OLD, (1, 2, 3), weights))
+    return weights, *start(str(tmp_path / "shared.pt"), model, classes)
+
+
+def test_a_shared_heads_class_rows_follow_their_names_and_its_box_stays_whole(tmp_path):
+    weights, before, after, filled = start_shared(tmp_path, SHARED, ("horse", "dog", "cat", "pig"))
+    for part in ("weight", "bias"):
+        new, fresh, old = (state[f"head.class_output.{part}"] for state in (after, before, weights))
+        assert torch.equal(new[[1, 2]], old[[1, 0]])
+        assert torch.equal(new[[0, 3]], fresh[[0, 3]])
+        assert torch.equal(after[f"head.box_output.{part}"], weights[f"head.box_output.{part}"])
+    assert torch.equal(after["head.scales"], weights["head.scales"])
+    assert {"head.box_output.weight", "head.scales"} <= filled.loaded
+    assert "head.class_output.weight" not in filled.loaded
+    shown = "\n".join(filled.lines)
+    assert "distribution rows kept" in shown
+    assert "head.outputs: 3 of 5 tensors kept; 2 kept in part (head.class_output.{weight, bias})" in shown
+
+
+def test_a_shared_head_of_another_reg_max_keeps_its_classes_whole(tmp_path):
+    model = replace(SHARED, head=replace(SHARED.head, reg_max=9))
+    weights, before, after, filled = start_shared(tmp_path, model, OLD)
+    assert torch.equal(after["head.class_output.weight"], weights["head.class_output.weight"])
+    assert "head.class_output.weight" in filled.loaded
+    assert torch.equal(after["head.box_output.bias"], before["head.box_output.bias"])
+    shown = "\n".join(filled.lines)
+    assert "2 fresh, of another reg_max (head.box_output.{weight, bias})" in shown
+    assert "distribution rows fresh" in shown
+
+
+def test_a_shared_head_of_other_classes_says_so(tmp_path):
+    _, before, after, filled = start_shared(tmp_path, SHARED, ("a", "b", "c"))
+    assert torch.equal(after["head.class_output.weight"], before["head.class_output.weight"])
+    assert "2 fresh, of other classes (head.class_output.{weight, bias})" in "\n".join(filled.lines)

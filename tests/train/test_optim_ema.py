@@ -64,6 +64,66 @@ def test_a_long_warm_up_shortens_the_flat_part():
     assert learning_rate(90, 100, config) == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize(
+    ("epoch", "share", "expected"),
+    [(0, 0.5, 1e-2), (7, 0.99, 1e-2), (8, 0, 1e-3), (10, 0.99, 1e-3), (11, 0, 1e-4), (11, 0.99, 1e-4)],
+)
+def test_steps_are_a_tenth_after_8_and_11_of_12_epochs(epoch, share, expected):
+    config = TrainConfig(lr=1e-2, warmup_steps=500, epochs=12, schedule="step", milestones=(8, 11))
+    each = 7330  # updates an epoch: COCO's 117,266 images by 16
+    assert learning_rate(int((epoch + share) * each), 12 * each, config) == pytest.approx(expected, rel=1e-9)
+    assert learning_rate(250, 12 * each, config) == pytest.approx(0.5e-2)
+    assert learning_rate(0, 12 * each, config) == pytest.approx(1e-5)
+
+
+def test_sgd_with_momentum_by_its_formula_on_both_groups():
+    """v = m v + g + d w, w = w - lr v; no d on norms and biases. Published: .9, 1e-4."""
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.GroupNorm(1, 3))
+    config = TrainConfig(optimizer="sgd", lr=0.1, momentum=0.8, weight_decay=0.05)
+    optimizer = build_optimizer(module, config)
+    expected = {name: p.detach().double().clone() for name, p in module.named_parameters()}
+    speed = {name: torch.zeros_like(p) for name, p in expected.items()}
+    for update in range(4):
+        rate = 0.1 / (update + 1)  # the loop sets it
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        for name, p in module.named_parameters():
+            p.grad = torch.randn_like(p)
+            decay = 0.05 if p.ndim > 1 else 0.0
+            speed[name] = 0.8 * speed[name] + p.grad.double() + decay * expected[name]
+            expected[name] -= rate * speed[name]
+        optimizer.step()
+    for name, p in module.named_parameters():
+        torch.testing.assert_close(p.detach().double(), expected[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_a_first_step_that_is_left_out_leaves_nothing_behind(name):
+    """In fp16 it usually is. torch's own momentum buffers would then hold whatever lay in memory."""
+    torch.manual_seed(0)
+    skipping, plain = (torch.nn.Conv2d(64, 64, 3) for _ in range(2))
+    plain.load_state_dict(skipping.state_dict())
+    config = TrainConfig(optimizer=name, weight_decay=0.0)
+    first, second = build_optimizer(skipping, config), build_optimizer(plain, config)
+    for p in skipping.parameters():
+        p.grad = torch.full_like(p, torch.inf)
+    first.found_inf = torch.ones(())
+    first.step()
+    assert all(torch.equal(a, b) for a, b in zip(skipping.parameters(), plain.parameters(), strict=True))
+    first.found_inf = torch.zeros(())
+    for a, b in zip(skipping.parameters(), plain.parameters(), strict=True):
+        a.grad = torch.randn_like(a)
+        b.grad = a.grad.clone()
+    first.step()
+    second.step()
+    for a, b in zip(skipping.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+    for buffers in first.state.values() if name == "sgd" else ():
+        assert torch.isfinite(buffers["momentum_buffer"]).all()
+        assert buffers["momentum_buffer"].abs().max() < 10
+
+
 def test_norms_and_biases_do_not_decay():
     detector = build_detector(MODEL, 2)
     groups = build_optimizer(detector, TrainConfig(weight_decay=0.07)).param_groups

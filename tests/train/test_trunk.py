@@ -8,6 +8,7 @@ import torch
 
 from nanogfl.config import BackboneConfig
 from nanogfl.contract.errors import UserError
+from nanogfl.model.resnet import ResNet
 from nanogfl.model.shufflenetv2 import ShuffleNetV2
 from nanogfl.train.trunk import load_trunk, read_trunk
 from tests.shared_data import shared
@@ -77,6 +78,47 @@ def test_old_files_without_the_norms_counters_load(published):
 def test_another_width_is_one_clear_sentence(published):
     message = refused(replace(published[0], width="1.0x"))
     assert "holds a ShuffleNetV2 0.5x, but model.backbone.width is 1.0x: set it to 0.5x" in message
+
+
+@pytest.fixture
+def published_resnet(tmp_path):
+    """As torchvision writes it: the trunk and fc. -> (config, the trunk's tensors)."""
+    torch.manual_seed(1)
+    trunk = ResNet(BackboneConfig(kind="resnet18"), "relu").state_dict()
+    for name, value in trunk.items():
+        if name.endswith(("running_mean", "running_var")):
+            value.uniform_(0.5, 2.0)
+    torch.save({**trunk, "fc.weight": torch.zeros(9, 512), "fc.bias": torch.ones(9)}, tmp_path / "r.pth")
+    return BackboneConfig(kind="resnet18", weights=str(tmp_path / "r.pth"), weights_order="rgb"), trunk
+
+
+def test_a_resnet_file_fits_and_answers_bgr_pictures_as_rgb_ones(published_resnet):
+    config, expected = published_resnet
+    theirs, ours = ResNet(config, "relu").eval(), ResNet(config, "relu").eval()
+    theirs.load_state_dict(expected)
+    trunk, lines = read_trunk(config)
+    load_trunk(ours, trunk)
+    assert f"{len(expected)} tensors" in lines[0]
+    assert "fc.weight, fc.bias" in "\n".join(lines)
+    rgb = torch.rand(2, 3, 64, 96)
+    with torch.no_grad():
+        for found, wanted in zip(ours(rgb.flip(1)), theirs(rgb), strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+        assert (ours.conv1(rgb) - theirs.conv1(rgb)).abs().max() > 0.05
+    for name, value in ours.state_dict().items():
+        assert torch.equal(value, expected[name]) == (name != "conv1.weight"), name
+
+
+def test_a_file_of_another_backbone_is_one_clear_sentence(published, published_resnet):
+    config, _ = published_resnet
+    message = refused(replace(config, kind="resnet34"))
+    assert "holds a ResNet-18, but model.backbone.kind is resnet34: set it to resnet18, or take a file of" in message
+    message = refused(BackboneConfig(weights=config.weights))
+    assert "holds a ResNet-18, but model.backbone.kind is shufflenetv2: set it to resnet18" in message
+    message = refused(replace(config, weights=published[0].weights))
+    assert "holds a ShuffleNetV2 0.5x, but model.backbone.kind is resnet18" in message
+    rewrite(config, lambda c: c.pop("layer3.1.conv2.weight"))
+    assert "does not fit ResNet-18 with torchvision's names: layer3.1.conv2.weight is missing" in refused(config)
 
 
 def test_a_tensor_that_does_not_fit_is_named(published):
