@@ -47,6 +47,7 @@ def save_plot(path: Path, ablation: Ablation, lines: list[Line]) -> None:
     ours.set(title=f"ours: mean, range and runs of {seeds}", xlabel=f"{metric_name(ablation.metric)} (%)")
     if with_paper:
         axes[1].set(title=f"paper: {ablation.paper_title}", xlabel="as published (%)")
+        axes[1].tick_params(left=False)
     for part in axes:
         part.grid(axis="x", alpha=0.3)
         part.margins(x=0.12)

@@ -144,7 +144,9 @@ def _notes(ablation: Ablation, lines: list[Line]) -> list[str]:
         " minutes: mean a run"
     ]
     if _has_paper(ablation):
-        notes.append(f"paper: {ablation.paper_title or 'as published'}{whose}: another network, data set and budget")
+        notes.append(
+            f"paper: {ablation.paper_title or 'as published'}{whose}; compare differences between rows, not levels"
+        )
     missing = [f"{line.row.name} seed {seed}" for line in lines for seed in line.missing]
     if missing:
         notes.append(f"missing, {len(missing)} of {len(lines) * len(ablation.seeds)} runs: {', '.join(missing)}")
