@@ -64,6 +64,12 @@ def test_a_row_is_the_base_with_the_common_keys_its_own_the_seed_and_the_budget(
     assert [row.slug for row in ablation.rows] == ["beta-0", "beta-2"]
 
 
+def test_a_row_wins_over_what_is_common_to_all(file: Path):
+    file.write_text(file.read_text().replace("{giou: 1.5}", "{giou: 1.5, beta: 3}"))
+    ablation = load_ablation(file)
+    assert [ablation.config(row, 0, 1).loss.beta for row in ablation.rows] == [0, 2.5]
+
+
 def test_no_row_ends_early(file: Path):
     recipe = file.parent / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("{batch_size: 4", "{patience: 2, batch_size: 4"))
