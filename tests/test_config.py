@@ -15,7 +15,7 @@ from nanogfl.recipe import config_from_dict, differences, load_config
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "nanogfl"
-RECIPES = sorted((ROOT / "configs").rglob("*.yaml"))
+RECIPES = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "ablations")
 
 
 def write(tmp_path: Path, text: str) -> Path:

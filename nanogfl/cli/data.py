@@ -19,24 +19,36 @@ def data() -> None:
 @click.option("--train", default=800, show_default=True, type=click.IntRange(1, 1_000_000), help="Training images.")
 @click.option("--val", default=80, show_default=True, type=click.IntRange(1, 1_000_000), help="Validation images.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Another seed, other pictures.")
-def draw(folder: Path, train: int, val: int, seed: int) -> None:
+@click.option(
+    "--long-tail",
+    "tail",
+    type=click.IntRange(1, 1_000_000),
+    metavar="RATIO",
+    help="24 classes whose frequencies fall from 1 to 1/RATIO over the training images.",
+)
+def draw(folder: Path, train: int, val: int, seed: int, tail: int | None) -> None:
     """Draw the embedded data set into FOLDER: something to train on with no download.
 
     Pictures of discs, rectangles, triangles, stars, rings and crosses that cover one another, on textured
     backgrounds, with their boxes in COCO's format: FOLDER/train.json, FOLDER/val.json and the .jpg files in
     FOLDER/train and FOLDER/val. FOLDER must be new, empty, or hold this very data set, which is then left as it is.
 
+    With --long-tail the classes are these shapes in four colours, from the most to the least frequent: "red disc" is
+    drawn RATIO times as often as the last. The validation images hold all classes alike, whatever the RATIO, so that
+    rare classes can be measured.
+
     \b
     nanogfl data draw shapes
+    nanogfl data draw shapes-tail --long-tail 100
     nanogfl data draw shapes-large --train 5000 --val 500
     """
     from nanogfl.data.synthetic import draw_dataset
 
     if sys.stderr.isatty():
         with click.progressbar(length=train + val, label="drawing", file=sys.stderr) as bar:
-            drawn = draw_dataset(folder, train=train, val=val, seed=seed, on_image=lambda: bar.update(1))
+            drawn = draw_dataset(folder, train=train, val=val, seed=seed, tail=tail, on_image=lambda: bar.update(1))
     else:  # in a log a progress bar is noise
-        drawn = draw_dataset(folder, train=train, val=val, seed=seed)
+        drawn = draw_dataset(folder, train=train, val=val, seed=seed, tail=tail)
     click.echo(f"{'drew' if drawn else 'already there, left as it is:'} {folder}")
     for split in ("train", "val"):
         click.echo(_summary(folder, split))

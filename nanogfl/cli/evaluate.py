@@ -9,6 +9,21 @@ import click
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), help="COCO json. [default: the checkpoint's validation set]")
 @click.option("--images", type=click.Path(path_type=Path), help="Its image folder. [default: --data without .json]")
+@click.option(
+    "--by-frequency",
+    is_flag=True,
+    help="Also AP of rare, common and frequent classes of the checkpoint's training set.",
+)
+@click.option("--train-data", type=click.Path(path_type=Path), help="The same by this COCO json of a training set.")
+@click.option(
+    "--frequency-limits",
+    nargs=2,
+    type=click.IntRange(0),
+    default=(10, 100),
+    metavar="RARE COMMON",
+    show_default="10 100, LVIS's",
+    help="Most training images of a rare and of a common class.",
+)
 @click.option("--strict", is_flag=True, help="A bad box or a missing image is an error instead of left out and listed.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps; for a checkpoint.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; for an .onnx. [default: all cores]")
@@ -17,6 +32,9 @@ def evaluate(
     model: Path,
     data: Path | None,
     images: Path | None,
+    by_frequency: bool,
+    train_data: Path | None,
+    frequency_limits: tuple[int, int],
     strict: bool,
     device: str,
     threads: int | None,
@@ -26,9 +44,13 @@ def evaluate(
 
     Preprocessing, decoding and selection are those of the device.
 
+    APr, APc and APf are means over classes that are rare, common and frequent in the training set, by the number of
+    its images that hold a class.
+
     \b
     nanogfl eval runs/bccd/best.pt
     nanogfl eval runs/bccd/best.onnx --data datasets/bccd/val.json --images datasets/bccd/val
+    nanogfl eval runs/lvis/best.pt --by-frequency
     """
     from nanogfl.cli.extras import require
 
@@ -39,16 +61,26 @@ def evaluate(
     from nanogfl.contract.atomic import atomic_path
     from nanogfl.contract.errors import UserError
     from nanogfl.data.cache import without_unreadable
+    from nanogfl.data.class_counts import count_in_file
     from nanogfl.data.coco import load_coco
     from nanogfl.evaluate.coco_ap import evaluate as run_evaluation
     from nanogfl.evaluate.coco_ap import format_report
+    from nanogfl.evaluate.frequency import by_frequency as group_by_frequency
+    from nanogfl.evaluate.frequency import format_frequency, require_limits
 
+    require_limits(frequency_limits)
     opened = open_model(model, device=device, threads=threads)
     if data is None:
         if opened.validation is None:
             raise UserError(f"{model} does not say where its validation set lies: give --data FILE --images FOLDER")
         data, default_images = opened.validation
         images = images or default_images
+    counts = None
+    if by_frequency or train_data:  # before the images: a wrong file ends the run at once
+        train_data = train_data or opened.training
+        if train_data is None:
+            raise UserError(f"{model} does not say where its training set lies: give --train-data FILE")
+        counts = count_in_file(train_data, opened.class_names, opened.category_ids)
     dataset = load_coco(data, images or data.with_suffix(""), strict=strict, class_ids=opened.category_ids)
     dataset = without_unreadable(dataset, strict=strict)
     click.echo(f"{data}: {dataset.summary()}")
@@ -63,7 +95,12 @@ def evaluate(
 
         report = run_evaluation(detect, dataset)
     click.echo(format_report(report))
+    figures = report.to_dict()
+    if counts is not None:
+        frequency = group_by_frequency(report, counts.tolist(), frequency_limits)
+        click.echo(format_frequency(frequency))
+        figures["frequency"] = frequency.to_dict()
     click.echo(f"{report.images} images in {report.seconds:.1f} s, reading them included")
     if json_file:
         with atomic_path(json_file) as temporary:
-            temporary.write_text(json.dumps(report.to_dict(), indent=1), encoding="utf-8")
+            temporary.write_text(json.dumps(figures, indent=1), encoding="utf-8")

@@ -5,6 +5,7 @@ import sys
 import click
 
 from nanogfl import __version__
+from nanogfl.cli.ablate import ablate
 from nanogfl.cli.bench import bench
 from nanogfl.cli.data import data
 from nanogfl.cli.detect import detect
@@ -25,6 +26,7 @@ def nanogfl() -> None:
 
     \b
     nanogfl train configs/bccd.yaml           a run folder with best.pt, curves and pictures
+    nanogfl ablate configs/ablations/FILE     a recipe's variants, over seeds, beside a paper's table
     nanogfl eval RUN/best.pt                  AP by pycocotools, a table per class
     nanogfl export RUN/best.pt                one .onnx, written only if it agrees with PyTorch
     nanogfl detect RUN/best.onnx photo.jpg    or a folder, a video, a camera number
@@ -48,7 +50,7 @@ def main() -> None:
         sys.exit(130)
 
 
-for command in (train, evaluate, export, detect, explain, bench, info, data, import_nanodet, models):
+for command in (train, ablate, evaluate, export, detect, explain, bench, info, data, import_nanodet, models):
     nanogfl.add_command(command)
 
 if __name__ == "__main__":

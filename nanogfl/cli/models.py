@@ -13,6 +13,8 @@ class OpenedModel:
     category_ids: tuple[int, ...]
     validation: tuple[Path, Path] | None
     """annotations and image folder of the validation set, where the file names one"""
+    training: Path | None
+    """annotations of the training set, where the file names one"""
     has_spread: bool
     """`detect` says how sure it is of each side"""
     explain: Detect | None
@@ -27,7 +29,7 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
         detector = Detector(path, threads=threads)
         card = detector.card
         explain = detector if card.bins else None
-        return OpenedModel(detector, card.classes, card.category_ids, None, card.has_spread, explain)
+        return OpenedModel(detector, card.classes, card.category_ids, None, None, card.has_spread, explain)
 
     from nanogfl.cli.extras import require
 
@@ -40,4 +42,6 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
     root = Path(data.root)
     predictor = Predictor(checkpoint.build().to(device), checkpoint.config.model, checkpoint.classes)
     validation = (root / data.val.annotations, root / data.val.images)
-    return OpenedModel(predictor, checkpoint.classes, checkpoint.category_ids, validation, True, predictor.explain)
+    training = root / data.train.annotations
+    classes, ids = checkpoint.classes, checkpoint.category_ids
+    return OpenedModel(predictor, classes, ids, validation, training, True, predictor.explain)

@@ -76,8 +76,8 @@ def load_coco(
     category ids of the model that is evaluated, which decide the classes and their order.
     """
     annotations, images = Path(annotations), Path(images)
-    content = _read_json(annotations)
-    categories = _categories(content, annotations)
+    content = read_annotations(annotations)
+    categories = read_categories(content, annotations)
     ids = tuple(sorted(categories)) if class_ids is None else class_ids
     unknown = [i for i in ids if i not in categories]
     if unknown:
@@ -213,7 +213,8 @@ def _area(annotation: dict[str, Any]) -> float:
     return float(area) if isinstance(area, int | float) and math.isfinite(area) and area > 0 else 0.0
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_annotations(path: Path) -> dict[str, Any]:
+    """The file's content; its lists images, annotations and categories are there. Raises UserError."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -229,7 +230,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def _categories(content: dict[str, Any], file: Path) -> dict[int, str]:
+def read_categories(content: dict[str, Any], file: Path) -> dict[int, str]:
+    """id -> name. Raises UserError."""
     categories: dict[int, str] = {}
     for entry in content["categories"]:
         if not isinstance(entry, dict) or not isinstance(entry.get("id"), int) or "name" not in entry:

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from nanogfl.data.class_counts import images_per_class
 from nanogfl.data.coco import DataSet
 
 
@@ -33,10 +34,10 @@ def repeat_factors(dataset: DataSet, threshold: float) -> NDArray[np.float64]:
     factors = np.ones(len(dataset.images))
     if threshold <= 0:
         return factors
-    held = [np.unique(image.labels[~image.crowd]) for image in dataset.images]
-    share = np.bincount(np.concatenate(held), minlength=len(dataset.classes)) / len(dataset.images)
+    share = images_per_class(dataset) / len(dataset.images)
     of_class = np.sqrt(np.maximum(1.0, threshold / np.maximum(share, 1e-12)))
-    for index, labels in enumerate(held):
+    for index, image in enumerate(dataset.images):
+        labels = image.labels[~image.crowd]
         if len(labels):
             factors[index] = of_class[labels].max()
     return factors

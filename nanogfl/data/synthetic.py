@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.errors import UserError
 from nanogfl.data.synthetic_paint import background, paint, photograph
-from nanogfl.data.synthetic_shapes import SHAPES, Stencil, contours, place_outline, render
+from nanogfl.data.synthetic_shapes import Stencil, contours, place_outline, render
+from nanogfl.data.synthetic_tail import SIX_SHAPES, Catalogue, long_tail
 
-CLASSES = SHAPES
-CATEGORY_IDS = (1, 2, 3, 5, 8, 13)
-"""The category id of each class: with gaps, as COCO's are."""
+CLASSES, CATEGORY_IDS = SIX_SHAPES.classes, SIX_SHAPES.category_ids
 VERSION = 1
 """Counts up whenever the same seed draws other pictures."""
 STAMP = "synthetic.json"
+_TAIL = "long_tail"
+"""in the stamp of a long-tailed drawing alone"""
 
 EMPTY_SHARE = 0.1
 """of the images have no object"""
@@ -45,7 +46,7 @@ class DrawnObject:
     """One shape in a drawing."""
 
     label: int
-    """index into CLASSES"""
+    """index into the catalogue's classes: CLASSES, but in a long-tailed drawing"""
     box: tuple[int, int, int, int]
     """x1 y1 x2 y2 in pixels: the shape, hidden parts included, clipped to the image"""
     visible: float
@@ -64,7 +65,7 @@ class Drawing:
     """(h, w) the position in `objects` of the shape seen at each pixel, -1 for the background"""
 
 
-def draw_image(seed: int, index: int, hw: tuple[int, int]) -> Drawing:
+def draw_image(seed: int, index: int, hw: tuple[int, int], catalogue: Catalogue = SIX_SHAPES) -> Drawing:
     """Image `index` of the data set `seed`, of this height and width; a pure function of its arguments."""
     rng = np.random.default_rng([seed, index])
     image = background(rng, hw)
@@ -73,12 +74,12 @@ def draw_image(seed: int, index: int, hw: tuple[int, int]) -> Drawing:
     stencils: list[Stencil] = []
     wanted = 0 if rng.random() < EMPTY_SHARE else int(rng.integers(1, MOST_OBJECTS + 1))
     for _ in range(wanted):
-        label = int(rng.integers(len(CLASSES)))
-        stencil = _find_room(rng, label, owner, stencils)
+        label = catalogue.draw_label(rng)
+        stencil = _find_room(rng, catalogue.shapes[label], owner, stencils)
         if stencil is None:
             continue
         owner[stencil.window][stencil.mask] = len(stencils)
-        paint(rng, image, stencil)
+        paint(rng, image, stencil, catalogue.hues[label])
         labels.append(label)
         stencils.append(stencil)
     objects = tuple(
@@ -101,10 +102,13 @@ def draw_dataset(
     val: int,
     seed: int = 0,
     hw: tuple[int, int] = (240, 320),
+    tail: float | None = None,
     on_image: Callable[[], None] = lambda: None,
 ) -> bool:
     """Writes folder/{train,val}.json in COCO's format and folder/{train,val}/*.jpg; calls `on_image` after each image.
 
+    With `tail` the classes are coloured shapes and the training images' frequencies fall from 1 to 1 / tail
+    (`long_tail`); in validation they are alike, so that rare classes can be measured, whatever the tail.
     False where the same data set is there already: nothing is drawn. UserError where the folder holds anything else.
     """
     if not 0 < train <= FIRST_VAL_INDEX or not 0 < val <= FIRST_VAL_INDEX or seed < 0 or min(hw) < 32:
@@ -112,7 +116,11 @@ def draw_dataset(
             f"train and val must lie in 1 to {FIRST_VAL_INDEX}, seed be 0 or more and hw at least 32,"
             f" got train {train}, val {val}, seed {seed}, hw {hw}"
         )
+    catalogues = {"train": SIX_SHAPES, "val": SIX_SHAPES}
     parameters = {"version": VERSION, "train": train, "val": val, "seed": seed, "hw": list(hw)}
+    if tail is not None:
+        catalogues = {"train": long_tail(tail), "val": long_tail(1)}
+        parameters[_TAIL] = float(tail)
     splits = {"train": range(train), "val": range(FIRST_VAL_INDEX, FIRST_VAL_INDEX + val)}
     try:
         if _claim(folder, parameters) and all(_is_whole(folder, *split) for split in splits.items()):
@@ -120,7 +128,7 @@ def draw_dataset(
         # Written first too, as incomplete: a drawing that was stopped may be drawn over, a stranger's folder may not.
         _write_json(folder / STAMP, {**parameters, "complete": False})
         for split, indices in splits.items():
-            _draw_split(folder, split, indices, seed, hw, on_image)
+            _draw_split(folder, split, indices, seed, hw, catalogues[split], on_image)
         _write_json(folder / STAMP, {**parameters, "complete": True})
     except OSError as error:
         raise UserError(
@@ -130,14 +138,20 @@ def draw_dataset(
 
 
 def _draw_split(
-    folder: Path, split: str, indices: range, seed: int, hw: tuple[int, int], on_image: Callable[[], None]
+    folder: Path,
+    split: str,
+    indices: range,
+    seed: int,
+    hw: tuple[int, int],
+    catalogue: Catalogue,
+    on_image: Callable[[], None],
 ) -> None:
     (folder / split).mkdir(parents=True, exist_ok=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for index in indices:
         height, width = image_hw(index, hw)
-        drawing = draw_image(seed, index, (height, width))
+        drawing = draw_image(seed, index, (height, width), catalogue)
         name = _file_name(index)
         _, jpeg = cv2.imencode(".jpg", drawing.image, [cv2.IMWRITE_JPEG_QUALITY, 92])
         (folder / split / name).write_bytes(jpeg.tobytes())
@@ -148,7 +162,7 @@ def _draw_split(
                 {
                     "id": len(annotations) + 1,
                     "image_id": index + 1,
-                    "category_id": CATEGORY_IDS[drawn.label],
+                    "category_id": catalogue.category_ids[drawn.label],
                     "bbox": [x1, y1, x2 - x1, y2 - y1],
                     "area": (x2 - x1) * (y2 - y1),
                     "iscrowd": 0,
@@ -156,7 +170,8 @@ def _draw_split(
             )
         on_image()
     categories = [
-        {"id": number, "name": name, "supercategory": ""} for number, name in zip(CATEGORY_IDS, CLASSES, strict=True)
+        {"id": number, "name": name, "supercategory": ""}
+        for number, name in zip(catalogue.category_ids, catalogue.classes, strict=True)
     ]
     info = {"description": f"nanogfl's synthetic shapes, version {VERSION}, seed {seed}", "license": "Apache-2.0"}
     content = {"info": info, "licenses": [], "categories": categories, "images": images, "annotations": annotations}
@@ -173,7 +188,9 @@ def _claim(folder: Path, parameters: dict[str, Any]) -> bool:
     advice = "name another folder or remove this one"
     try:
         stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
-        found, complete = {key: stamp[key] for key in parameters}, stamp["complete"]
+        complete = stamp["complete"]
+        stamp, parameters = ({_TAIL: "none", **either} for either in (stamp, parameters))
+        found = {key: stamp[key] for key in parameters}
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{folder} holds files that are no drawing of this data set: {advice}") from None
     if found != parameters:
@@ -197,13 +214,13 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(content), encoding="utf-8")
 
 
-def _find_room(rng: Generator, label: int, owner: NDArray[np.int8], earlier: list[Stencil]) -> Stencil | None:
+def _find_room(rng: Generator, shape: int, owner: NDArray[np.int8], earlier: list[Stencil]) -> Stencil | None:
     """A random place, size and rotation that hide no earlier shape too much; None after 12 attempts."""
     height, width = owner.shape
     for _ in range(12):
         size = min(height, width) * math.exp(rng.uniform(math.log(SIZES[0]), math.log(SIZES[1])))
         outline = place_outline(
-            contours(rng, label),
+            contours(rng, shape),
             size,
             stretch=rng.uniform(0.7, 1.0),
             angle=rng.uniform(-MOST_TILT, MOST_TILT),

@@ -27,11 +27,14 @@ def background(rng: Generator, hw: tuple[int, int]) -> NDArray[np.uint8]:
     return picture
 
 
-def paint(rng: Generator, image: NDArray[np.uint8], stencil: Stencil) -> None:
-    """Fills the stencil with a plain or textured colour that stands out from what is there, some with a border line."""
+def paint(rng: Generator, image: NDArray[np.uint8], stencil: Stencil, hues: tuple[int, int] | None = None) -> None:
+    """Fills the stencil with a plain or textured colour that stands out from what is there, some with a border line.
+
+    `hues`: first and last hue of the colour, in OpenCV's half degrees; None: any.
+    """
     window = image[stencil.window]
     behind = window[stencil.mask].mean(axis=0, dtype=np.float32)
-    main = _colour_unlike(rng, behind, MIN_CONTRAST)
+    main = _most_unlike(_any_colours(rng) if hues is None else _colours_of(rng, hues), behind, MIN_CONTRAST)
     fill = np.broadcast_to(main, window.shape)
     hw = (window.shape[0], window.shape[1])
     if rng.random() < 0.65:
@@ -77,9 +80,21 @@ def _texture(rng: Generator, hw: tuple[int, int], period: float) -> NDArray[np.f
             return _noise(rng, hw, period)
 
 
-def _colour_unlike(rng: Generator, other: NDArray[np.float32], distance: float) -> NDArray[np.float32]:
-    """A random BGR colour at least this far from `other` (the farthest of 12 where none is)."""
-    candidates = rng.uniform(0, 255, (12, 3)).astype(np.float32)
+def _any_colours(rng: Generator) -> NDArray[np.float32]:
+    """(12, 3) random BGR."""
+    return rng.uniform(0, 255, (12, 3)).astype(np.float32)
+
+
+def _colours_of(rng: Generator, hues: tuple[int, int]) -> NDArray[np.float32]:
+    """(12, 3) BGR of the hues from first to last, from dark to bright: what is behind may have the hue, too."""
+    low, high = np.array([hues[0], 0.75, 0.35]), np.array([hues[1], 1.0, 1.0])
+    hue, saturation, value = rng.uniform(low, high, (12, 3)).T
+    hsv = np.stack([hue % 180 * 2, saturation, value], axis=1).astype(np.float32)
+    return np.asarray(cv2.cvtColor(hsv[None], cv2.COLOR_HSV2BGR)[0] * 255, dtype=np.float32)
+
+
+def _most_unlike(candidates: NDArray[np.float32], other: NDArray[np.float32], distance: float) -> NDArray[np.float32]:
+    """(n, 3) BGR, (3,) -> (3,): the first that is at least this far from `other`, the farthest where none is."""
     away = np.linalg.norm(candidates - other, axis=1)
     chosen = int(np.argmax(away >= distance)) if (away >= distance).any() else int(np.argmax(away))
     return np.asarray(candidates[chosen], dtype=np.float32)

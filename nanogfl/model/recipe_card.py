@@ -28,8 +28,9 @@ class RecipeCard(NamedTuple):
 
 
 def read_recipe_cards(folder: Path, class_count: int) -> list[RecipeCard]:
-    """Every .yaml below `folder`, sorted by name. Raises UserError for a recipe that does not load."""
-    paths = sorted(folder.rglob("*.yaml"))
+    """Every .yaml below `folder` but for the ablations, which name recipes, sorted by name. Raises UserError for a
+    recipe that does not load."""
+    paths = sorted(path for path in folder.rglob("*.yaml") if path.parent.name != "ablations")
     if not paths:
         raise UserError(f"{folder} holds no recipes (.yaml): expected a folder such as configs/ of nanogfl's source")
     return [_card(path, str(path.relative_to(folder)), class_count) for path in paths]

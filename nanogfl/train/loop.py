@@ -21,7 +21,9 @@ from nanogfl.criterion.assist import AssistBranch
 from nanogfl.criterion.criterion import Losses
 from nanogfl.criterion.reach import measure_reach
 from nanogfl.data.batch import Batch, Loader
+from nanogfl.data.class_counts import images_per_class
 from nanogfl.evaluate.coco_ap import Report, format_report
+from nanogfl.evaluate.frequency import LVIS_LIMITS, by_frequency, format_frequency
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector, build_detector
 from nanogfl.model.predictor import Predictor
@@ -100,6 +102,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
             progress.say(f"  with another config than so far: {', '.join(changed)}")
         if config.train.init_from or config.model.backbone.weights:
             progress.say("  train.init_from and model.backbone.weights are ignored: the weights are last.pt's")
+    # who shows rare classes more often wants to see what it brings them
+    tail = images_per_class(data.train).tolist() if config.data.repeat_threshold > 0 else []
     report: Report | None = None
 
     with progress, closing(loader.stream(state.epochs_done, config.train.epochs)) as batches:
@@ -114,6 +118,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
             if evaluated:
                 report = validate(predictor, data.val, data.val_frames)
                 entry |= {"ap": report.ap, "ap50": report.ap50, "eval_seconds": report.seconds}
+                if tail:
+                    entry |= by_frequency(report, tail, LVIS_LIMITS).figures()
             state.end_epoch(entry)
             progress.epoch(entry, state.best_ap)
             if evaluated:
@@ -125,6 +131,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
     if report is None:  # resumed after the last epoch
         report = validate(predictor, data.val, data.val_frames)
     progress.say(format_report(report))
+    if tail:
+        progress.say(format_frequency(by_frequency(report, tail, LVIS_LIMITS)))
     return Outcome(run_dir, state.best_ap, state.best_epoch, report)
 
 

@@ -64,3 +64,16 @@ def test_help_imports_neither_numpy_nor_opencv():
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "COCO" in result.stdout
+
+
+def test_a_long_tail_is_drawn_and_its_frequencies_are_shown(tmp_path: Path):
+    folder = tmp_path / "tail"
+    result = CliRunner().invoke(data, ["draw", str(folder), "--train", "20", "--val", "2", "--long-tail", "50"])
+    assert result.exit_code == 0, result.output
+    shown = next(line for line in result.output.splitlines() if " red disc" in line)
+    counts = [int(part.split()[0]) for part in shown.split(", ")]
+    assert len(counts) == 24
+    assert sum(counts[:6]) > 2 * sum(counts[-12:])
+    refused = CliRunner().invoke(data, ["draw", str(tmp_path / "new"), "--long-tail", "0"])
+    assert refused.exit_code == 2
+    assert "--long-tail" in refused.output

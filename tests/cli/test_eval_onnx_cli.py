@@ -68,3 +68,39 @@ def test_a_data_set_without_the_models_categories_is_one_sentence(folder):
     done = run(folder, GOLDEN, "--data", "other.json", "--images", "val")
     assert done.returncode == 2
     assert "has no category with id 2" in done.stderr
+
+
+def test_ap_by_class_frequency_is_shown_and_written_on_request(folder):
+    plain = run(folder, GOLDEN, "--data", "val.json", "--json", "plain.json")
+    assert "APr" not in plain.stdout
+    assert "frequency" not in json.loads((folder / "plain.json").read_text())
+    arguments = ["--data", "val.json", "--train-data", "val.json", "--frequency-limits", "8", "15", "--json", "ap.json"]
+    done = run(folder, GOLDEN, *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    figures = json.loads((folder / "ap.json").read_text(encoding="utf-8"))
+    groups: dict[str, list[float]] = {"rare": [], "common": [], "frequent": []}
+    content = json.loads((folder / "val.json").read_text())
+    for category, entry in zip(content["categories"], figures["classes"], strict=True):
+        images = {a["image_id"] for a in content["annotations"] if a["category_id"] == category["id"]}
+        groups["rare" if len(images) <= 8 else "common" if len(images) <= 15 else "frequent"].append(entry["ap"])
+    assert sum(bool(aps) for aps in groups.values()) > 1
+    for name, aps in groups.items():
+        assert figures["frequency"]["classes"][name] == len(aps)
+        expected = pytest.approx(sum(aps) / len(aps)) if aps else None
+        assert figures["frequency"][f"ap_{name}"] == expected
+    assert "APr" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--by-frequency"], "does not say where its training set lies: give --train-data FILE"),
+        (["--train-data", "val.json", "--frequency-limits", "9", "9"], "must rise from 0 or more, got 9 9"),
+        (["--train-data", "none.json"], "none.json do not exist"),
+    ],
+)
+def test_a_wrong_request_by_frequency_is_one_sentence(folder, arguments, sentence):
+    done = run(folder, GOLDEN, "--data", "val.json", *arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,43 @@
+"""How many images hold each class: what is rare and what is frequent. No torch."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanogfl.contract.errors import UserError
+from nanogfl.data.coco import DataSet, read_annotations, read_categories
+
+
+def images_per_class(dataset: DataSet) -> NDArray[np.int64]:
+    """(C,) images with at least one object of the class; crowd regions are none."""
+    held = [np.unique(image.labels[~image.crowd]) for image in dataset.images]
+    return np.bincount(np.concatenate([np.zeros(0, np.int64), *held]), minlength=len(dataset.classes))
+
+
+def count_in_file(
+    annotations: Path | str, classes: tuple[str, ...], category_ids: tuple[int, ...]
+) -> NDArray[np.int64]:
+    """(C,) the same for the COCO json of a training set, whose images need not be there.
+
+    UserError where it is another set: it lacks one of the category ids, or names it differently.
+    """
+    annotations = Path(annotations)
+    content = read_annotations(annotations)
+    names = read_categories(content, annotations)
+    for name, number in zip(classes, category_ids, strict=True):
+        if names.get(number) != name:
+            found = f"it is '{names[number]}' there" if number in names else "it has none with this id"
+            raise UserError(
+                f"{annotations} is not the training set of these classes: category {number} should be '{name}', and"
+                f" {found}; give the COCO json that the model was trained on"
+            )
+    label_of = {number: label for label, number in enumerate(category_ids)}
+    held: list[set[int]] = [set() for _ in category_ids]
+    for entry in content["annotations"]:
+        if not isinstance(entry, dict) or "image_id" not in entry or "category_id" not in entry:
+            raise UserError(f"{annotations}: annotation {str(entry)[:80]} needs an 'image_id' and a 'category_id'")
+        label = label_of.get(entry["category_id"])
+        if label is not None and not entry.get("iscrowd", 0):
+            held[label].add(entry["image_id"])
+    return np.array([len(images) for images in held], dtype=np.int64)

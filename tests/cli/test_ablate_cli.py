@@ -1,0 +1,58 @@
+"""`nanogfl ablate`: its options, and its errors in one line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nanogfl.data.synthetic import draw_dataset
+
+pytestmark = pytest.mark.slow  # a process with torch for every command
+
+SMALL = "model: {input: {hw: [64, 96]}, backbone: {width: 0.5x}, neck: {channels: 16}, head: {convs: 1, kernel: 3}}\n"
+FILE = "base: r.yaml\nseeds: [0, 1]\nbudget: {steps: 50}\nrows: {a: {}, b: {set: {loss.beta: 1}, paper: 39.0}}\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("an ablation")
+    draw_dataset(folder / "my data", train=5, val=2, hw=(64, 96))
+    (folder / "r.yaml").write_text(SMALL + "train: {batch_size: 4, device: cpu, threads: 1}\n")
+    (folder / "tiny.yaml").write_text(FILE)
+    return folder
+
+
+def ablate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nanogfl", "ablate", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False, timeout=300)
+
+
+def test_the_options_decide_over_the_file(folder: Path):
+    done = ablate(folder, "tiny.yaml", "--root", "my data", "--seeds", "4", "--epochs", "1", "--set", "train.lr=0.001")
+    assert (done.returncode, done.stderr) == (0, "")
+    content = json.loads((folder / "runs" / "ablate-tiny" / "ablation.json").read_text())
+    assert (content["seeds"], content["epochs"], content["complete"]) == ([4], 1, True)
+    result = json.loads((folder / "runs" / "ablate-tiny" / "b" / "seed4" / "result.json").read_text())
+    assert (result["config"]["train"]["lr"], result["config"]["data"]["root"]) == (0.001, "my data")
+    assert "minutes" in done.stdout
+    assert "39.0" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["none.yaml"], "none.yaml does not exist"),
+        (["tiny.yaml"], "do not exist: check data.root"),
+        (["tiny.yaml", "--root", "my data", "--seeds", "a"], "--seeds takes whole numbers such as 0,1,2, got 'a'"),
+        (["tiny.yaml", "--root", "my data", "--seeds", "1,1"], "--seeds must be a list of different whole numbers"),
+        (["tiny.yaml", "--root", "my data", "--set", "train.epochs=3"], "`budget` decides"),
+        (["tiny.yaml", "--root", "my data", "--set", "train.xyz=3"], "unknown key 'train.xyz'"),
+    ],
+)
+def test_what_does_not_fit_is_one_line_and_exit_code_2(folder: Path, arguments: list[str], sentence: str):
+    done = ablate(folder, *arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
