@@ -13,7 +13,14 @@ SIZES = ((6, 10), (3, 5), (2, 3))  # H != W, odd
 
 def head(activation="relu", *, inputs=64, channels=64, convs=3) -> SharedHead:
     return SharedHead(
-        inputs=inputs, channels=channels, convs=convs, levels=3, class_count=4, sides=4 * 6, activation=activation
+        inputs=inputs,
+        channels=channels,
+        convs=convs,
+        levels=3,
+        class_count=4,
+        sides=4 * 6,
+        activation=activation,
+        prior=0.01,
     )
 
 
