@@ -133,7 +133,7 @@ def test_models_lists_every_recipe_with_what_its_header_says(tmp_path):
         assert f"configs/{name}" in header or not size, name  # the command
         if published and size:
             assert f"  {published[1]}  {published[2]}" in rows[name], name
-            assert f"  {size[1]}   {size[2]}  " in rows[name], name
+            assert [size[1], size[2]] == rows[name].split()[5:7], name  # behind name, H x W and resize
         else:
             assert rows[name].endswith("  -"), name
 
