@@ -23,6 +23,9 @@ class PowerCut(BaseException):
     pass
 
 
+pytestmark = pytest.mark.slow  # each trains
+
+
 def silent(line: str) -> None:
     pass
 
@@ -209,7 +212,6 @@ def cut_off(monkeypatch: pytest.MonkeyPatch, ablation: Ablation, out: Path, afte
             run_ablation(ablation, out, fresh=False, say=silent)
 
 
-@pytest.mark.slow
 def test_an_ablation_killed_in_its_second_run_goes_on_to_the_same_table(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -240,7 +242,6 @@ def test_an_ablation_killed_in_its_second_run_goes_on_to_the_same_table(
     assert load_config(killed / "beta-2" / "seed0" / "config.yaml") == ablation.config(ablation.rows[1], 0, 2)
 
 
-@pytest.mark.slow
 def test_a_half_finished_run_of_another_config_is_refused(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     ablation = replace(load_ablation(file), epochs=2)
     cut_off(monkeypatch, ablation, tmp_path / "out", after=3)  # in the second epoch of the first run
