@@ -15,12 +15,13 @@ from typing import Any, Literal
 
 import torch
 
-from nanogfl.config import LossConfig
+from nanogfl.config import HeadConfig, LossConfig
 from nanogfl.criterion.assign import assign
 from nanogfl.criterion.criterion import losses_of_assignment
 from nanogfl.data.batch import Truth
 from nanogfl.model.decode import Grid, make_grid
 from nanogfl.model.detector import Predictions, read_levels
+from nanogfl.model.layout import HeadLayout
 from nanogfl_deploy.machine import cpu_name
 
 STRIDES = (8, 16, 32, 64)
@@ -45,11 +46,12 @@ def random_batch(
     output = torch.randn(batch_size, classes + 4 * (reg_max + 1), 1, count, generator=random)
     output[:, :classes] -= 4
     output = output.to(device).requires_grad_()
-    predictions = read_levels([output], (count,), classes)
+    head = HeadConfig(reg_max=reg_max)
+    predictions = read_levels([output], (count,), HeadLayout.of(head, classes))
     return (
         output,
         predictions,
-        Grid(grid.points.to(device), grid.strides.to(device), grid.level_sizes),
+        Grid(grid.points.to(device), grid.strides.to(device), grid.level_sizes, head),
         truth.to(device),
     )
 

@@ -86,6 +86,9 @@ class NeckConfig:
     """of every level"""
     extra_level: bool = True
     """ghost_pan only: a fourth level at stride 64"""
+    p6_from: Literal["p5", "c5"] = "p5"
+    """fpn only: what the level of stride 64 is made of. p5: the neck's level below it (ATSS, GFL); c5: the backbone's
+    last feature, and a ReLU before the level of stride 128 (RetinaNet)"""
 
     __pydantic_config__ = _FORBID
 
@@ -96,22 +99,48 @@ class NeckConfig:
             raise ValueError("kind pan has three levels: set extra_level to false, or kind to ghost_pan")
         if self.kind == "fpn" and self.extra_level:
             raise ValueError("kind fpn has five levels, strides 8 to 128, and no other: set extra_level to false")
+        if self.kind != "fpn" and self.p6_from != "p5":
+            raise ValueError(f"p6_from is of kind fpn alone, kind is {self.kind}: leave p6_from out")
+
+
+Box = Literal["dirac", "gaussian", "general", "general+dfl", "deltas"]
+Quality = Literal["none", "centerness", "iou", "centerness-guided", "iou-guided", "joint"]
 
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """The GFL head (arXiv:2006.04388): class-quality logits and a distribution a box side."""
+    """The GFL head (arXiv:2006.04388): class logits and, for each box side, what `box` says."""
 
     kind: Literal["per_level", "shared"] = field(default="per_level", kw_only=True)
     """per_level: a tower of depthwise-separable convolutions for every level, from which classes and box come
     (NanoDet); shared: a tower of dense 3x3 convolutions with group norm for the classes and one for the box, both
     shared by the levels, whose boxes differ by a learned scale (the paper's)"""
+    box: Box = field(default="general+dfl", kw_only=True)
+    """what is known of a box side (GFL, table 2a). dirac: its distance; gaussian: mean and standard deviation;
+    general: a distribution of any shape, learned from its expectation alone; general+dfl: and by the distribution
+    focal loss. deltas: RetinaNet's four offsets from each of nine anchors a point instead"""
+    quality: Quality = field(default="joint", kw_only=True)
+    """how well a box fits, and where it enters (GFL, table 1a). joint: the class learns it (loss.classification qfl,
+    eqfl); none: nowhere; centerness, iou: an output of its own learns it and multiplies the score; centerness-guided,
+    iou-guided: it weighs a positive's classification loss (all but joint: loss.classification fl, efl)"""
+    dgqp: bool = field(default=False, kw_only=True)
+    """the distribution-guided quality predictor of GFL V2 (arXiv:2011.12885), whose answer multiplies the classes"""
+    dgqp_top: int = field(default=4, kw_only=True)
+    """k: it looks at the k most probable bins of every side, and at their mean"""
+    dgqp_hidden: int = field(default=64, kw_only=True)
+    """of its hidden layer"""
+    norm: Literal["group", "none"] = field(default="group", kw_only=True)
+    """of kind shared's towers; none in RetinaNet"""
+    anchor_size: float = field(default=4.0, kw_only=True)
+    """of box deltas: side of the smallest of the three square anchors in strides"""
     convs: int = 2
     """convolutions in a tower; 4 in the paper"""
     kernel: int = 5
     """of the depthwise part, per_level alone"""
     reg_max: int = 7
-    """n: a distribution has n + 1 bins and reaches n strides"""
+    """n: a distribution has n + 1 bins; of box general and general+dfl"""
+    bin_width: float = field(default=1.0, kw_only=True)
+    """delta: strides from a bin to the next, so that a distribution reaches n * delta strides"""
     point_offset: float = 0.5
     """grid points lie at (x + point_offset) * stride"""
     prior: float = field(default=0.01, compare=False)
@@ -128,8 +157,56 @@ class HeadConfig:
                 "convs and reg_max must be at least 1 and kernel one of 1, 3, 5, 7,"
                 f" got convs {self.convs}, reg_max {self.reg_max}, kernel {self.kernel}"
             )
+        for name in ("bin_width", "anchor_size"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be a positive number of strides, got {getattr(self, name)}")
         if self.kind == "shared" and self.kernel != 5:
             raise ValueError(f"kernel is of kind per_level alone, shared has 3x3: leave kernel out, got {self.kernel}")
+        if self.kind == "per_level" and self.norm != "group":
+            raise ValueError("norm is of kind shared alone, per_level has batch norm: leave norm out")
+        self._check_dgqp()
+        if self.box == "deltas" and (self.kind != "shared" or self.quality != "none"):
+            raise ValueError(
+                "box deltas is RetinaNet, whose anchors share two towers and know no quality: set kind to shared and"
+                f" quality to none, got {self.kind} and {self.quality}"
+            )
+
+    def _check_dgqp(self) -> None:
+        if not self.dgqp:
+            return
+        if not self.bins:
+            raise ValueError(
+                f"dgqp looks at the distributions of a box, and box {self.box} has none: set box to general+dfl"
+            )
+        if self.quality != "joint":
+            raise ValueError(
+                "dgqp multiplies class and quality to one score, which learns the quality, so that another place for it"
+                f" has no meaning: set quality to joint, got {self.quality}"
+            )
+        if not 1 <= self.dgqp_top <= self.bins or self.dgqp_hidden < 1:
+            raise ValueError(
+                f"dgqp_top must lie between 1 and the {self.bins} bins and dgqp_hidden be at least 1,"
+                f" got {self.dgqp_top} and {self.dgqp_hidden}"
+            )
+
+    @property
+    def bins(self) -> int:
+        """R + 1 of a side's distribution, 0 where it has none."""
+        return self.reg_max + 1 if self.box in ("general", "general+dfl") else 0
+
+    @property
+    def side_values(self) -> int:
+        """P: numbers that a box side is read from."""
+        return self.bins or (2 if self.box == "gaussian" else 1)
+
+    @property
+    def has_spread(self) -> bool:
+        return self.bins > 0 or self.box == "gaussian"
+
+    @property
+    def has_quality_branch(self) -> bool:
+        """An output that learns the quality apart from the classes."""
+        return self.quality in ("centerness", "iou")
 
 
 @dataclass(frozen=True)
@@ -260,12 +337,22 @@ class LossConfig:
     qfl: float = 1.0
     """of the classification loss, whichever it is"""
     giou: float = 2.0
+    """of the box loss: GIoU; smooth L1 of the offsets with head.box deltas"""
     dfl: float = 0.25
+    """of what each side learns beside it: the distribution focal loss with head.box general+dfl; the negative log
+    likelihood with gaussian"""
+    quality: float = 1.0
+    """of the cross entropy of head.quality centerness and iou"""
+    box_weight: Literal["score", "centerness", "none"] = "score"
+    """what weighs a positive's losses of the box: its best class score (GFL), how central it lies (ATSS), nothing"""
+    smooth_l1_beta: float = 1 / 9
+    """of head.box deltas: where smooth L1 turns from a parabola into a line, in its offsets' unit"""
     beta: float = 2.0
     """exponent of the quality focal loss"""
-    assigner: Literal["atss", "dsla", "tal"] = "atss"
+    assigner: Literal["atss", "dsla", "tal", "max_iou"] = "atss"
     """atss: by distance and overlap of anchors (arXiv:1912.02424); dsla: by the cost of the current predictions
-    (NanoDet-Plus); tal: by their task-aligned metric (arXiv:2108.07755)"""
+    (NanoDet-Plus); tal: by their task-aligned metric (arXiv:2108.07755); max_iou: by the overlap of RetinaNet's
+    anchors, above .5 an object, below .4 background"""
     atss_candidates: int = 9
     """points a level and object"""
     atss_anchor: float = 8.0
@@ -301,7 +388,8 @@ class LossConfig:
     __pydantic_config__ = _FORBID
 
     def __post_init__(self) -> None:
-        _require_at_least(self, 0, "qfl", "giou", "dfl", "beta", "dsla_iou_weight", "tal_alpha", "tal_beta")
+        _require_at_least(self, 0, "qfl", "giou", "dfl", "quality", "beta", "smooth_l1_beta")
+        _require_at_least(self, 0, "dsla_iou_weight", "tal_alpha", "tal_beta")
         _require_at_least(
             self, 1, "atss_candidates", "atss_anchor", "dsla_candidates", "tal_candidates", "assist_channels"
         )
@@ -310,7 +398,7 @@ class LossConfig:
             raise ValueError(f"alpha must lie in [0, 1] or be none, got {self.alpha}")
         if self.equalized and not self.gamma > 0:
             raise ValueError(f"{self.classification} weighs a class by its exponent / gamma: set gamma above 0")
-        if self.assist and self.assigner == "atss":
+        if self.assist and self.assigner in ("atss", "max_iou"):
             raise ValueError("assist guides an assigner that looks at predictions: set assigner to dsla or tal")
 
     @property
@@ -403,6 +491,34 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     __pydantic_config__ = _FORBID
+
+    def __post_init__(self) -> None:
+        head, loss = self.model.head, self.loss
+        learns_quality = loss.classification in ("qfl", "eqfl")
+        if learns_quality != (head.quality == "joint"):
+            learned, classifications = ("a box's quality", "fl, efl") if learns_quality else ("1", "qfl, eqfl")
+            raise ValueError(
+                f"loss.classification {loss.classification} teaches an object's class {learned}, which does not go with"
+                f" model.head.quality {head.quality}: set loss.classification to one of {classifications}, or"
+                f" model.head.quality to {'joint' if learns_quality else 'another than joint'}"
+            )
+        if (loss.assigner == "max_iou") != (head.box == "deltas"):
+            raise ValueError(
+                "loss.assigner max_iou and model.head.box deltas, RetinaNet's anchors, need each other,"
+                f" got {loss.assigner} and {head.box}: set both or neither"
+            )
+        if head.box == "general+dfl" and loss.dfl == 0:
+            raise ValueError("loss.dfl 0 leaves model.head.box general+dfl without it: set model.head.box to general")
+        if head.dgqp and loss.classification == "eqfl":
+            raise ValueError(
+                "loss.classification eqfl keeps account of each class's own logits, and model.head.dgqp scores their"
+                " product with the quality: set classification to qfl, or dgqp to false"
+            )
+        if head.box == "deltas" and loss.box_weight != "none":
+            raise ValueError(
+                f"loss.box_weight {loss.box_weight} is of boxes around grid points, model.head.box deltas has anchors:"
+                " set it to none"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries, lists, numbers and strings: for YAML, JSON and checkpoints."""

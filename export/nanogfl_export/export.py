@@ -60,18 +60,23 @@ def export_checkpoint(
     if distributions and output_format != "detections":
         raise UserError("distributions belong to detections: leave out either --distributions or --format raw")
     checkpoint = load_checkpoint(checkpoint_path)
+    head = checkpoint.config.model.head
+    if distributions and not head.bins:
+        raise UserError(
+            f"{checkpoint_path} has boxes without distributions (model.head.box {head.box}): leave out --distributions"
+        )
     detector, model_config = checkpoint.build(), checkpoint.config.model
     complexity = count_complexity(detector)
-    bins = model_config.head.reg_max + 1
     card = ModelCard(
         classes=checkpoint.classes,
         category_ids=checkpoint.category_ids,
         input=model_config.input,
         selection=model_config.selection,
         format=output_format,
-        has_spread=True,
-        bins=bins if distributions else 0,
+        has_spread=head.has_spread,
+        bins=head.bins if distributions else 0,
         source={
+            "box": head.box,
             "checkpoint_sha256": hashlib.sha256(checkpoint_path.read_bytes()).hexdigest(),
             "parameters": complexity.parameters,
             "macs": complexity.macs,
@@ -84,11 +89,10 @@ def export_checkpoint(
     )
     traced = Parts(
         network=trace_network(detector, batch),
-        row_decode=trace_row_decode(bins),
+        row_decode=trace_row_decode(head),
         grid=detector.grid,
         hw=model_config.input.hw,
         classes=len(checkpoint.classes),
-        bins=bins,
     )
     parts = traced
     if rewrite:

@@ -16,6 +16,7 @@ OPSET = 18  # the lowest that torch's dynamo exporter writes
 RAW_OPERATORS = frozenset(
     {"Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize", "Softmax", "Sigmoid", "MatMul"}
     | {"InstanceNormalization", "Add", "Sub", "Mul", "Div", "Sqrt", "Relu", "LeakyRelu", "Max", "Min", "Clip"}
+    | {"Exp", "Log", "Abs", "Neg"}
     | {"Transpose", "Cast", "Reshape", "Concat", "Split", "Slice", "Gather"}
 )
 """what a `raw` file may use: no TopK, no suppression, no loops, so that every runtime can run it"""

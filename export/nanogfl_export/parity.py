@@ -15,7 +15,7 @@ from nanogfl.contract.detections import Detect, Detections, Selection
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import preprocess
 from nanogfl.model.predictor import Predictor, RawOutputs
-from nanogfl_export.assemble import RAW_NAMES, RAW_PREFIX
+from nanogfl_export.assemble import RAW_PREFIX
 
 BOX_TOLERANCE = 0.05  # pixels of the network input, boxes and spread
 SCORE_TOLERANCE = 1e-4
@@ -32,7 +32,8 @@ class Parity:
 
     images: int = 0
     box_px: float = 0.0
-    spread_px: float = 0.0
+    spread_px: float | None = None
+    """None where boxes have no spread"""
     score: float = 0.0
     detections: int = 0
     """PyTorch's"""
@@ -48,15 +49,17 @@ class Parity:
         return {key: value for key, value in asdict(self).items() if key != "unexplained"}
 
     def __str__(self) -> str:
+        spread = "" if self.spread_px is None else f" spread {self.spread_px:.2g} px,"
         return (
-            f"{self.images} images, largest differences: boxes {self.box_px:.2g} px, spread {self.spread_px:.2g} px,"
+            f"{self.images} images, largest differences: boxes {self.box_px:.2g} px,{spread}"
             f" scores {self.score:.2g}; {self.matched} of {self.detections} detections matched, {self.ties} ties"
         )
 
     def require(self) -> "Parity":
         """Raises UserError that says by how much the file differs."""
         # written so that NaN fails, too
-        if not (self.box_px <= BOX_TOLERANCE and self.spread_px <= BOX_TOLERANCE and self.score <= SCORE_TOLERANCE):
+        pixels = [self.box_px] + ([] if self.spread_px is None else [self.spread_px])
+        if not (all(value <= BOX_TOLERANCE for value in pixels) and self.score <= SCORE_TOLERANCE):
             raise UserError(
                 f"the .onnx does not agree with PyTorch ({self}; allowed: {BOX_TOLERANCE} px and {SCORE_TOLERANCE});"
                 " no file was written"
@@ -80,7 +83,7 @@ def measure_parity(
 ) -> Parity:
     """Raw outputs from the file's own graph, detections as the device delivers them (`open_device(path)`).
 
-    `all_points` (cls_logits, dist_logits -> raw_boxes, raw_scores, raw_spread) is applied to the logits of a file that
+    `all_points` (the network's outputs -> raw_boxes, raw_scores, raw_spread) is applied to the logits of a file that
     decodes only the points it has chosen, so that every point is compared; what it decodes itself is compared, too.
     """
     probe, detect = _RawProbe(path, card, all_points), open_device(path)
@@ -90,7 +93,9 @@ def measure_parity(
         reference, found = predictor.raw(image), probe(image)
         parity.images += 1
         parity.box_px = _larger(parity.box_px, reference.boxes, found.boxes)
-        parity.spread_px = _larger(parity.spread_px, reference.spread, found.spread)
+        if reference.spread is not None:
+            assert found.spread is not None
+            parity.spread_px = _larger(parity.spread_px or 0.0, reference.spread, found.spread)
         parity.score = _larger(parity.score, reference.scores, found.scores)
         parity.box_px = _larger(parity.box_px, *probe.chosen_boxes(reference))
         _compare_detections(parity, name, predictor(frame), detect(frame), card.selection)
@@ -109,9 +114,9 @@ class _RawProbe:
 
     def __init__(self, path: Path, card: ModelCard, all_points: onnx.ModelProto) -> None:
         model = onnx.load_model(path)
-        self._names, self._chosen = list(RAW_NAMES), []
+        self._names, self._chosen = ["boxes", "scores"] + ["spread"] * card.has_spread, []
         if card.format == "detections":
-            self._names = [RAW_PREFIX + name for name in RAW_NAMES]
+            self._names = [RAW_PREFIX + name for name in self._names]
             self._chosen = ["point", "point_boxes_free"]
             if RAW_PREFIX + "boxes" not in {name for node in model.graph.node for name in node.output}:
                 model.graph.node.extend(all_points.graph.node)
@@ -129,7 +134,8 @@ class _RawProbe:
         batch = np.repeat(image[None], self._batch, axis=0)
         values = [value[0] for value in self._session.run(self._names + self._chosen, {"image": batch})]
         self._values = values[len(self._names) :]
-        return RawOutputs(*values[: len(self._names)])
+        boxes, scores, *spread = values[: len(self._names)]
+        return RawOutputs(boxes, scores, spread[0] if spread else None)
 
     def chosen_boxes(self, reference: RawOutputs) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Of the last image: the boxes that the file itself decoded, and PyTorch's of the same points."""

@@ -49,10 +49,13 @@ def compose_page(facts: Facts, picture: str) -> str:
 def _agreement(facts: Facts) -> list[str]:
     parity = facts.exported.parity
     same = f"same class, IoU at least {MATCH_IOU}, scores within {MATCH_SCORE}"
+    spread = [("spread, largest difference", f"{parity.spread_px:.3g} px", f"{BOX_TOLERANCE} px")]
+    if parity.spread_px is None:
+        spread = [("spread", "the boxes have none", "")]
     rows = [
         ("pictures compared", parity.images, "at least 1"),
         ("boxes, largest difference", f"{parity.box_px:.3g} px", f"{BOX_TOLERANCE} px"),
-        ("spread, largest difference", f"{parity.spread_px:.3g} px", f"{BOX_TOLERANCE} px"),
+        *spread,
         ("scores, largest difference", f"{parity.score:.3g}", f"{SCORE_TOLERANCE}"),
         (f"detections matched ({same})", f"{parity.matched} of {parity.detections}", "all but ties"),
         ("decided by a tie", parity.ties, f"{int(TIE_SHARE * parity.detections)} ({TIE_SHARE:.0%} of PyTorch's)"),

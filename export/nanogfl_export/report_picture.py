@@ -47,9 +47,10 @@ def _header(facts: Facts) -> Image:
     parity, card = facts.exported.parity, facts.exported.card
     sheet = _paper(118)
     write(sheet, facts.exported.path.name, (_MARGIN, 52), 24, bold=True, room=WIDTH - 2 * _MARGIN)
+    spread = "" if parity.spread_px is None else f" spread within {parity.spread_px:.2g} px,"
     line = (
         f"agrees with PyTorch on {parity.images} pictures: {parity.matched} of {parity.detections} detections the same,"
-        f" boxes within {parity.box_px:.2g} px, spread within {parity.spread_px:.2g} px, scores within"
+        f" boxes within {parity.box_px:.2g} px,{spread} scores within"
         f" {parity.score:.2g};  {len(card.classes)} classes, input {card.input.hw[0]} x {card.input.hw[1]}"
     )
     write(sheet, line, (_MARGIN, 88), 15, MUTED, room=WIDTH - 2 * _MARGIN)
@@ -132,6 +133,7 @@ def _agreement(facts: Facts) -> Image:
     groups = [
         (name, [Bar(value / most, f"{value:.2g} of {most:g}{unit}", AFTER, reach=1.0)])
         for name, value, most, unit in rows
+        if value is not None
     ]
     return draw_bars("largest difference from PyTorch, of what is allowed", groups, _CELL, thick=24)
 

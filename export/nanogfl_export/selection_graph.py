@@ -15,25 +15,42 @@ from nanogfl.contract.detections import Selection
 
 
 def candidates_model(
-    selection: Selection, *, points: int, classes: int, opset: int, from_logits: bool, single: bool = False
+    selection: Selection,
+    *,
+    points: int,
+    classes: int,
+    opset: int,
+    from_logits: bool,
+    quality: bool = False,
+    single: bool = False,
 ) -> onnx.ModelProto:
-    """raw_scores (B, N, C), or cls_logits with `from_logits` -> point (B, P), best first, of which come pair_score,
-    pair_label, pair_rank (B, Q), best first: a pair's point is the one with this rank.
+    """raw_scores (B, N, C), or with `from_logits` cls_logits, and with `quality` quality_logits (B, N), whose sigmoid
+    multiplies the scores -> point (B, P), best first, of which come pair_score, pair_label, pair_rank (B, Q), best
+    first: a pair's point is the one with this rank.
 
     P and Q are the largest numbers of a picture of the batch; P at least 1. With logits, the sigmoid is only taken of
     each point's largest and of the chosen points': it rises, so that the order is the same. (Counted in float, exact
     below 2^24: a sum of int64 takes eight times as long on onnxruntime.) `single`: B is 1, so that the pairs above the
     limit can be listed before they are sorted.
     """
-    source = "cls_logits" if from_logits else "raw_scores"
+    source = f"float[B, {points}, {classes}] {'cls_logits' if from_logits else 'raw_scores'}"
     best = "largest = ReduceMax <keepdims = 0> (cls_logits, axis_2)  best = Sigmoid (largest)"
     chosen = "logits = GatherND <batch_dims = 1> (cls_logits, point_index)  point_scores = Sigmoid (logits)"
+    if quality:
+        source += f", float[B, {points}] quality_logits"
+        best = f"""{best.replace("best", "best_class")}
+      quality = Sigmoid (quality_logits)
+      best = Mul (best_class, quality)"""
+        chosen = f"""{chosen.replace("point_scores", "class_scores")}
+      point_quality = GatherND <batch_dims = 1> (quality, point_index)
+      quality_column = Unsqueeze (point_quality, axis_2)
+      point_scores = Mul (class_scores, quality_column)"""
     if not from_logits:
         best = "best = ReduceMax <keepdims = 0> (raw_scores, axis_2)"
         chosen = "point_scores = GatherND <batch_dims = 1> (raw_scores, point_index)"
     return parser.parse_model(f"""
     <ir_version: 10, opset_import: ["": {opset}]>
-    candidates (float[B, {points}, {classes}] {source})
+    candidates ({source})
            => (int64[B, P] point, float[B, Q] pair_score, int64[B, Q] pair_label, int64[B, Q] pair_rank)
     <
       int64[1] axis_1 = {{1}}, int64[1] axis_2 = {{2}}, int64[2] flat_shape = {{0, -1}},
@@ -140,7 +157,7 @@ def suppression_model(selection: Selection, *, hw: tuple[int, int], classes: int
     """)
 
 
-def fill_model(name: str, keep: int, sizes: tuple[int, ...], opset: int) -> onnx.ModelProto:
+def fill_model(name: str, keep: int, sizes: list[int], opset: int) -> onnx.ModelProto:
     """row_NAME (B, S, sizes), row_filled (B, S), missing (1,) -> NAME (B, K, sizes): zero where none is."""
     rest, rank = ", ".join(str(size) for size in sizes), len(sizes)
     axes = ", ".join(str(2 + axis) for axis in range(rank))

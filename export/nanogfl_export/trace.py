@@ -11,14 +11,16 @@ import onnxsim
 import torch
 from torch import Tensor, nn
 
+from nanogfl.config import HeadConfig
 from nanogfl.contract.errors import UserError
-from nanogfl.model.detector import Detector, Predictions
-from nanogfl_export.graph import DecodedRows, RowDecode
+from nanogfl.model.detector import Detector
+from nanogfl_export.graph import NetworkOutputs, RowDecode, decoded_rows, network_outputs
 from nanogfl_export.onnx_file import OPSET
 
 
 def trace_network(detector: Detector, batch: int | None) -> onnx.ModelProto:
-    """image uint8 (B, H, W, 3) -> cls_logits (B, N, C), dist_logits (B, N, 4, R + 1). `batch` None: any number.
+    """image uint8 (B, H, W, 3) -> cls_logits (B, N, C), box_pred (B, N, 4, P), and quality_logits (B, N) where the
+    detector has them. `batch` None: any number.
 
     The detector is left as it was.
     """
@@ -26,18 +28,19 @@ def trace_network(detector: Detector, batch: int | None) -> onnx.ModelProto:
     training = detector.training
     try:
         shapes = None if batch else ({0: _any("batch")},)
-        return _trace(detector.eval(), (example,), ["image"], Predictions._fields, shapes)
+        names = network_outputs(detector.grid.head)
+        return _trace(NetworkOutputs(detector).eval(), (example,), ["image"], names, shapes)
     finally:
         detector.train(training)
 
 
-def trace_row_decode(bins: int) -> onnx.ModelProto:
-    """dist_logits (B, Q, 4, bins), points (B, Q, 2), strides (B, Q), any B and Q -> boxes, spread, distributions."""
-    example = (torch.zeros(2, 5, 4, bins), torch.zeros(2, 5, 2), torch.ones(2, 5))
+def trace_row_decode(head: HeadConfig) -> onnx.ModelProto:
+    """box_pred (B, Q, 4, P), points (B, Q, 2), unit (B, Q) or (B, Q, 2), any B and Q -> graph.decoded_rows."""
+    unit = torch.ones(2, 5, 2) if head.box == "deltas" else torch.ones(2, 5)
+    example = (torch.zeros(2, 5, 4, head.side_values), torch.zeros(2, 5, 2), unit)
     free = {0: _any("batch"), 1: _any("rows")}
-    return _trace(
-        RowDecode().eval(), example, ["dist_logits", "points", "strides"], DecodedRows._fields, (free, free, free)
-    )
+    names = list(decoded_rows(head))
+    return _trace(RowDecode(head).eval(), example, ["box_pred", "points", "unit"], names, (free, free, free))
 
 
 def _any(name: str) -> Any:

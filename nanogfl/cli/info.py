@@ -66,8 +66,10 @@ def describe_onnx(detector: "Detector") -> list[tuple[str, str]]:
     if card.bins:
         reach = f"bins 0 to {card.bins - 1}"
         rows.append(("distributions", f"of each side, {reach}: `nanogfl explain` draws them"))
-    else:
+    elif (box := card.source.get("box", "general+dfl")).startswith("general"):
         rows.append(("distributions", "not delivered: `nanogfl export --distributions` adds them"))
+    else:
+        rows.append(("distributions", f"none: the boxes are {box}"))
     rows.append(
         (
             "selection",

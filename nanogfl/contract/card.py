@@ -27,7 +27,8 @@ class ModelCard:
     format: ExportFormat
     has_spread: bool
     bins: int = 0
-    """R + 1 where the file also delivers `distributions` (B, K, 4, R + 1) and `points` (B, K, 3) x y stride, else 0"""
+    """R + 1 where the file also delivers `distributions` (B, K, 4, R + 1) and `points` (B, K, 3), else 0. points: x y
+    of the grid point, and the pixels from one bin to the next (its stride, times model.head.bin_width)"""
     parity: dict[str, Any] = field(default_factory=dict)
     """what the export's gate measured against PyTorch"""
     source: dict[str, Any] = field(default_factory=dict)

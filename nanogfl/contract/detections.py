@@ -39,7 +39,8 @@ class Sides:
 
 
 def sides_at(probabilities: NDArray[np.float32], points: NDArray[np.float32]) -> Sides:
-    """probabilities (D, 4, R + 1) and points (D, 3) x y stride in network-input pixels -> the same as `Sides`."""
+    """probabilities (D, 4, R + 1) and points (D, 3) in network-input pixels, x y and the step from one bin to the next
+    -> the same as `Sides`."""
     signs = np.array([-1, -1, 1, 1], dtype=np.float32)
     return Sides(probabilities, points[:, [0, 1, 0, 1]], points[:, 2:] * signs)
 

@@ -16,7 +16,7 @@ from nanogfl.criterion.tal import tal_candidates
 from nanogfl.data.batch import Truth
 from nanogfl.model.boxes import box_area, box_iou
 from nanogfl.model.decode import Grid, decode_boxes
-from nanogfl.model.detector import Predictions
+from nanogfl.model.detector import Predictions, scored
 
 
 class Assignment(NamedTuple):
@@ -53,7 +53,7 @@ def assign(predictions: Predictions, grid: Grid, truth: Truth, config: LossConfi
     A point that several objects want goes to the largest claim, and among equal claims to the smaller object, then to
     the lower label and coordinates: never by the order of the list.
     """
-    batch_size = len(predictions.cls_logits)
+    batch_size, predictions = len(predictions.cls_logits), scored(predictions, grid.head)
     match config.assigner:
         case "atss":
             point, wanted, anchor_iou = atss_points(
@@ -100,9 +100,8 @@ def settle(candidates: Candidates, grid: Grid, truth: Truth, batch_size: int) ->
 
 def _predicted_iou(predictions: Predictions, grid: Grid, truth: Truth, point: Tensor) -> Tensor:
     """Candidate points (G, K) -> (G, K): IoU of the boxes predicted there with the object."""
-    dist_logits = predictions.dist_logits[truth.image[:, None], point].flatten(0, 1)  # (G * K, 4, R + 1)
-    place = point.flatten()
-    boxes = decode_boxes(dist_logits, Grid(grid.points[place], grid.strides[place], ()))
+    box_pred = predictions.box_pred[truth.image[:, None], point].flatten(0, 1)  # (G * K, 4, P)
+    boxes = decode_boxes(box_pred, grid.at(point.flatten()))
     return box_iou(boxes.view(*point.shape, 4), truth.boxes[:, None])
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from nanogfl.config import Activation, LossConfig
 from nanogfl.model.detector import Detector, Predictions, read_levels
+from nanogfl.model.dgqp import build_dgqp
 from nanogfl.model.shared_head import SharedHead
 
 CONVS = 4
@@ -22,21 +23,23 @@ class AssistBranch(nn.Module):
     def __init__(self, detector: Detector, config: LossConfig, activation: Activation) -> None:
         super().__init__()
         self.neck = copy.deepcopy(detector.neck).requires_grad_(True)
+        guided = detector.head
         self.head = SharedHead(
-            inputs=2 * detector.head.inputs,
+            guided.layout,
+            inputs=2 * guided.inputs,
             channels=config.assist_channels,
             convs=CONVS,
             levels=len(detector.neck.strides),
-            class_count=detector.class_count,
-            sides=detector.head.sides,
             activation=activation,
-            prior=detector.head.prior,
+            norm="group",
+            prior=guided.prior,
+            dgqp=build_dgqp(detector.grid.head),
         )
-        self._class_count, self._level_sizes = detector.class_count, detector.grid.level_sizes
+        self._level_sizes = detector.grid.level_sizes
 
     def forward(self, features: list[Tensor], levels: list[Tensor], detach: bool) -> Predictions:
         """detach: learn without changing backbone and neck."""
         if detach:
             features, levels = [x.detach() for x in features], [x.detach() for x in levels]
         both = [torch.cat(pair, dim=1) for pair in zip(levels, self.neck(features), strict=True)]
-        return read_levels(self.head(both), self._level_sizes, self._class_count)
+        return read_levels(self.head(both), self._level_sizes, self.head.layout, self.head.dgqp)

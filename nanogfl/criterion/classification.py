@@ -17,32 +17,43 @@ from nanogfl.criterion.qfl import sparse_qfl
 
 
 def classification_loss(
-    cls_logits: Tensor, label: Tensor, assignment: Assignment, config: LossConfig, equalizer: Equalizer | None
+    cls_logits: Tensor,
+    label: Tensor,
+    assignment: Assignment,
+    quality: Tensor,
+    config: LossConfig,
+    equalizer: Equalizer | None,
+    *,
+    guided: bool,
 ) -> Tensor:
-    """(B, N, C) and the pairs' labels (P,) -> (B, N): summed over the classes, points in ignored regions included.
+    """(B, N, C), the pairs' labels and quality (P,) -> (B, N): summed over the classes, points in ignored regions
+    included.
 
-    The target at a positive's class is its quality for qfl and eqfl, 1 for fl and efl; 0 everywhere else. efl and eqfl
-    take each class's focus from the `equalizer`, which observes the slopes.
+    The target at a positive's class is its quality for qfl and eqfl, 1 for fl and efl, whose loss there is weighted by
+    the quality where it is `guided`; 0 everywhere else. efl and eqfl take each class's focus from the `equalizer`,
+    which observes the slopes.
     """
+    ones = torch.ones_like(quality)
+    pull = 1 + _at_positives(cls_logits, label, assignment, quality - 1) if guided else 1.0
     match config.classification:
         case "qfl":
             places = (assignment.image, assignment.point, label)
-            return sparse_qfl(cls_logits, *places, assignment.quality, assignment.positive, config.beta)
+            return sparse_qfl(cls_logits, *places, quality, assignment.positive, config.beta)
         case "fl":
-            target = _targets(cls_logits, label, assignment, torch.ones_like(assignment.quality))
-            loss = focal_loss(cls_logits, target, config.alpha, config.gamma)
+            target = _at_positives(cls_logits, label, assignment, ones)
+            loss = pull * focal_loss(cls_logits, target, config.alpha, config.gamma)
         case "efl":
             assert equalizer is not None
             gamma, weight = equalizer.focus()
-            target = _targets(cls_logits, label, assignment, torch.ones_like(assignment.quality))
-            loss = equalized_focal_loss(cls_logits, target, config.alpha, gamma, weight)
+            target = _at_positives(cls_logits, label, assignment, ones)
+            loss = pull * equalized_focal_loss(cls_logits, target, config.alpha, gamma, weight)
             with torch.no_grad():
-                slope = equalized_focal_slope(cls_logits, target, config.alpha, gamma, weight)
+                slope = pull * equalized_focal_slope(cls_logits, target, config.alpha, gamma, weight)
                 equalizer.observe(_as_in_total(slope, assignment), target)
         case "eqfl":
             assert equalizer is not None
             gamma, weight = equalizer.focus()
-            target = _targets(cls_logits, label, assignment, assignment.quality)
+            target = _at_positives(cls_logits, label, assignment, quality)
             loss = equalized_quality_focal_loss(cls_logits, target, gamma, weight)
             with torch.no_grad():
                 slope = equalized_quality_focal_slope(cls_logits, target, gamma, weight)
@@ -50,11 +61,11 @@ def classification_loss(
     return loss.sum(dim=-1)
 
 
-def _targets(cls_logits: Tensor, label: Tensor, assignment: Assignment, at_positives: Tensor) -> Tensor:
-    """(B, N, C): `at_positives` (P,) at the positive pairs' classes, 0 elsewhere."""
+def _at_positives(cls_logits: Tensor, label: Tensor, assignment: Assignment, values: Tensor) -> Tensor:
+    """(B, N, C): `values` (P,) at the positive pairs' classes, 0 elsewhere."""
     classes, count = cls_logits.shape[-1], cls_logits.numel()
     place = torch.where(assignment.positive, assignment.slot() * classes + label, count)
-    flat = torch.zeros(count + 1, device=cls_logits.device).scatter(0, place, at_positives)
+    flat = torch.zeros(count + 1, device=cls_logits.device).scatter(0, place, values)
     return flat[:-1].view(cls_logits.shape)
 
 

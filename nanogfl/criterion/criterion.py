@@ -1,4 +1,4 @@
-"""The training loss: assignment, the three losses of GFL (arXiv:2006.04388), their weights and their means."""
+"""The training loss: assignment, the losses of GFL (arXiv:2006.04388) or RetinaNet, their weights and their means."""
 
 from typing import NamedTuple
 
@@ -8,13 +8,17 @@ from torch import Tensor
 from nanogfl.config import LossConfig
 from nanogfl.criterion.assign import Assignment, assign
 from nanogfl.criterion.classification import classification_loss
+from nanogfl.criterion.entropy import binary_cross_entropy
 from nanogfl.criterion.equalized import Equalizer
-from nanogfl.criterion.losses import distribution_focal_loss, giou_loss
+from nanogfl.criterion.losses import giou_loss
+from nanogfl.criterion.side_losses import centerness, side_loss
+from nanogfl.criterion.smooth_l1 import smooth_l1_loss
 from nanogfl.data.batch import Truth
 from nanogfl.model.decode import Grid, decode_boxes
-from nanogfl.model.detector import Predictions
+from nanogfl.model.deltas import encode_deltas
+from nanogfl.model.detector import Predictions, scored
 
-LAST_BIN_MARGIN = 0.1  # a target stays this far below the last bin, so that its upper neighbour exists
+_LEAST_SIDE = 1e-3  # pixels
 
 
 class Losses(NamedTuple):
@@ -24,8 +28,16 @@ class Losses(NamedTuple):
     qfl: Tensor
     """the classification's, of whatever kind"""
     giou: Tensor
+    """the box's: GIoU, of box deltas smooth L1"""
     dfl: Tensor
+    """the sides': DFL, of box gaussian the negative log likelihood, else 0"""
+    quality: Tensor
+    """the cross entropy of a quality of its own, else 0"""
     positives: Tensor
+
+
+LOSS_PARTS = Losses._fields[1:-1]
+"""what the total is made of"""
 
 
 def compute_losses(
@@ -62,10 +74,11 @@ def losses_of_assignment(
     config: LossConfig,
     equalizer: Equalizer | None = None,
 ) -> Losses:
-    """The classification loss over all points and classes / positives; GIoU and DFL over positives, weighted by their
-    best class score."""
-    cls_logits, dist_logits = predictions.cls_logits, predictions.dist_logits
-    reg_max, slots = dist_logits.shape[-1] - 1, assignment.ignored.numel()
+    """The classification loss over all points and classes / positives; the box's over positives, by default weighted
+    by their best class score."""
+    head, slots = grid.head, assignment.ignored.numel()
+    predictions = scored(predictions, head)
+    cls_logits = predictions.cls_logits
     image, point, owner, positive = assignment.image, assignment.point, assignment.owner, assignment.positive
     slot = assignment.slot()
 
@@ -73,23 +86,49 @@ def losses_of_assignment(
         """(P,) -> (B * N,): a sum over slots has the same length and order whatever the list of objects is."""
         return torch.zeros(slots + 1, device=slot.device).scatter(0, slot, of_pairs)[:-1]
 
+    places, target_boxes = grid.at(point), truth.boxes[owner]
+    pixels = torch.cat((places.points - target_boxes[:, :2], target_boxes[:, 2:] - places.points), dim=-1)
+    quality = centerness(pixels) if head.quality.startswith("centerness") else assignment.quality
+
     positives = positive.sum().float()
-    qfl_points = classification_loss(cls_logits, truth.labels[owner], assignment, config, equalizer)
+    qfl_points = classification_loss(
+        cls_logits, truth.labels[owner], assignment, quality, config, equalizer, guided=head.quality.endswith("guided")
+    )
     qfl = (qfl_points * ~assignment.ignored).sum() / positives.clamp(min=1)
 
-    best_logit = cls_logits.detach()[image, point].amax(dim=-1).float()
-    weight = by_slot(best_logit).sigmoid() * by_slot(positive.float())  # (B * N,)
+    match config.box_weight:
+        case "score":
+            best_logit = cls_logits.detach()[image, point].amax(dim=-1).float()
+            weight = by_slot(best_logit).sigmoid() * by_slot(positive.float())  # (B * N,)
+        case "centerness":
+            weight = by_slot(centerness(pixels))
+        case "none":
+            weight = by_slot(positive.float())
     weight_sum = weight.sum().clamp(min=1)
 
-    points, strides, target_boxes = grid.points[point], grid.strides[point], truth.boxes[owner]
-    pair_logits = dist_logits[image, point]  # (P, 4, R + 1)
-    boxes = decode_boxes(pair_logits, Grid(points, strides, ()))
-    giou = (weight * by_slot(giou_loss(boxes, target_boxes))).sum() / weight_sum
+    box_pred = predictions.box_pred[image, point]  # (P, 4, values)
+    giou = (weight * by_slot(_box_loss(box_pred, places, target_boxes, config))).sum() / weight_sum
+    total = config.qfl * qfl + config.giou * giou
 
-    distances = torch.cat((points - target_boxes[:, :2], target_boxes[:, 2:] - points), dim=-1) / strides[:, None]
-    distances = distances.clamp(0, reg_max - LAST_BIN_MARGIN)
-    dfl_sides = distribution_focal_loss(pair_logits.flatten(0, 1), distances.flatten()).view(-1, 4)
-    dfl = (weight * by_slot(dfl_sides.sum(dim=1))).sum() / (4 * weight_sum)
+    dfl = branch = torch.zeros_like(positives)
+    of_sides = side_loss(box_pred, pixels / places.strides[:, None], head)
+    if of_sides is not None:
+        dfl = (weight * by_slot(of_sides.sum(dim=1))).sum() / (4 * weight_sum)
+        total = total + config.dfl * dfl
+    if head.has_quality_branch:
+        assert predictions.quality_logits is not None
+        entropy = binary_cross_entropy(predictions.quality_logits[image, point], quality)
+        branch = by_slot(entropy).sum() / positives.clamp(min=1)
+        total = total + config.quality * branch
+    return Losses(total, qfl, giou, dfl, branch, positives)
 
-    total = config.qfl * qfl + config.giou * giou + config.dfl * dfl
-    return Losses(total, qfl, giou, dfl, positives)
+
+def _box_loss(box_pred: Tensor, places: Grid, target_boxes: Tensor, config: LossConfig) -> Tensor:
+    """(P, 4, values) at the points of `places`, boxes x1 y1 x2 y2 (P, 4) -> (P,)."""
+    if places.anchors is None:
+        return giou_loss(decode_boxes(box_pred, places), target_boxes)
+    # pairs that are not positive may have an empty box, whose logarithm must not reach the gradient
+    corner = target_boxes[:, :2]
+    far_corner = target_boxes[:, 2:].maximum(corner + _LEAST_SIDE)
+    target = encode_deltas(torch.cat((corner, far_corner), dim=1), places.points, places.anchors)
+    return smooth_l1_loss(box_pred[..., 0], target, config.smooth_l1_beta).sum(dim=1)

@@ -27,7 +27,7 @@ def dsla_candidates(
     Cost = sum over classes of BCE(z, y) |y - sigma|^2 + iou_weight * -log(IoU + 1e-7), y = IoU at the object's class
     and 0 elsewhere. The lower cost has the larger claim; quality = IoU.
     """
-    iou = iou_with_predictions(decode_boxes(predictions.dist_logits, grid), truth)
+    iou = iou_with_predictions(decode_boxes(predictions.box_pred, grid), truth)
     inside = inside_objects(grid, truth)
     # The cost over all classes is the background's, once a point, corrected at the object's class: never G x N x C.
     background = background_qfl(predictions.cls_logits, COST_BETA)[truth.image]

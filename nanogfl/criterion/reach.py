@@ -21,7 +21,7 @@ class LevelReach:
     sides: int
     """box sides of assigned points, four a point"""
     longer: int
-    """of them, those longer than reg_max * stride"""
+    """of them, those longer than reg_max * bin_width * stride"""
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class ReachReport:
     enough: int
     """the least reg_max that leaves at most ADVISE_ABOVE of the sides longer"""
     levels: tuple[LevelReach, ...]
+    bin_width: float = 1.0
+    """strides"""
 
     @property
     def share(self) -> float:
@@ -38,7 +40,7 @@ class ReachReport:
 
     def __str__(self) -> str:
         strides = ", ".join(f"{level.stride:g}" for level in self.levels)
-        ends = ", ".join(f"{self.reg_max * level.stride:g}" for level in self.levels)
+        ends = ", ".join(f"{self.reg_max * self.bin_width * level.stride:g}" for level in self.levels)
         line = f"reg_max {self.reg_max} reaches {ends} px on strides {strides}: "
         if not any(level.sides for level in self.levels):
             return line + "no point has an object, nothing was measured"
@@ -50,11 +52,13 @@ class ReachReport:
 
 
 @torch.no_grad()
-def measure_reach(grid: Grid, truths: Iterable[Truth], config: LossConfig, reg_max: int) -> ReachReport:
-    """Which level owns an object is decided by ATSS, which needs no predictions, whatever config.assigner is."""
+def measure_reach(grid: Grid, truths: Iterable[Truth], config: LossConfig) -> ReachReport:
+    """Of the head's distributions. Which level owns an object is decided by ATSS, which needs no predictions, whatever
+    config.assigner is."""
+    reg_max, bin_width = grid.head.reg_max, grid.head.bin_width
     lengths = [_assigned_sides(grid, truth, config) for truth in truths]  # each (M, 5)
     table = torch.cat(lengths) if lengths else torch.zeros(0, 5)
-    strides, sides = table[:, 0], table[:, 1:]
+    strides, sides = table[:, 0], table[:, 1:] / bin_width
     found, start = [], 0
     for size in grid.level_sizes:
         stride = grid.strides[start].item()
@@ -64,7 +68,7 @@ def measure_reach(grid: Grid, truths: Iterable[Truth], config: LossConfig, reg_m
     enough = reg_max
     while sides.numel() and (sides > enough).float().mean() > ADVISE_ABOVE:
         enough += 1
-    return ReachReport(reg_max, enough, tuple(found))
+    return ReachReport(reg_max, enough, tuple(found), bin_width)
 
 
 def _assigned_sides(grid: Grid, truth: Truth, config: LossConfig) -> torch.Tensor:

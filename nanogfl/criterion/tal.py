@@ -23,7 +23,7 @@ def tal_candidates(
     The larger IoU has the larger claim. Quality = t, scaled so that the largest of the object's candidates equals the
     largest IoU of its candidates (whoever gets the points).
     """
-    iou = iou_with_predictions(decode_boxes(predictions.dist_logits, grid), truth)
+    iou = iou_with_predictions(decode_boxes(predictions.box_pred, grid), truth)
     inside = inside_objects(grid, truth)
     # exp, not sigmoid: equal at every place of a tensor, see dsla.py
     sigma = 1 / (1 + (-logits_of_objects(predictions.cls_logits, truth)).exp())

@@ -6,9 +6,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nanogfl.config import HeadConfig
+from nanogfl.model.deltas import decode_deltas
+
+LEAST_SIGMA = 0.01
+"""strides: a Gaussian side is never surer, so that its likelihood has no pole"""
+
 
 class Grid(NamedTuple):
-    """The N points of all levels, level after level (fine first), row by row."""
+    """The N points of all levels, level after level (fine first), row by row, and how a point's answer is read."""
 
     points: Tensor
     """(N, 2) x y in network-input pixels; (B, N, 2) where each picture has points of its own"""
@@ -16,6 +22,15 @@ class Grid(NamedTuple):
     """(N,) pixels; (B, N) likewise"""
     level_sizes: tuple[int, ...]
     """points of each level; they add up to N; empty where the points are some of a grid's"""
+    head: HeadConfig = HeadConfig()
+    """what the numbers of an answer mean"""
+    anchors: Tensor | None = None
+    """(N, 2) width and height in pixels of the anchors of box deltas, whose centres `points` are; (B, N, 2) likewise"""
+
+    def at(self, place: Tensor) -> "Grid":
+        """The points at these positions."""
+        anchors = None if self.anchors is None else self.anchors[place]
+        return Grid(self.points[place], self.strides[place], (), self.head, anchors)
 
 
 def make_grid(hw: tuple[int, int], strides: tuple[int, ...], offset: float) -> Grid:
@@ -43,21 +58,55 @@ def bin_probabilities(dist_logits: Tensor) -> Tensor:
     return dist_logits.float().softmax(dim=-1)
 
 
-def decode_boxes(dist_logits: Tensor, grid: Grid) -> Tensor:
-    """(B, N, 4, R + 1) left top right bottom -> (B, N, 4) x1 y1 x2 y2 in network-input pixels.
+def decode_boxes(box_pred: Tensor, grid: Grid) -> Tensor:
+    """(B, N, 4, P) left top right bottom -> (B, N, 4) x1 y1 x2 y2 in network-input pixels.
 
-    arXiv:2006.04388, sec. 3.2.
+    arXiv:2006.04388, sec. 3.2. Box deltas have dx dy dw dh in place of the sides.
     """
-    distances = expected_bins(dist_logits) * grid.strides.unsqueeze(-1)
+    if grid.head.box == "deltas":
+        assert grid.anchors is not None
+        return decode_deltas(box_pred[..., 0].float(), grid.points, grid.anchors)
+    distances = side_distances(box_pred, grid.head) * grid.strides.unsqueeze(-1)
     return torch.cat((grid.points - distances[..., :2], grid.points + distances[..., 2:]), dim=-1)
 
 
-def decode_spread(dist_logits: Tensor, grid: Grid) -> Tensor:
-    """(B, N, 4, R + 1) -> (B, N, 4): standard deviation of each side's distribution, left top right bottom, pixels."""
-    probabilities = dist_logits.float().softmax(dim=-1)
-    bins = torch.arange(dist_logits.shape[-1], dtype=torch.float32, device=dist_logits.device)
+def side_distances(box_pred: Tensor, head: HeadConfig) -> Tensor:
+    """(..., P) -> (...): from the point to the side, in strides. Never negative: a point lies in its box."""
+    if not head.bins:
+        return soft_positive(box_pred[..., 0])
+    bins = expected_bins(box_pred)
+    return bins if head.bin_width == 1 else bins * head.bin_width
+
+
+def gaussian_sigma(box_pred: Tensor) -> Tensor:
+    """(..., 2) of box gaussian -> (...): the side's standard deviation in strides."""
+    return soft_positive(box_pred[..., 1]) + LEAST_SIGMA
+
+
+def soft_positive(x: Tensor) -> Tensor:
+    """softplus, log(1 + e^x), of elementwise operators that every runtime has."""
+    x = x.float()
+    return x.clamp(min=0) + (1 + (-x.abs()).exp()).log()
+
+
+def decode_spread(box_pred: Tensor, grid: Grid) -> Tensor | None:
+    """(B, N, 4, P) -> (B, N, 4): standard deviation of left, top, right, bottom in pixels; None of a box without."""
+    strides = grid.strides.unsqueeze(-1)
+    if grid.head.box == "gaussian":
+        return gaussian_sigma(box_pred) * strides
+    if not grid.head.bins:
+        return None
+    probabilities = bin_probabilities(box_pred)
+    bins = torch.arange(box_pred.shape[-1], dtype=torch.float32, device=box_pred.device)
     mean = torch.matmul(probabilities, bins[:, None])  # (B, N, 4, 1)
     # sum S_i (i - mean)^2 is sum i^2 S_i - mean^2 without the cancellation, which float32 would turn into NaN
     deviation = bins - mean
     variance = torch.matmul(probabilities * deviation * deviation, torch.ones_like(bins))
-    return variance.sqrt() * grid.strides.unsqueeze(-1)
+    spread = variance.sqrt() * strides
+    return spread if grid.head.bin_width == 1 else spread * grid.head.bin_width
+
+
+def decode_scores(cls_logits: Tensor, quality_logits: Tensor | None) -> Tensor:
+    """(B, N, C), (B, N) -> (B, N, C): what a class scores, times the predicted quality where there is one."""
+    scores = cls_logits.float().sigmoid()
+    return scores if quality_logits is None else scores * quality_logits.float().sigmoid().unsqueeze(-1)

@@ -1,16 +1,19 @@
-"""The detector: uint8 pictures in, class logits and distributions of all grid points out."""
+"""The detector: uint8 pictures in, class logits and boxes of all grid points out."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from nanogfl.config import ModelConfig
+from nanogfl.config import HeadConfig, ModelConfig
+from nanogfl.model.anchors import make_anchors
 from nanogfl.model.backbone import Backbone, build_backbone
 from nanogfl.model.decode import Grid, make_grid
+from nanogfl.model.dgqp import Dgqp, build_dgqp, joint_logits
 from nanogfl.model.fpn import Fpn
 from nanogfl.model.gfl_head import GflHead
 from nanogfl.model.ghost_pan import GhostPan
+from nanogfl.model.layout import HeadLayout
 from nanogfl.model.pan import Pan
 from nanogfl.model.shared_head import SharedHead
 
@@ -21,8 +24,18 @@ Head = GflHead | SharedHead
 class Predictions(NamedTuple):
     cls_logits: Tensor
     """(B, N, C)"""
-    dist_logits: Tensor
-    """(B, N, 4, R + 1): left, top, right, bottom"""
+    box_pred: Tensor
+    """(B, N, 4, P): left, top, right, bottom (or dx dy dw dh); P numbers each, R + 1 logits of a distribution's bins"""
+    quality_logits: Tensor | None = None
+    """(B, N) of the quality that multiplies the scores, where the head predicts one"""
+
+
+def scored(predictions: Predictions, head: HeadConfig) -> Predictions:
+    """As they are trained and assign: with DGQP the class logits are those of the score J (model/dgqp.py)."""
+    if not head.dgqp:
+        return predictions
+    assert predictions.quality_logits is not None
+    return predictions._replace(cls_logits=joint_logits(predictions.cls_logits, predictions.quality_logits))
 
 
 class Detector(nn.Module):
@@ -32,22 +45,24 @@ class Detector(nn.Module):
     std: Tensor
     grid_points: Tensor
     grid_strides: Tensor
+    grid_anchors: Tensor | None
 
     def __init__(self, config: ModelConfig, class_count: int, backbone: Backbone, neck: Neck, head: Head) -> None:
         super().__init__()
-        self.hw = config.input.hw
+        self.hw, self._head_config = config.input.hw, config.head
         self.class_count = class_count
         self.backbone, self.neck, self.head = backbone, neck, head
         self.register_buffer("mean", torch.tensor(config.input.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(config.input.std).view(1, 3, 1, 1))
-        grid = make_grid(self.hw, neck.strides, config.head.point_offset)
+        grid = _make_grid(config, neck.strides)
         self.register_buffer("grid_points", grid.points, persistent=False)
         self.register_buffer("grid_strides", grid.strides, persistent=False)
+        self.register_buffer("grid_anchors", grid.anchors, persistent=False)
         self._level_sizes = grid.level_sizes
 
     @property
     def grid(self) -> Grid:
-        return Grid(self.grid_points, self.grid_strides, self._level_sizes)
+        return Grid(self.grid_points, self.grid_strides, self._level_sizes, self._head_config, self.grid_anchors)
 
     def forward(self, image: Tensor) -> Predictions:
         return self.read(self.head(self.neck(self.backbone(self.normalise(image)))))
@@ -62,17 +77,32 @@ class Detector(nn.Module):
         return (image.permute(0, 3, 1, 2).float() - self.mean) / self.std
 
     def read(self, levels: list[Tensor]) -> Predictions:
-        """The head's levels (B, C + 4 (R + 1), h, w) -> predictions in the grid's order."""
-        return read_levels(levels, self._level_sizes, self.class_count)
+        """The head's levels (B, rows, h, w) -> predictions in the grid's order."""
+        return read_levels(levels, self._level_sizes, self.head.layout, self.head.dgqp)
 
 
-def read_levels(levels: list[Tensor], level_sizes: tuple[int, ...], class_count: int) -> Predictions:
-    """Levels (B, C + 4 (R + 1), h, w) of h * w = level_sizes points -> predictions level after level, row by row."""
-    channels = levels[0].shape[1]
-    flat = torch.cat([x.reshape(-1, channels, size) for x, size in zip(levels, level_sizes, strict=True)], dim=2)
-    logits, distributions = torch.split(flat.transpose(1, 2), [class_count, channels - class_count], dim=2)
-    bins = (channels - class_count) // 4
-    return Predictions(logits, distributions.reshape(-1, flat.shape[2], 4, bins))
+def read_levels(
+    levels: list[Tensor], level_sizes: tuple[int, ...], layout: HeadLayout, dgqp: Dgqp | None = None
+) -> Predictions:
+    """Levels (B, rows, h, w) -> predictions of level_sizes each, level after level, row by row, anchor by anchor."""
+    places = [size // layout.anchors for size in level_sizes]
+    flat = torch.cat([x.reshape(-1, layout.rows, size) for x, size in zip(levels, places, strict=True)], dim=2)
+    logits, boxes, *quality = torch.split(flat.transpose(1, 2), layout.split, dim=2)
+    count = sum(level_sizes)
+    if layout.anchors > 1:
+        logits = logits.reshape(-1, count, layout.classes)
+    box_pred = boxes.reshape(-1, count, 4, layout.side_values)
+    if dgqp is not None:
+        return Predictions(logits, box_pred, dgqp(box_pred))
+    return Predictions(logits, box_pred, quality[0].squeeze(2) if quality else None)
+
+
+def _make_grid(config: ModelConfig, strides: tuple[int, ...]) -> Grid:
+    hw, head = config.input.hw, config.head
+    if head.box == "deltas":
+        anchors = make_anchors(hw, strides, head.point_offset, head.anchor_size)
+        return Grid(anchors.points, anchors.strides, anchors.level_sizes, head, anchors.sizes)
+    return make_grid(hw, strides, head.point_offset)._replace(head=head)
 
 
 def build_detector(config: ModelConfig, class_count: int) -> Detector:
@@ -102,12 +132,13 @@ def _build_head(config: ModelConfig, levels: int, class_count: int) -> Head:
             return GflHead(head, channels, levels, class_count, config.activation)
         case "shared":
             return SharedHead(
+                HeadLayout.of(head, class_count),
                 inputs=channels,
                 channels=channels,
                 convs=head.convs,
                 levels=levels,
-                class_count=class_count,
-                sides=4 * (head.reg_max + 1),
                 activation=config.activation,
+                norm=head.norm,
                 prior=head.prior,
+                dgqp=build_dgqp(head),
             )

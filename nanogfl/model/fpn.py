@@ -11,6 +11,7 @@ class Fpn(nn.Module):
 
     1x1 laterals, sums from coarse to fine, a 3x3 convolution on each sum; P6 and P7 by convolutions of stride 2, each
     on the output before it. No norm and no activation. A side that is odd is rounded up: ceil(H / 64), ceil(H / 128).
+    With p6_from c5 (RetinaNet, arXiv:1708.02002) P6 sees the backbone's last feature, and P7 a ReLU of P6.
     """
 
     strides = (8, 16, 32, 64, 128)
@@ -20,8 +21,10 @@ class Fpn(nn.Module):
         width = config.channels
         self.laterals = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in inputs)
         self.outputs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in inputs)
-        further = len(self.strides) - len(inputs)
-        self.further = nn.ModuleList(nn.Conv2d(width, width, 3, 2, padding=1) for _ in range(further))
+        self.from_c5 = config.p6_from == "c5"
+        self.further = nn.ModuleList(
+            nn.Conv2d(channels, width, 3, 2, padding=1) for channels in (inputs[-1] if self.from_c5 else width, width)
+        )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):  # nothing is rectified here, for which Kaiming's doubles the variance
                 assert module.bias is not None
@@ -33,6 +36,6 @@ class Fpn(nn.Module):
         for low in range(len(sums) - 2, -1, -1):
             sums[low] = sums[low] + F.interpolate(sums[low + 1], scale_factor=2.0, mode="nearest")
         levels = [output(level) for output, level in zip(self.outputs, sums, strict=True)]
-        for convolution in self.further:
-            levels.append(convolution(levels[-1]))
-        return levels
+        p6_layer, p7_layer = self.further
+        p6 = p6_layer(features[-1] if self.from_c5 else levels[-1])
+        return [*levels, p6, p7_layer(F.relu(p6) if self.from_c5 else p6)]

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from nanogfl.config import ModelConfig
 from nanogfl.contract.detections import Detections, Sides, select, sides_at, to_source
+from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import preprocess
 from nanogfl.model.checkpoint import load_checkpoint
-from nanogfl.model.decode import bin_probabilities, decode_boxes, decode_spread
+from nanogfl.model.decode import bin_probabilities, decode_boxes, decode_scores, decode_spread
 from nanogfl.model.detector import Detector
 
 
@@ -22,8 +23,8 @@ class RawOutputs(NamedTuple):
     """(N, 4) x1 y1 x2 y2, not clamped"""
     scores: NDArray[np.float32]
     """(N, C)"""
-    spread: NDArray[np.float32]
-    """(N, 4) left top right bottom"""
+    spread: NDArray[np.float32] | None
+    """(N, 4) left top right bottom; None where the head's box has none"""
 
 
 class Predictor:
@@ -37,7 +38,12 @@ class Predictor:
         return to_source(self.select(self.raw(image)), placement)
 
     def explain(self, frame: NDArray[np.uint8]) -> Detections:
-        """The same with `sides`: the distributions that each box was decoded from."""
+        """The same with `sides`: the distributions that each box was decoded from. UserError where it has none."""
+        if not self.config.head.bins:
+            raise UserError(
+                f"the model's boxes have no distributions (model.head.box {self.config.head.box}): expected one"
+                " trained with general+dfl"
+            )
         image, placement = preprocess(frame, self.config.input)
         (raw,), (sides,) = self._decode(image[None], with_sides=True)
         return to_source(self.select(raw, sides), placement)
@@ -59,14 +65,16 @@ class Predictor:
         training, grid = self.detector.training, self.detector.grid
         self.detector.eval()
         with torch.inference_mode():
-            logits, distributions = self.detector(torch.from_numpy(images).to(self.detector.mean.device))
-            boxes = decode_boxes(distributions, grid).cpu().numpy()
-            spread = decode_spread(distributions, grid).cpu().numpy()
-            scores = logits.sigmoid().cpu().numpy()
+            found = self.detector(torch.from_numpy(images).to(self.detector.mean.device))
+            boxes = decode_boxes(found.box_pred, grid).cpu().numpy()
+            deviation = decode_spread(found.box_pred, grid)
+            spread = [None] * len(images) if deviation is None else deviation.cpu().numpy()
+            scores = decode_scores(found.cls_logits, found.quality_logits).cpu().numpy()
             sides = []
             if with_sides:
-                points = torch.cat((grid.points, grid.strides[:, None]), dim=1).cpu().numpy()
-                sides = [sides_at(image.cpu().numpy(), points) for image in bin_probabilities(distributions)]
+                steps = grid.strides * grid.head.bin_width
+                points = torch.cat((grid.points, steps[:, None]), dim=1).cpu().numpy()
+                sides = [sides_at(image.cpu().numpy(), points) for image in bin_probabilities(found.box_pred)]
         self.detector.train(training)
         return [RawOutputs(*of_picture) for of_picture in zip(boxes, scores, spread, strict=True)], sides
 

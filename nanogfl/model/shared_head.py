@@ -1,69 +1,75 @@
-"""The GFL paper's head (arXiv:2006.04388): a tower for the classes and one for the box, both shared by the levels."""
+"""The papers' head (RetinaNet, ATSS, GFL): a tower for the classes and one for the box, both shared by the levels."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from nanogfl.config import Activation
 from nanogfl.model.blocks import make_activation
+from nanogfl.model.dgqp import Dgqp
 from nanogfl.model.gfl_head import prior_bias
+from nanogfl.model.layout import HeadLayout
 
 _NORM_GROUPS = 32
+Norm = Literal["group", "none"]
 
 
 class SharedHead(nn.Module):
-    """Levels (B, inputs, h, w) -> a list of (B, C + sides, h, w): C class logits, then left top right bottom.
+    """Levels (B, inputs, h, w) -> a list of (B, rows, h, w), whose rows `layout` names.
 
-    Towers of dense 3x3 convolutions with group norm. Levels of all strides meet the same weights; what they cannot
-    share, the size of their answers, is a learned scale a level on the box's outputs.
+    Towers of dense 3x3 convolutions, by the paper with group norm. Levels of all strides meet the same weights; what
+    they cannot share, the size of their answers, is a learned scale a level on the box's outputs. A quality of its own
+    is seen by the box's tower.
     """
 
     def __init__(
         self,
+        layout: HeadLayout,
         *,
         inputs: int,
         channels: int,
         convs: int,
         levels: int,
-        class_count: int,
-        sides: int,
         activation: Activation,
+        norm: Norm,
         prior: float,
+        dgqp: Dgqp | None,
     ) -> None:
         super().__init__()
-        self.inputs, self.sides, self.prior = inputs, sides, prior
-        self.class_tower = _tower(inputs, channels, convs, activation)
-        self.box_tower = _tower(inputs, channels, convs, activation)
-        self.class_output = nn.Conv2d(channels, class_count, 3, padding=1)
-        self.box_output = nn.Conv2d(channels, sides, 3, padding=1)
+        self.layout, self.inputs, self.prior = layout, inputs, prior
+        self.class_tower = _tower(inputs, channels, convs, activation, norm)
+        self.box_tower = _tower(inputs, channels, convs, activation, norm)
+        self.class_output = nn.Conv2d(channels, layout.class_rows, 3, padding=1)
+        self.box_output = nn.Conv2d(channels, layout.box_rows, 3, padding=1)
+        self.quality_output = nn.Conv2d(channels, 1, 3, padding=1) if layout.quality else None
         self.scales = nn.Parameter(torch.ones(levels))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.01)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        self.dgqp = dgqp  # shared, too; it has its own start
         assert self.class_output.bias is not None
         nn.init.constant_(self.class_output.bias, prior_bias(prior))
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
-        return [
-            self.join(self.class_output(self.class_tower(level)), scale * self.box_output(self.box_tower(level)))
-            for level, scale in zip(levels, self.scales.unbind(), strict=True)
-        ]
+        return [self._answer(level, scale) for level, scale in zip(levels, self.scales.unbind(), strict=True)]
 
-    def join(self, class_logits: Tensor, box: Tensor) -> Tensor:
-        """(B, C, h, w) and (B, sides, h, w), scaled -> a level's answer. The only place where the two towers meet: what
-        lets one speak in the other (a predicted quality, say) belongs here."""
-        return torch.cat((class_logits, box), dim=1)
+    def _answer(self, level: Tensor, scale: Tensor) -> Tensor:
+        of_box = self.box_tower(level)
+        rows = [self.class_output(self.class_tower(level)), scale * self.box_output(of_box)]
+        if self.quality_output is not None:
+            rows.append(self.quality_output(of_box))
+        return torch.cat(rows, dim=1)
 
 
-def _tower(inputs: int, channels: int, convs: int, activation: Activation) -> nn.Sequential:
+def _tower(inputs: int, channels: int, convs: int, activation: Activation, norm: Norm) -> nn.Sequential:
     layers: list[nn.Module] = []
     for number in range(convs):
-        layers += [
-            nn.Conv2d(channels if number else inputs, channels, 3, padding=1, bias=False),
-            nn.GroupNorm(math.gcd(_NORM_GROUPS, channels), channels),
-            make_activation(activation),
-        ]
+        layers.append(nn.Conv2d(channels if number else inputs, channels, 3, padding=1, bias=norm == "none"))
+        if norm == "group":
+            layers.append(nn.GroupNorm(math.gcd(_NORM_GROUPS, channels), channels))
+        layers.append(make_activation(activation))
     return nn.Sequential(*layers)

@@ -89,8 +89,9 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
     progress.say(f"detector: {count_complexity(detector)}")
     for line in (*started_from, *frozen.lines()):
         progress.say(line)
-    truths = plain_truths(data.train, config.model.input)
-    progress.say(str(measure_reach(detector.grid, truths, config.loss, config.model.head.reg_max)))
+    if config.model.head.bins:
+        truths = plain_truths(data.train, config.model.input)
+        progress.say(str(measure_reach(detector.grid, truths, config.loss)))
     step = build_step(config, detector, device)
     loader = Loader(data.train, config, data.train_frames, device, pad=bool(config.train.compile))
     predictor = Predictor(step.averaged.detector, config.model, data.train.classes)

@@ -19,7 +19,7 @@ STATISTICS = ("running_mean", "running_var")
 
 _HEAD = {
     "towers": ("towers", "class_tower", "box_tower"),
-    "outputs": ("outputs", "class_output", "box_output", "scales"),
+    "outputs": ("outputs", "class_output", "box_output", "quality_output", "scales", "dgqp"),
 }
 _OWNERS = {
     f"{first}.{module}": f"{first}.{part}"

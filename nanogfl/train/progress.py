@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingCo
 from rich.progress import Progress as Bar
 
 from nanogfl.config import Config
+from nanogfl.criterion.criterion import LOSS_PARTS
 from nanogfl.data.batch import Loader
 
 
@@ -80,8 +81,8 @@ class Progress:
         mean = sum(self._done_seconds) / len(self._done_seconds)
         if evaluated or not self._live:
             self.say(
-                f"epoch {entry['epoch']}/{self._epochs}  loss {entry['loss']:.3f} (qfl {entry['qfl']:.3f}"
-                f" giou {entry['giou']:.3f} dfl {entry['dfl']:.3f})  lr {entry['lr']:.1e}"
+                f"epoch {entry['epoch']}/{self._epochs}  loss {entry['loss']:.3f} ({_parts(entry)})"
+                f"  lr {entry['lr']:.1e}"
                 f"  {entry['images_per_second']:.1f} images/s  waiting {entry['waiting']:.1%}"
                 f"  {self._ap if evaluated else 'AP -'}  {self._left(self._epochs - entry['epoch'], mean)} left"
             )
@@ -91,3 +92,8 @@ class Progress:
         minutes, seconds = divmod(round(epochs * seconds_each), 60)
         hours, minutes = divmod(minutes, 60)
         return f"{hours}:{minutes:02d}:{seconds:02d}"
+
+
+def _parts(entry: dict[str, Any]) -> str:
+    """Those that this run has: dfl and quality are 0 where nothing learns them."""
+    return " ".join(f"{name} {entry[name]:.3f}" for name in LOSS_PARTS if entry.get(name))

@@ -9,6 +9,7 @@ import numpy as np
 from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.detections import Detect, Detections
 from nanogfl.contract.draw import draw_detections, tile
+from nanogfl.criterion.criterion import LOSS_PARTS
 from nanogfl.data.cache import read_checked
 from nanogfl.data.coco import DataSet, ImageRecord
 
@@ -25,8 +26,9 @@ def save_curves(path: Path, log: list[dict[str, Any]]) -> None:
     FigureCanvasAgg(figure)
     losses, precision = figure.subplots(1, 2)
     epochs = [entry["epoch"] for entry in log]
-    for name in ("loss", "qfl", "giou", "dfl"):
-        losses.plot(epochs, [entry[name] for entry in log], label=name)
+    for name in ("loss", *LOSS_PARTS):
+        if any(entry.get(name) for entry in log):  # dfl and quality are 0 where nothing learns them
+            losses.plot(epochs, [entry.get(name, 0.0) for entry in log], label=name)
     losses.set(xlabel="epoch", title="training loss", ylim=(0, None))
     losses.grid(alpha=0.3)
     losses.legend()

@@ -72,8 +72,8 @@ class SlowAssigner:
     def __init__(self, predictions: Predictions, grid: Grid, truth: Truth, config: LossConfig) -> None:
         self.grid, self.truth, self.config = grid, truth, config
         self.logits = predictions.cls_logits.detach().double().tolist()
-        bins = torch.arange(predictions.dist_logits.shape[-1], dtype=torch.float64)
-        sides = (predictions.dist_logits.detach().double().softmax(-1) * bins).sum(-1) * grid.strides[:, None]
+        bins = torch.arange(predictions.box_pred.shape[-1], dtype=torch.float64)
+        sides = (predictions.box_pred.detach().double().softmax(-1) * bins).sum(-1) * grid.strides[:, None]
         points = grid.points.double()
         self.boxes = torch.cat((points - sides[..., :2], points + sides[..., 2:]), dim=-1).tolist()
         self.margin = math.inf

@@ -6,6 +6,7 @@ import onnxruntime
 import pytest
 import torch
 
+from nanogfl.config import HeadConfig
 from nanogfl.contract.detections import Selection, select, sides_at
 from nanogfl.model.decode import bin_probabilities, decode_boxes, decode_spread, make_grid
 from nanogfl_export.assemble import (
@@ -20,7 +21,7 @@ from nanogfl_export.assemble import (
 from nanogfl_export.rewrite.sequence import rewrite_decode
 from nanogfl_export.trace import trace_row_decode
 
-BINS = 8
+HEAD = HeadConfig()
 OUTPUTS = ["boxes", "scores", "labels", "spread", "distributions", "points"]
 CASES = [  # classes, (H, W), selection
     (80, (160, 256), Selection()),
@@ -32,7 +33,7 @@ CASES = [  # classes, (H, W), selection
 
 @pytest.fixture(scope="module")
 def row_decode():
-    return trace_row_decode(BINS)
+    return trace_row_decode(HEAD)
 
 
 class Tail:
@@ -40,14 +41,14 @@ class Tail:
 
     def __init__(self, model, single):
         onnx.checker.check_model(model, full_check=True)
-        assert {value.name for value in model.graph.input} == {"cls_logits", "dist_logits"}
+        assert {value.name for value in model.graph.input} == {"cls_logits", "box_pred"}
         self.session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         self.single = single
 
     def __call__(self, cls_logits, dist_logits):
         batches = [slice(i, i + 1) for i in range(len(cls_logits))] if self.single else [slice(None)]
         outputs = [
-            self.session.run(OUTPUTS, {"cls_logits": cls_logits[part], "dist_logits": dist_logits[part]})
+            self.session.run(OUTPUTS, {"cls_logits": cls_logits[part], "box_pred": dist_logits[part]})
             for part in batches
         ]
         return {name: np.concatenate(values) for name, values in zip(OUTPUTS, zip(*outputs, strict=True), strict=True)}
@@ -58,7 +59,7 @@ def tails(row_decode, classes, hw, selection):
     grid = make_grid(hw, (8, 16, 32), 0.5)
     for chosen, single in ((True, True), (True, False), (False, False)):
         decode = rewrite_decode(row_decode) if chosen else row_decode
-        parts = Parts(onnx.ModelProto(), decode, grid, hw, classes, BINS)
+        parts = Parts(onnx.ModelProto(), decode, grid, hw, classes)
         rows = chosen_points_model if chosen else rows_of_all_points_model
         first = [] if chosen else [all_points_model(parts, RAW_PREFIX)]
         models = selection_models(parts, selection, rows, from_logits=chosen, single=single, distributions=True)
@@ -82,7 +83,7 @@ def random_logits(random, classes, hw, kind):
     """cls_logits (N, C) and dist_logits (N, 4, R + 1) of a picture."""
     points = sum((hw[0] // stride) * (hw[1] // stride) for stride in (8, 16, 32))
     cls_logits = random.normal(0, 1.5, (points, classes))
-    dist_logits = random.normal(0, 2, (points, 4, BINS))
+    dist_logits = random.normal(0, 2, (points, 4, HEAD.bins))
     match kind:
         case "none":
             cls_logits -= 100

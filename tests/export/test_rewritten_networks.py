@@ -42,7 +42,7 @@ def logits(model, images):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(["cls_logits", "dist_logits"], {"image": images})
+    return session.run(["cls_logits", "box_pred"], {"image": images})
 
 
 @pytest.mark.slow

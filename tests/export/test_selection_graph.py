@@ -40,7 +40,7 @@ def random_raw(random, points, classes, hw):
 @pytest.mark.parametrize(("points", "classes", "hw", "selection"), CASES)
 def test_graph_and_numpy_select_the_same_rows(points, classes, hw, selection, single):
     grid = Grid(torch.zeros(points, 2), torch.ones(points), (points,))
-    parts = Parts(onnx.ModelProto(), onnx.ModelProto(), grid, hw, classes, 8)
+    parts = Parts(onnx.ModelProto(), onnx.ModelProto(), grid, hw, classes)
     models = selection_models(parts, selection, rows_of_all_points_model, from_logits=False, single=single)
     model = join(models, ["boxes", "scores", "labels", "spread"])
     onnx.checker.check_model(model, full_check=True)

@@ -11,6 +11,7 @@ from nanogfl.config import BackboneConfig, HeadConfig, ModelConfig, NeckConfig
 from nanogfl.contract.preprocess import InputSpec
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import build_detector
+from nanogfl.model.layout import HeadLayout
 
 HW = (64, 96)
 PAN = NeckConfig("pan", 16, extra_level=False)
@@ -32,7 +33,7 @@ def test_outputs_cover_every_point_class_and_bin(neck, points, classes):
     detector = build_detector(config(neck, head=HeadConfig(reg_max=4)), classes).eval()
     out = detector(picture(2))
     assert out.cls_logits.shape == (2, points, classes)
-    assert out.dist_logits.shape == (2, points, 4, 5)
+    assert out.box_pred.shape == (2, points, 4, 5)
     assert len(detector.grid.points) == points
 
 
@@ -41,6 +42,8 @@ def test_points_and_predictions_have_the_same_order():
     detector = build_detector(config(GHOST), 2).eval()
 
     class Coordinates(nn.Module):
+        layout, dgqp = HeadLayout.of(HeadConfig(), 2), None
+
         def forward(self, levels):
             out = []
             for stride, level in zip((8, 16, 32, 64), levels, strict=True):
@@ -56,7 +59,7 @@ def test_points_and_predictions_have_the_same_order():
     detector.head = Coordinates()
     out = detector(picture())
     assert torch.equal(out.cls_logits[0], detector.grid.points)
-    assert out.dist_logits[0, 77].tolist() == [[8 * side + i for i in range(8)] for side in range(4)]
+    assert out.box_pred[0, 77].tolist() == [[8 * side + i for i in range(8)] for side in range(4)]
 
 
 def test_the_default_detector_of_80_classes_has_nanodet_plus_ms_parameters_and_macs():
@@ -94,7 +97,7 @@ def test_the_normalisation_is_inside():
         out = detector(image)
     rows = torch.cat([level.permute(0, 2, 3, 1).reshape(2, -1, 3 + 32) for level in levels], dim=1)
     torch.testing.assert_close(out.cls_logits, rows[..., :3], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(out.dist_logits.flatten(2), rows[..., 3:], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(out.box_pred.flatten(2), rows[..., 3:], rtol=1e-4, atol=1e-5)
 
 
 def test_the_first_layer_sees_blue_green_red_minus_mean_over_std():
@@ -118,7 +121,7 @@ def test_in_eval_mode_neighbours_in_the_batch_change_nothing():
         alone = [detector(images[i : i + 1]) for i in range(3)]
     for i in range(3):
         torch.testing.assert_close(together.cls_logits[i], alone[i].cls_logits[0], rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(together.dist_logits[i], alone[i].dist_logits[0], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(together.box_pred[i], alone[i].box_pred[0], rtol=1e-4, atol=1e-4)
     assert (together.cls_logits[0] - together.cls_logits[1]).abs().max() > 1e-2  # the pictures do matter
 
 
@@ -137,7 +140,7 @@ def test_every_parameter_gets_a_gradient(neck, activation, width):
     detector = build_detector(config(neck, activation, width), 2).train()
     out = detector(picture(2))
     (out.cls_logits * torch.randn_like(out.cls_logits)).sum().backward(retain_graph=True)
-    (out.dist_logits * torch.randn_like(out.dist_logits)).sum().backward()
+    (out.box_pred * torch.randn_like(out.box_pred)).sum().backward()
     without = [n for n, p in detector.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []
     assert all(torch.isfinite(p.grad).all() for p in detector.parameters())

@@ -57,7 +57,7 @@ def test_the_grid_has_a_point_for_every_cell(hw):
     out = detector(picture(detector, 2))
     sizes = [math.ceil(hw[0] / s) * math.ceil(hw[1] / s) for s in STRIDES]
     assert out.cls_logits.shape == (2, sum(sizes), 3)
-    assert out.dist_logits.shape == (2, sum(sizes), 4, 5)
+    assert out.box_pred.shape == (2, sum(sizes), 4, 5)
     assert list(detector.grid.level_sizes) == sizes
     levels = detector.neck(detector.backbone(detector.normalise(picture(detector))))
     assert [level.shape[2] * level.shape[3] for level in levels] == sizes
@@ -79,8 +79,8 @@ def test_a_cell_of_p6_and_of_p7_answers_for_its_own_point():
         detector.head.forward = moved
         with torch.no_grad():
             out = detector(image)
-            boxes = decode_boxes(out.dist_logits, detector.grid)
-        (point,) = out.dist_logits[0].flatten(1).any(dim=1).nonzero().flatten().tolist()
+            boxes = decode_boxes(out.box_pred, detector.grid)
+        (point,) = out.box_pred[0].flatten(1).any(dim=1).nonzero().flatten().tolist()
         x, y = (column + 0.5) * stride, (row + 0.5) * stride
         assert detector.grid.points[point].tolist() == [x, y]
         assert boxes[0, point].tolist() == pytest.approx([x, y - stride, x + 2 * stride, y + 3 * stride])
@@ -93,7 +93,7 @@ def test_the_detector_by_its_parts_in_nchw():
     rows = torch.cat([level.flatten(2) for level in levels], dim=2)[0].T  # (N, C + 4 (R + 1))
     out = detector(image)
     torch.testing.assert_close(out.cls_logits[0], rows[:, :3])
-    torch.testing.assert_close(out.dist_logits[0].flatten(1), rows[:, 3:])
+    torch.testing.assert_close(out.box_pred[0].flatten(1), rows[:, 3:])
 
 
 @pytest.mark.parametrize("kind", ["resnet18", "resnet50"])
@@ -101,7 +101,7 @@ def test_every_parameter_gets_a_gradient(kind):
     detector = build_detector(config(kind=kind, channels=48), 2).train()
     out = detector(picture(detector, 2))
     (out.cls_logits * torch.randn_like(out.cls_logits)).sum().backward(retain_graph=True)
-    (out.dist_logits * torch.randn_like(out.dist_logits)).sum().backward()
+    (out.box_pred * torch.randn_like(out.box_pred)).sum().backward()
     without = [n for n, p in detector.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []
     assert all(detector.head.scales.grad != 0)

@@ -62,7 +62,7 @@ def test_two_steps_change_everything_but_the_frozen_part(model, part, inside):
     for _ in range(2):
         frozen.train_mode(detector)
         out = detector(torch.randint(0, 256, (2, 64, 96, 3), dtype=torch.uint8))
-        (out.cls_logits.square().mean() + out.dist_logits.square().mean()).backward()
+        (out.cls_logits.square().mean() + out.box_pred.square().mean()).backward()
         optimizer.step()
     for name, value in detector.state_dict().items():
         if name.startswith(inside) or name in ("mean", "std"):
@@ -85,7 +85,7 @@ def test_frozen_statistics_stay_while_the_norms_scales_and_shifts_are_trained():
     for _ in range(2):
         frozen.train_mode(detector)
         out = detector(torch.randint(0, 256, (2, 64, 96, 3), dtype=torch.uint8))
-        (out.cls_logits.square().mean() + out.dist_logits.square().mean()).backward()
+        (out.cls_logits.square().mean() + out.box_pred.square().mean()).backward()
         optimizer.step()
     for name, value in detector.state_dict().items():
         still = name in ("mean", "std") or name.endswith(("running_mean", "running_var", "num_batches_tracked"))

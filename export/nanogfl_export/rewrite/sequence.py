@@ -21,7 +21,7 @@ NETWORK_REWRITES: tuple[Callable[[onnx.ModelProto], onnx.ModelProto], ...] = (
 
 
 def rewrite_network(network: onnx.ModelProto) -> onnx.ModelProto:
-    """image -> cls_logits, dist_logits as traced -> the same, faster on onnxruntime's CPU."""
+    """image -> cls_logits, box_pred, quality_logits as traced -> the same, faster on onnxruntime's CPU."""
     for step in NETWORK_REWRITES:
         network = step(network)
     return network
