@@ -27,15 +27,15 @@ def max_iou_assignment(
     """N anchors (N, 2), (N, 2) in pixels -> B * N pairs: every anchor of every image once, image by image.
 
     An anchor learns the object that it overlaps most, if the IoU is at least `positive`. Before that it learns an
-    object whose largest IoU it has (all anchors that share it do, however small above 0 it is), as in Detectron and
-    mmdetection: no object is left out that overlaps an anchor. Of several such objects the larger IoU counts, then
-    `canonical_rank`. From `negative` up to `positive`, and with its centre inside an ignored region, an anchor that
-    learns nothing is ignored. 0 < negative <= positive.
+    object whose largest IoU is with it, however small above 0 (all anchors that share the largest do), as in Detectron
+    and mmdetection; of several such objects the one that it overlaps most. Equal IoUs go by `canonical_rank`. An anchor
+    that learns nothing is ignored from `negative` on, and with its centre inside an ignored region.
+    0 < negative <= positive.
 
     The owner of a pair that is not positive is 0, also where there is no object 0; its quality is 0, else the IoU.
     """
     assert 0 < negative <= positive, (negative, positive)
-    count, anchors, device = len(truth.boxes), len(centres), centres.device
+    anchors, device = len(centres), centres.device
     reach = sizes / 2
     # Coordinate by coordinate in memory: the arithmetic then runs along N.
     boxes = torch.cat((centres - reach, centres + reach), dim=1).T.contiguous().T
@@ -46,13 +46,13 @@ def max_iou_assignment(
     # Best or not, IoU and rank in one number, larger for the smaller rank: the largest wins, and ties have an answer.
     rank = canonical_rank(truth)
     bid = ((best * BEST + sortable(iou)) << 32) | (LOW_BITS - rank)[:, None]
-    nobody = torch.full((batch_size, anchors), LOW_BITS - count, dtype=torch.long, device=device)
+    nobody = torch.full((batch_size, anchors), LOW_BITS, dtype=torch.long, device=device)  # IoU 0
     won = nobody.scatter_reduce(0, truth.image[:, None].expand(-1, anchors), bid, "amax").flatten()  # (B * N,)
 
     claim = won >> 32
     overlap = (claim & (BEST - 1)).int().view(torch.float32)
     taken = (claim >= BEST) | (overlap >= positive)
-    by_rank = torch.cat((rank.argsort(), rank.new_zeros(1)))  # the last is nobody's
+    by_rank = torch.cat((rank.argsort(), rank.new_zeros(1)))  # never empty
     owner = torch.where(taken, by_rank[LOW_BITS - (won & LOW_BITS)], 0)
 
     ignored = (overlap >= negative).view(batch_size, anchors)
