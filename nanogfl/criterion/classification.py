@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from nanogfl.config import LossConfig
-from nanogfl.criterion.assign import Assignment
+from nanogfl.criterion.assignment import Assignment
 from nanogfl.criterion.efl import (
     equalized_focal_loss,
     equalized_focal_slope,

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from nanogfl.config import LossConfig
-from nanogfl.criterion.assign import Assignment, assign
+from nanogfl.criterion.assign import assign
+from nanogfl.criterion.assignment import Assignment
 from nanogfl.criterion.classification import classification_loss
 from nanogfl.criterion.entropy import binary_cross_entropy
 from nanogfl.criterion.equalized import Equalizer

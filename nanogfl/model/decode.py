@@ -65,7 +65,7 @@ def decode_boxes(box_pred: Tensor, grid: Grid) -> Tensor:
     """
     if grid.head.box == "deltas":
         assert grid.anchors is not None
-        return decode_deltas(box_pred[..., 0].float(), grid.points, grid.anchors)
+        return decode_deltas(box_pred[..., 0], grid.points, grid.anchors)
     distances = side_distances(box_pred, grid.head) * grid.strides.unsqueeze(-1)
     return torch.cat((grid.points - distances[..., :2], grid.points + distances[..., 2:]), dim=-1)
 

@@ -1,22 +1,29 @@
-"""Boxes as offsets from anchors, RetinaNet's representation: arXiv:1311.2524, appendix C."""
+"""Boxes as offsets from anchors, RetinaNet's and R-CNN's representation: arXiv:1311.2524, appendix C."""
 
 import math
 
 import torch
 from torch import Tensor
 
-LARGEST_GROWTH = math.log(1000 / 16)
-"""a side is at most e to this times its anchor's: Faster R-CNN's guard against overflow"""
+LARGEST_LOG = math.log(1000 / 16)
+"""no side is decoded to more than 62.5 times its anchor's: Faster R-CNN's and Detectron's guard against inf"""
 
 
 def decode_deltas(deltas: Tensor, centres: Tensor, sizes: Tensor) -> Tensor:
-    """(..., 4) dx dy dw dh from anchors with centres (..., 2) x y and sizes (..., 2) w h -> (..., 4) x1 y1 x2 y2."""
+    """Deltas dx dy dw dh (..., 4) of anchors (..., 2), (..., 2) -> (..., 4) x1 y1 x2 y2 in the anchors' pixels.
+
+    centre + d * side, and side * exp(d) with d at most LARGEST_LOG. R-CNN, arXiv:1311.2524, appendix C.
+    """
+    deltas = deltas.float()
     centre = centres + deltas[..., :2] * sizes
-    half = sizes * deltas[..., 2:].clamp(max=LARGEST_GROWTH).exp() / 2
+    half = sizes * deltas[..., 2:].clamp(max=LARGEST_LOG).exp() * 0.5
     return torch.cat((centre - half, centre + half), dim=-1)
 
 
 def encode_deltas(boxes: Tensor, centres: Tensor, sizes: Tensor) -> Tensor:
-    """The inverse, for boxes with positive sides: (..., 4) x1 y1 x2 y2 -> (..., 4) dx dy dw dh."""
-    middle, sides = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
-    return torch.cat(((middle - centres) / sizes, (sides / sizes).log()), dim=-1)
+    """Boxes (..., 4) of positive sides and anchors (..., 2), (..., 2) -> (..., 4): the deltas that decode to the boxes.
+
+    An empty side gives -inf.
+    """
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return torch.cat((((low + high) * 0.5 - centres) / sizes, ((high - low) / sizes).log()), dim=-1)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from nanogfl.config import HeadConfig
-from nanogfl.model.anchors import ANCHORS
+from nanogfl.model.anchors import ANCHORS_PER_POINT
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class HeadLayout:
 
     @staticmethod
     def of(config: HeadConfig, class_count: int) -> "HeadLayout":
-        anchors = ANCHORS if config.box == "deltas" else 1
+        anchors = ANCHORS_PER_POINT if config.box == "deltas" else 1
         return HeadLayout(class_count, config.side_values, config.has_quality_branch, anchors)
 
     @property

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from nanogfl.config import Config
-from nanogfl.criterion.assign import Assignment, assign
+from nanogfl.criterion.assign import assign
+from nanogfl.criterion.assignment import Assignment
 from nanogfl.criterion.assist import AssistBranch
 from nanogfl.criterion.criterion import Losses, assisted_losses, losses_of_assignment
 from nanogfl.criterion.equalized import Equalizer

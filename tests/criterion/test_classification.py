@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nanogfl.config import LossConfig
-from nanogfl.criterion.assign import Assignment
+from nanogfl.criterion.assignment import Assignment
 from nanogfl.criterion.classification import classification_loss
 from nanogfl.criterion.criterion import compute_losses
 from nanogfl.criterion.equalized import Equalizer

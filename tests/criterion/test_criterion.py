@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nanogfl.config import HeadConfig, LossConfig
-from nanogfl.criterion.assign import Assignment
+from nanogfl.criterion.assignment import Assignment
 from nanogfl.criterion.criterion import compute_losses, losses_of_assignment
 from nanogfl.data.batch import Truth
 from nanogfl.model.decode import Grid, decode_boxes, make_grid

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nanogfl.config import LossConfig
-from nanogfl.criterion.assign import Assignment
+from nanogfl.criterion.assignment import Assignment
 from nanogfl.criterion.criterion import assisted_losses, losses_of_assignment
 from nanogfl.criterion.equalized import Equalizer
 from nanogfl.data.batch import Truth

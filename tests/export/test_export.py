@@ -12,7 +12,7 @@ from nanogfl.model.detector import Detector as TorchDetector
 from nanogfl.model.predictor import load_predictor
 from nanogfl_deploy.runtime import Detector
 from nanogfl_export import graph, parity, trace
-from nanogfl_export.assemble import RAW_NAMES, rename_values
+from nanogfl_export.assemble import rename_values
 from nanogfl_export.export import export_checkpoint
 from nanogfl_export.onnx_file import RAW_OPERATORS, check_file, write_file
 
@@ -222,8 +222,8 @@ def test_a_raw_file_with_a_foreign_operator_is_refused(exported, checkpoint_path
         shape = (None, points, 3 if name == "raw_scores" else 4)
         model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
     del model.graph.output[:4]
-    rename_values(model.graph, {name: f"selected_{name}" for name in RAW_NAMES})
-    rename_values(model.graph, {f"raw_{name}": name for name in RAW_NAMES})
+    rename_values(model.graph, {name: f"selected_{name}" for name in ("boxes", "scores", "spread")})
+    rename_values(model.graph, {f"raw_{name}": name for name in ("boxes", "scores", "spread")})
     card = replace(exported.card, format="raw")
     write_file(model, card, tmp_path / "raw.onnx")
     with pytest.raises(UserError, match=r"must do without the operators .*NonMaxSuppression.*TopK"):

@@ -6,21 +6,23 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from nanogfl.model.layout import HeadLayout
 from nanogfl.model.shared_head import SharedHead
 
 SIZES = ((6, 10), (3, 5), (2, 3))  # H != W, odd
 
 
-def head(activation="relu", *, inputs=64, channels=64, convs=3) -> SharedHead:
+def head(activation="relu", *, inputs=64, channels=64, convs=3, norm="group", quality=False) -> SharedHead:
     return SharedHead(
+        HeadLayout(classes=4, side_values=6, quality=quality, anchors=1),
         inputs=inputs,
         channels=channels,
         convs=convs,
         levels=3,
-        class_count=4,
-        sides=4 * 6,
         activation=activation,
+        norm=norm,
         prior=0.01,
+        dgqp=None,
     )
 
 

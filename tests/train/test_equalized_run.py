@@ -28,7 +28,9 @@ EFL = LossConfig(classification="efl", assigner="tal")
 
 
 def fp32(config: Config, loss: LossConfig, **train_keys) -> Config:
-    return replace(config, loss=loss, train=replace(config.train, **{"precision": "fp32", **train_keys}))
+    quality = "none" if loss.classification in ("fl", "efl") else "joint"
+    model = replace(config.model, head=replace(config.model.head, quality=quality))
+    return replace(config, model=model, loss=loss, train=replace(config.train, **{"precision": "fp32", **train_keys}))
 
 
 def make(config: Config) -> tuple[TrainStep, Loader]:
@@ -147,8 +149,8 @@ def test_a_run_of_another_classification_or_of_before_resumes_with_an_empty_acco
         del content["config"]["loss"][key]
     del content["config"]["model"]["head"]["prior"]
     torch.save(content, tmp_path / "run/last.pt")
-    train(fp32(tiny, EFL, epochs=2, eval_every=1), tmp_path / "run", resume=True)
-    assert "loss.classification qfl -> efl" in capsys.readouterr().out
+    train(fp32(tiny, replace(EFL, classification="eqfl"), epochs=2, eval_every=1), tmp_path / "run", resume=True)
+    assert "loss.classification qfl -> eqfl" in capsys.readouterr().out
     log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert ["gamma" in entry for entry in log] == [False, True]
     assert cv2.imread(str(tmp_path / "run/gamma.png")) is not None
@@ -245,7 +247,7 @@ def test_what_makes_no_sense_is_refused(keys, message):
 def test_a_recipe_can_switch_alpha_off(tmp_path):
     from nanogfl.recipe import load_config
 
-    (tmp_path / "c.yaml").write_text("loss: {classification: fl}\n")
+    (tmp_path / "c.yaml").write_text("loss: {classification: fl}\nmodel: {head: {quality: none}}\n")
     assert load_config(tmp_path / "c.yaml").loss.alpha == 0.25
     assert load_config(tmp_path / "c.yaml", ("loss.alpha=none",)).loss.alpha is None
     assert load_config(tmp_path / "c.yaml", ("loss.alpha=0.4",)).loss.alpha == 0.4
