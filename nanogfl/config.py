@@ -224,7 +224,7 @@ class ModelConfig:
     __pydantic_config__ = _FORBID
 
     def __post_init__(self) -> None:
-        if self.head.kind == "shared" and 32 % self.neck.channels == 0:
+        if self.head.kind == "shared" and self.head.norm == "group" and 32 % self.neck.channels == 0:
             raise ValueError(
                 "head.kind shared norms the neck's channels in 32 groups, which needs more than one channel a group:"
                 f" set neck.channels to 64 or more, got {self.neck.channels}"

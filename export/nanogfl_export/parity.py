@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
+from onnx import compose
 
 from nanogfl.contract.card import ModelCard
 from nanogfl.contract.detections import Detect, Detections, Selection
@@ -119,8 +120,9 @@ class _RawProbe:
             self._names = [RAW_PREFIX + name for name in self._names]
             self._chosen = ["point", "point_boxes_free"]
             if RAW_PREFIX + "boxes" not in {name for node in model.graph.node for name in node.output}:
-                model.graph.node.extend(all_points.graph.node)
-                model.graph.initializer.extend(all_points.graph.initializer)
+                own = compose.add_prefix(all_points, "probe_", rename_inputs=False, rename_outputs=False)
+                model.graph.node.extend(own.graph.node)
+                model.graph.initializer.extend(own.graph.initializer)
             model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in (*self._names, *self._chosen))
         self._batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1
         options = onnxruntime.SessionOptions()

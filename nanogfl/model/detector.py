@@ -94,7 +94,7 @@ def read_levels(
     box_pred = boxes.reshape(-1, count, 4, layout.side_values)
     if dgqp is not None:
         return Predictions(logits, box_pred, dgqp(box_pred))
-    return Predictions(logits, box_pred, quality[0].squeeze(2) if quality else None)
+    return Predictions(logits, box_pred, quality[0].reshape(-1, count) if quality else None)
 
 
 def _make_grid(config: ModelConfig, strides: tuple[int, ...]) -> Grid:

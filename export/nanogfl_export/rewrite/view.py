@@ -55,7 +55,9 @@ class GraphView:
         del self.graph.node[:], self.graph.initializer[:], self.graph.value_info[:]
         self.graph.node.extend(ordered)
         self.graph.initializer.extend(
-            numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in merged.items() if name in used
+            numpy_helper.from_array(np.asarray(value, order="C"), name)
+            for name, value in merged.items()
+            if name in used
         )
         return onnx.shape_inference.infer_shapes(self.model)
 
