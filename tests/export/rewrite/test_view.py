@@ -96,3 +96,13 @@ def test_a_graph_that_waits_for_itself_is_an_error_and_no_endless_loop():
     first.input[0] = last.output[0]
     with pytest.raises(AssertionError, match="waits for itself"):
         view.finish()
+
+
+def test_a_scalar_constant_stays_one():
+    model = parser.parse_model("""
+    <ir_version: 10, opset_import: ["": 18]>
+    g (float[2, 3] x) => (float[2] y) <int64 first = {0}> { y = Gather <axis = 1> (x, first) }
+    """)
+    finished = GraphView(model).finish()
+    assert list(finished.graph.initializer[0].dims) == []
+    onnx.checker.check_model(finished, full_check=True)
