@@ -102,7 +102,7 @@ def test_the_run_folder_holds_all_that_was_promised(tiny, tmp_path, capsys):
     outcome = train(tiny, tmp_path / "new" / "run")
     folder = outcome.run_dir
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["best.pt", "config.yaml", "curves.png", "last.pt", "log.jsonl", "validation.png"]
+    assert names == ["best.pt", "config.yaml", "curves.png", "last.pt", "log.jsonl", "previous.pt", "validation.png"]
     assert load_config(folder / "config.yaml") == tiny
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert [entry["epoch"] for entry in log] == [1, 2, 3, 4]
