@@ -1,6 +1,6 @@
 """A training that is killed again and again, beside the same training left alone: do both end with the same bits?
 
-python benchmarks/kill_resume.py [--kills 50]
+python benchmarks/kill_resume.py [--kills 50] [--epochs 36]
 
 SIGKILL comes from outside, at a random moment of a phase that was drawn before: in a step, while a checkpoint is
 written, while the frame cache is built, in a validation. A table for people, one JSON line last.
@@ -56,7 +56,7 @@ class Killed(NamedTuple):
     """of training that is done again: since last.pt was written, or since the process made its first step"""
 
 
-def recipe(data: Path, cache: Path) -> Config:
+def recipe(data: Path, cache: Path, epochs: int) -> Config:
     """What has state: accumulators, averaged gradients, the optimizer, a running log, with every kind of mixing."""
     return Config(
         ModelConfig(
@@ -66,7 +66,7 @@ def recipe(data: Path, cache: Path) -> Config:
         AugmentConfig(mosaic=0.5, mixup=0.3, copy_paste=0.3),
         LossConfig(classification="eqfl"),
         TrainConfig(
-            epochs=36,
+            epochs=epochs,
             batch_size=8,
             accumulate=3,
             eval_every=3,
@@ -147,6 +147,7 @@ def digest(run_dir: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--epochs", type=int, default=36)
     parser.add_argument("--seed", type=int, default=0, help="of the kills")
     parser.add_argument("--child", nargs=2, type=Path, metavar=("CONFIG", "RUN_DIR"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -161,7 +162,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         draw_dataset(folder / "data", train=72, val=24, hw=(96, 128))
-        config = recipe(folder / "data", folder / "cache")
+        config = recipe(folder / "data", folder / "cache", arguments.epochs)
         (folder / "killed.yaml").write_text(yaml.safe_dump(config.to_dict()), encoding="utf-8")
         alone = replace(config, data=replace(config.data, cache_dir=str(folder / "other-cache")))
         (folder / "alone.yaml").write_text(yaml.safe_dump(alone.to_dict()), encoding="utf-8")
