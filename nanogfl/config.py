@@ -442,6 +442,9 @@ class TrainConfig:
     """of the averaged weights, which are evaluated and exported; smaller in the first steps"""
     eval_every: int = 5
     """epochs; the last one is always evaluated"""
+    save_every: float = 10.0
+    """minutes between two saves within an epoch, which is all that a kill can lose; 0: after every update. The end of
+    an epoch is always saved. No knob of the result"""
     patience: int = 0
     """end after this many evaluations without a better AP; 0: never early"""
     seed: int = 0
@@ -460,7 +463,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _require_at_least(self, 1, "epochs", "batch_size", "accumulate", "eval_every")
-        _require_at_least(self, 0, "weight_decay", "warmup_steps", "final_lr", "patience", "seed", "threads")
+        _require_at_least(self, 0, "weight_decay", "warmup_steps", "final_lr", "save_every")
+        _require_at_least(self, 0, "patience", "seed", "threads")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must lie in [0, 1), got {self.momentum}")
         self._check_milestones()

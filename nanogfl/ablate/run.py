@@ -21,8 +21,8 @@ from nanogfl.evaluate.frequency import LVIS_LIMITS, by_frequency
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.detector import build_detector
 from nanogfl.train.loop import train
-
-_LAST = "last.pt"
+from nanogfl.train.run_dir import LAST, PREVIOUS, has_state
+from nanogfl.train.saved import read_saved
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ def run_ablation(ablation: Ablation, out: Path, *, fresh: bool, say: Callable[[s
     runs = list(_runs(ablation, out, data_sets))
     if fresh:
         for run in runs:
-            for name in (RESULT, _LAST):  # the files that a run is recognised and resumed by
+            for name in (RESULT, LAST, PREVIOUS):  # the files that a run is recognised and resumed by
                 (run.folder / name).unlink(missing_ok=True)
     results = [result for run in runs if (result := read_result(run.folder, run.config)) is not None]
     finished = {(result.row, result.seed) for result in results}
     for run in runs:
-        if (run.row.name, run.seed) not in finished and (run.folder / _LAST).exists():
-            require_same(load_checkpoint(run.folder / _LAST).config, run.config, run.folder)
+        if (run.row.name, run.seed) not in finished and has_state(run.folder):
+            require_same(read_saved(run.folder).checkpoint.config, run.config, run.folder)
 
     lines, failures = write_table(ablation, out, results), []
     for number, run in enumerate(runs, 1):
@@ -60,7 +60,7 @@ def run_ablation(ablation: Ablation, out: Path, *, fresh: bool, say: Callable[[s
         if (run.row.name, run.seed) in finished:
             say(f"{where}: finished already")
             continue
-        resume = (run.folder / _LAST).exists()
+        resume = has_state(run.folder)
         say(f"{where}: {'going on' if resume else 'training'}, {run.config.train.epochs} epochs, {run.folder}")
         try:
             result = _train(run, resume)
@@ -113,7 +113,7 @@ def _train(run: Run, resume: bool) -> Result:
 
 def _figures(report: Report, run: Run) -> dict[str, float | None]:
     """Every metric: a table of another one needs no training."""
-    checkpoint, data = load_checkpoint(run.folder / _LAST), run.config.data
+    checkpoint, data = load_checkpoint(run.folder / LAST), run.config.data
     counts = count_in_file(Path(data.root) / data.train.annotations, checkpoint.classes, checkpoint.category_ids)
     sizes = {name: getattr(report, f"ap_{name}") for name in ("small", "medium", "large")}
     return {

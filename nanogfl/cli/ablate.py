@@ -1,5 +1,6 @@
 """`nanogfl ablate`."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -33,7 +34,7 @@ def ablate(
 
     A figure is that of the last epoch's averaged weights, so no row picks its best epoch on the validation set. --out
     gets a run folder for each row and seed, and ablation.md, ablation.json and ablation.png after each run. After a
-    kill the same command goes on; finished runs are not repeated.
+    kill or Ctrl-C the same command goes on; finished runs are not repeated.
 
     \b
     nanogfl data draw runs/quickstart-data
@@ -44,7 +45,7 @@ def ablate(
     from dataclasses import replace
 
     from nanogfl.cli.extras import require
-    from nanogfl.contract.errors import UserError
+    from nanogfl.contract.errors import Interrupted, UserError
 
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools")
     from nanogfl.ablate.run import run_ablation
@@ -60,4 +61,9 @@ def ablate(
         ablation = replace(ablation, seeds=check_seeds(given, "--seeds"))
     if epochs is not None:
         ablation = replace(ablation, epochs=epochs, steps=None)
-    run_ablation(ablation, out or Path("runs") / f"ablate-{file.stem}", fresh=fresh, say=click.echo)
+    try:
+        run_ablation(ablation, out or Path("runs") / f"ablate-{file.stem}", fresh=fresh, say=click.echo)
+    except KeyboardInterrupt as stopped:
+        again = "the same command without --fresh" if fresh else "the same command"
+        click.echo(f"nanogfl: stopped; what is trained is saved, {again} goes on", err=True)
+        sys.exit(stopped.exit_code if isinstance(stopped, Interrupted) else 130)

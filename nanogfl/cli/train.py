@@ -1,5 +1,6 @@
 """`nanogfl train`."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ import click
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the config; repeatable."
 )
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run goes. [default: runs/CONFIG-NAME]")
-@click.option("--resume", is_flag=True, help="Go on after the last whole epoch of the run folder's last.pt.")
+@click.option("--resume", is_flag=True, help="Go on from the run folder's last.pt, wherever the run was stopped.")
 @click.option(
     "--init-from", type=click.Path(path_type=Path), help="Start from a checkpoint's weights: --set train.init_from=..."
 )
@@ -29,8 +30,9 @@ def train(
     """Train the recipe CONFIG, a YAML that states what differs from the defaults.
 
     The data set is COCO json with a folder of images (data.root, data.train, data.val); the number of classes
-    comes from it. The run folder gets config.yaml, log.jsonl, last.pt, best.pt (averaged weights of the best
-    epoch), curves.png and validation.png.
+    comes from it. The run folder gets config.yaml, log.jsonl, last.pt and previous.pt, best.pt (averaged weights
+    of the best epoch), curves.png and validation.png. Ctrl-C ends the run with its state saved; however it was
+    ended, --resume makes it the run that was never stopped.
 
     \b
     nanogfl train configs/bccd.yaml --set data.root=datasets/bccd
@@ -43,7 +45,7 @@ def train(
     from nanogfl.cli.extras import require
 
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools")
-    from nanogfl.contract.errors import UserError
+    from nanogfl.contract.errors import Interrupted
     from nanogfl.recipe import load_config
     from nanogfl.train.loop import train as run_training
 
@@ -53,9 +55,11 @@ def train(
     shortcuts += [f"train.init_from={json.dumps(str(init_from), ensure_ascii=False)}"] if init_from else []
     loaded = load_config(config, (*overrides, *shortcuts))
     folder = run_dir or _default_run_dir(config.stem, resume)
-    if not resume and (folder / "last.pt").exists():
-        raise UserError(f"{folder} already holds a run: give --resume to go on with it, or another --run-dir")
-    outcome = run_training(loaded, folder, resume=resume)
+    try:
+        outcome = run_training(loaded, folder, resume=resume)
+    except Interrupted as stopped:
+        click.echo(f"nanogfl: {stopped}", err=True)
+        sys.exit(stopped.exit_code)
     click.echo(f"best AP {outcome.best_ap:.3f} after epoch {outcome.best_epoch}: {folder / 'best.pt'}")
     click.echo(f"curves: {folder / 'curves.png'}, pictures: {folder / 'validation.png'}")
     click.echo(f"next: nanogfl export {folder / 'best.pt'}")
@@ -63,8 +67,10 @@ def train(
 
 def _default_run_dir(name: str, resume: bool) -> Path:
     """runs/NAME, else runs/NAME-2, ...: the first free one, or the last used one to resume."""
+    from nanogfl.train.run_dir import has_state
+
     candidates = [Path("runs") / name, *(Path("runs") / f"{name}-{number}" for number in range(2, 10_000))]
-    used = [folder for folder in candidates if (folder / "last.pt").exists()]
+    used = [folder for folder in candidates if has_state(folder)]
     if resume:
         return used[-1] if used else candidates[0]
     return next(folder for folder in candidates if not folder.exists())

@@ -10,3 +10,12 @@ def missing_extra(package: str, extra: str) -> UserError:
     return UserError(
         f"this command needs the package '{package}', which is not installed: pip install 'nanogfl[{extra}]'"
     )
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM ended what had saved its state before. One sentence: how to go on. `exit_code`: 130 or 143."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+        """what a shell reports of a process that the signal ended"""

@@ -108,17 +108,18 @@ class Loader:
         """`steps` batches in an order that only the seed and the epoch decide."""
         return self.stream(epoch, epoch + 1)
 
-    def stream(self, first: int, end: int) -> Generator[Batch]:
-        """The batches of epoch `first`, then those of the next, up to `end`: no epoch waits for its first batch."""
+    def stream(self, first: int, end: int, done: int = 0) -> Generator[Batch]:
+        """The batches of epoch `first` but for the first `done`, then those of the next, up to `end`: no epoch waits
+        for its first batch."""
         workers = self.config.data.workers
         if workers == 0:
-            for epoch, number, order in self._places(first, end):
+            for epoch, number, order in self._places(first, end, done):
                 yield self._timed(partial(self._prepare, epoch, number, order))
             return
         with ThreadPoolExecutor(workers, thread_name_prefix="render") as pool:
             queue: deque[Future[_Prepared]] = deque()
             try:
-                for place in self._places(first, end):
+                for place in self._places(first, end, done):
                     queue.append(pool.submit(self._prepare, *place))
                     if len(queue) > workers + 2:  # one in each worker's hands, and some that are ready
                         yield self._timed(queue.popleft().result)
@@ -127,10 +128,10 @@ class Loader:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _places(self, first: int, end: int) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+    def _places(self, first: int, end: int, done: int) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
         for epoch in range(first, end):
             order = self._order.order(epoch)
-            for number in range(self.steps):
+            for number in range(done if epoch == first else 0, self.steps):
                 yield epoch, number, order
 
     def batch(self, epoch: int, number: int) -> Batch:

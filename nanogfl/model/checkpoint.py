@@ -4,6 +4,7 @@ import hashlib
 import pickle
 import struct
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ _KEYS = {"config", "classes", "category_ids", "weights", "facts", "training"}
 NOT_A_CHECKPOINT = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
+    zlib.error,
     struct.error,
     OSError,
     EOFError,
@@ -70,8 +72,8 @@ def weights_digest(weights: dict[str, Tensor]) -> str:
     return sha.hexdigest()
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Atomically: a temporary file, synced, then renamed."""
+def save_checkpoint(path: Path, checkpoint: Checkpoint, *, keep_as: Path | None = None) -> None:
+    """Atomically: a temporary file, synced, then renamed. `keep_as`: the new name of the file that was there before."""
     content = {
         "format": _FORMAT,
         "config": checkpoint.config.to_dict(),
@@ -81,8 +83,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "facts": checkpoint.facts,
         "training": checkpoint.training,
     }
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    with atomic_path(path, keep_as=keep_as) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # torch's own, for whatever went wrong with the file
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
@@ -91,12 +98,15 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     if not path.is_file():
         raise UserError(f"checkpoint {path} does not exist: expected a .pt file that `nanogfl train` wrote")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch itself reads over a wrong checksum
+        content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
     except NOT_A_CHECKPOINT:
         content = None
     if not isinstance(content, dict) or content.get("format") != _FORMAT or not content.keys() >= _KEYS:
         raise UserError(
-            f"{path} is not a nanogfl checkpoint (or it is truncated): expected a .pt that `nanogfl train` wrote"
+            f"{path} is not a nanogfl checkpoint (or it is truncated or damaged): expected a .pt that `nanogfl train`"
+            " wrote"
         )
     return Checkpoint(
         config_from_dict(content["config"], str(path)),

@@ -1,6 +1,7 @@
 """The state of a run: what last.pt holds beside the averaged weights, and going on from it."""
 
 import json
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,25 +10,38 @@ import torch
 
 from nanogfl.config import Config
 from nanogfl.contract.atomic import atomic_path
-from nanogfl.contract.errors import UserError
 from nanogfl.data.coco import DataSet
-from nanogfl.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
+from nanogfl.train.run_dir import BEST, LAST, LOG, PREVIOUS, going_on_after_errors
 from nanogfl.train.step import TrainStep
 
 
 @dataclass
 class RunState:
-    """Everything that changes during a run. Data and learning rate are functions of the step and are not kept."""
+    """Everything that changes during a run. Data and learning rate are functions of the step and are not kept.
+
+    It is saved between two updates of the weights only, so no gradient is a part of it.
+    """
 
     run_dir: Path
     config: Config
     dataset: DataSet
     step: TrainStep
+    batches: int
+    """of an epoch"""
     epochs_done: int = 0
+    """whole ones, in the log"""
+    batches_done: int = 0
+    """of the unfinished epoch; all of them, until it has been validated"""
+    seconds: float = 0.0
+    """that the unfinished epoch has taken until it was last saved"""
+    waited: float = 0.0
+    """of these for data"""
     best_ap: float = -1.0
     best_epoch: int = -1
     log: list[dict[str, Any]] = field(default_factory=list)
     """an entry for every whole epoch"""
+    saved_at: float = field(default_factory=time.monotonic)
 
     def restore(self, last: Checkpoint) -> None:
         training = last.training
@@ -46,6 +60,20 @@ class RunState:
         torch.set_rng_state(training["torch_rng"])
         self.epochs_done, self.log = training["epoch"], training["log"]
         self.best_ap, self.best_epoch = training["best_ap"], training["best_epoch"]
+        if unfinished := training.get("unfinished"):  # older versions saved whole epochs only
+            self.batches_done = unfinished["batches"]
+            self.seconds, self.waited = unfinished["seconds"], unfinished["waited"]
+            step.sums.copy_(unfinished["sums"])
+        self._write_log()  # a kill may have come between last.pt and it
+
+    def where(self) -> str:
+        """For people."""
+        if not self.batches_done:
+            return f"after epoch {self.epochs_done} of {self.config.train.epochs}"
+        return (
+            f"in epoch {self.epochs_done + 1} of {self.config.train.epochs}, after batch {self.batches_done} of"
+            f" {self.batches}"
+        )
 
     def out_of_patience(self) -> bool:
         """train.patience evaluations or more since the best one."""
@@ -53,14 +81,24 @@ class RunState:
         patience: int = self.config.train.patience
         return 0 < patience <= since
 
+    def due(self) -> bool:
+        """train.save_every minutes have passed since the last save."""
+        return time.monotonic() - self.saved_at >= 60 * self.config.train.save_every
+
     def end_epoch(self, entry: dict[str, Any]) -> None:
         """Writes log.jsonl, last.pt, and best.pt where the entry has the best AP so far."""
         self.log.append(entry)
         self.epochs_done = entry["epoch"]
-        facts = {name: entry.get(name) for name in ("epoch", "ap", "ap50")}
+        self.batches_done, self.seconds, self.waited = 0, 0.0, 0.0
         if "ap" in entry and (entry["ap"] or 0.0) > self.best_ap:
             self.best_ap, self.best_epoch = entry["ap"] or 0.0, entry["epoch"]
-            self._save("best.pt", facts, None)
+            with going_on_after_errors(self.run_dir):
+                save_checkpoint(self.run_dir / BEST, self._checkpoint(None))
+        self.save()
+        self._write_log()
+
+    def save(self) -> None:
+        """last.pt, which becomes previous.pt with the next one."""
         training = {
             "detector": self.step.detector.state_dict(),
             "assist": None if self.step.assist is None else self.step.assist.state_dict(),
@@ -69,47 +107,35 @@ class RunState:
             "scaler": self.step.scaler.state_dict(),
             "ema_updates": self.step.averaged.updates,
             "epoch": self.epochs_done,
+            "unfinished": self._unfinished(),
             "best_ap": self.best_ap,
             "best_epoch": self.best_epoch,
             "log": self.log,
             "torch_rng": torch.get_rng_state(),
         }
-        self._save("last.pt", facts, training)
-        with atomic_path(self.run_dir / "log.jsonl") as temporary:
+        with going_on_after_errors(self.run_dir):
+            save_checkpoint(self.run_dir / LAST, self._checkpoint(training), keep_as=self.run_dir / PREVIOUS)
+        self.saved_at = time.monotonic()
+
+    def _unfinished(self) -> dict[str, Any] | None:
+        if not self.batches_done:
+            return None
+        return {
+            "batches": self.batches_done,
+            "of": self.batches,
+            "sums": self.step.sums,
+            "seconds": self.seconds,
+            "waited": self.waited,
+        }
+
+    def _checkpoint(self, training: dict[str, Any] | None) -> Checkpoint:
+        entry = self.log[-1] if self.log and not self.batches_done else {}
+        facts = {"epoch": self.epochs_done, "ap": entry.get("ap"), "ap50": entry.get("ap50")}
+        if self.batches_done:
+            facts["batches"] = f"{self.batches_done} of {self.batches} of epoch {self.epochs_done + 1}"
+        weights, dataset = self.step.averaged.detector.state_dict(), self.dataset
+        return Checkpoint(self.config, dataset.classes, dataset.category_ids, weights, facts, training)
+
+    def _write_log(self) -> None:
+        with going_on_after_errors(self.run_dir), atomic_path(self.run_dir / LOG) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in self.log), encoding="utf-8")
-
-    def _save(self, name: str, facts: dict[str, Any], training: dict[str, Any] | None) -> None:
-        weights = self.step.averaged.detector.state_dict()
-        dataset = self.dataset
-        save_checkpoint(
-            self.run_dir / name,
-            Checkpoint(self.config, dataset.classes, dataset.category_ids, weights, facts, training),
-        )
-
-
-def load_last(run_dir: Path, config: Config, dataset: DataSet) -> Checkpoint:
-    """run_dir/last.pt. Raises UserError where it is missing, broken, or of another model, other classes or parts."""
-    path = run_dir / "last.pt"
-    checkpoint = load_checkpoint(path)
-    if checkpoint.training is None:
-        raise UserError(f"{path} holds no state of training: it cannot be resumed")
-    if checkpoint.config.model != config.model or checkpoint.category_ids != dataset.category_ids:
-        raise UserError(f"{path} was trained with another model or other classes: resume with its config.yaml")
-    if (checkpoint.training.get("assist") is None) == config.loss.assist:
-        raise UserError(
-            f"{path} was trained with loss.assist {not config.loss.assist}, now it is {config.loss.assist}: resume with"
-            f" the same, or start a new run with --init-from {path}"
-        )
-    made_by, wanted = checkpoint.config.train.optimizer, config.train.optimizer
-    if made_by != wanted:
-        raise UserError(
-            f"{path} holds the state of train.optimizer {made_by}, now it is {wanted}: resume with the same, or start a"
-            f" new run with --init-from {path}"
-        )
-    before, now = checkpoint.config.train.freeze, config.train.freeze
-    if set(before) != set(now):  # the optimizer's state is that of the trained parameters
-        raise UserError(
-            f"{path} was trained with train.freeze {list(before)}, now it is {list(now)}: resume with"
-            f" the same, or start a new run with --init-from {path}"
-        )
-    return checkpoint

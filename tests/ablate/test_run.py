@@ -247,3 +247,14 @@ def test_a_half_finished_run_of_another_config_is_refused(file: Path, tmp_path: 
     cut_off(monkeypatch, ablation, tmp_path / "out", after=3)  # in the second epoch of the first run
     with pytest.raises(UserError, match=r"train.epochs 2 -> 3"):
         run_ablation(replace(ablation, epochs=3), tmp_path / "out", fresh=False, say=silent)
+
+
+def test_fresh_forgets_both_files_of_a_run_that_was_killed(file: Path, tmp_path: Path):
+    ablation = replace(load_ablation(file), seeds=(0,))
+    folder = tmp_path / "out" / "beta-0" / "seed0"
+    folder.mkdir(parents=True)
+    for name in ("last.pt", "previous.pt"):
+        (folder / name).write_text("of another run")
+    run_ablation(ablation, tmp_path / "out", fresh=True, say=silent)
+    assert load_checkpoint(folder / "last.pt").training["epoch"] == 1
+    assert load_checkpoint(folder / "previous.pt").training["epoch"] == 0

@@ -64,7 +64,7 @@ def broken(folder, tmp_path):
 
 def test_train_then_eval_then_export_then_eval_agree(folder):
     run = folder / "runs" / "recipe"
-    kept = {"config.yaml", "log.jsonl", "last.pt", "best.pt", "curves.png", "validation.png"}
+    kept = {"config.yaml", "log.jsonl", "last.pt", "previous.pt", "best.pt", "curves.png", "validation.png"}
     assert {path.name for path in run.iterdir()} == kept
     assert [json.loads(line)["epoch"] for line in (run / "log.jsonl").read_text().splitlines()] == [1, 2]
     # a run of two epochs finds nothing yet: lift its scores, so that there is something to agree on

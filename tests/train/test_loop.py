@@ -22,7 +22,7 @@ from nanogfl.train.step import TrainStep
 
 
 def fingerprint(run_dir: Path) -> dict[str, str]:
-    """SHA-256 over the averaged and the trained weights, the optimizer's state and what was logged."""
+    """SHA-256 over everything that is state, and what was logged."""
     checkpoint = load_checkpoint(run_dir / "last.pt")
     training = checkpoint.training
 
@@ -41,6 +41,9 @@ def fingerprint(run_dir: Path) -> dict[str, str]:
         "averaged": digest(checkpoint.weights.items()),
         "trained": digest(training["detector"].items()),
         "moments": digest(moments),
+        "account": digest((training["equalizer"] or {}).items()),
+        "assist": digest((training["assist"] or {}).items()),
+        "scaler": str(training["scaler"]),
         "log": json.dumps(logged),
         "best": f"{training['best_ap']} {training['best_epoch']}",
     }
@@ -102,7 +105,7 @@ def test_the_run_folder_holds_all_that_was_promised(tiny, tmp_path, capsys):
     outcome = train(tiny, tmp_path / "new" / "run")
     folder = outcome.run_dir
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["best.pt", "config.yaml", "curves.png", "last.pt", "log.jsonl", "validation.png"]
+    assert names == ["best.pt", "config.yaml", "curves.png", "last.pt", "log.jsonl", "previous.pt", "validation.png"]
     assert load_config(folder / "config.yaml") == tiny
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert [entry["epoch"] for entry in log] == [1, 2, 3, 4]

@@ -67,16 +67,16 @@ def test_a_run_from_a_backbones_file_resumes_to_the_bit(paper, tmp_path, monkeyp
     config = replace(config, train=replace(config.train, epochs=3, milestones=(1, 2), freeze=PAPERS_FREEZE))
     train(config, tmp_path / "whole")
 
-    def stop(epoch, *_):
-        if epoch == 2:
+    def stop(state, *_):
+        if state.epochs_done == 2:
             raise KeyboardInterrupt
-        return real(epoch, *_)
+        return real(state, *_)
 
     from nanogfl.train import loop
 
-    real = loop._run_epoch
+    real = loop.run_epoch
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_run_epoch", stop)
+        patch.setattr(loop, "run_epoch", stop)
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path / "parts")
     train(config, tmp_path / "parts", resume=True)

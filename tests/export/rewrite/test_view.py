@@ -1,7 +1,7 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, parser
 
 from nanogfl_export.rewrite.view import GraphView, attributes, with_inputs
 

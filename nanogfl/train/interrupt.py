@@ -1,0 +1,70 @@
+"""Ctrl-C and SIGTERM during a training: the first one is granted an orderly end, the second one comes through."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType, TracebackType
+from typing import Any
+
+from nanogfl.contract.errors import Interrupted
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupt:
+    """While entered it notes the first signal, and gives the next one to whoever handled it before.
+
+    In a thread other than the main one it does nothing: Python leaves signals to the main thread. A signal that the
+    process ignores (a background job's Ctrl-C) stays ignored.
+    """
+
+    def __init__(self, how_to_go_on: Callable[[], str]) -> None:
+        """`how_to_go_on`: the sentence for people, asked for when the state is saved."""
+        self.asked: signal.Signals | None = None
+        self._how_to_go_on = how_to_go_on
+        self._before: dict[signal.Signals, Any] = {}
+        self._at_once = False
+
+    def __enter__(self) -> "Interrupt":
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                before = signal.getsignal(number)
+                if before not in (signal.SIG_IGN, None):  # None: not Python's, which could not be put back
+                    self._before[number] = before
+                    signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()
+
+    def check(self) -> None:
+        """Raises Interrupted if a signal came. To be called where everything is saved."""
+        if self.asked is not None:
+            raise Interrupted(self._how_to_go_on(), self.asked)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """For what is saved already and can be repeated: within, a signal raises Interrupted wherever it finds us."""
+        self._at_once = True
+        try:
+            self.check()
+            yield
+        finally:
+            self._at_once = False
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.asked = signal.Signals(number)
+        self._restore()
+        if self._at_once:
+            self.check()
+        with suppress(OSError):  # nobody may be reading; print could meet itself in the middle of a line
+            os.write(2, b"\nnanogfl: stopping after this update of the weights; once more ends at once\n")
+
+    def _restore(self) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        self._before = {}
