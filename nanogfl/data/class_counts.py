@@ -28,7 +28,9 @@ def count_in_file(
     annotations = Path(annotations)
     if not is_coco(annotations):
         if images is None:
-            raise UserError(f"the labels of {annotations} are found by its images: give their folder, too (eval: --train-images)")
+            raise UserError(
+                f"the labels of {annotations} are found by its images: give their folder, too (eval: --train-images)"
+            )
         return images_per_class(load_split(annotations, images, class_ids=category_ids, class_names=classes))
     content = read_annotations(annotations)
     names = read_categories(content, annotations)

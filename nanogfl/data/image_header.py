@@ -107,7 +107,7 @@ def _webp(start: bytes) -> tuple[int, int] | None:
         case b"VP8L":
             (bits,) = struct.unpack_from("<I", start, 21)
             return (bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1
-        case b"VP8X" if not start[20] & 0b1010:  # neither EXIF nor an animation
+        case b"VP8X" if len(start) >= 30 and not start[20] & 0b1010:  # neither EXIF nor an animation
             width, height = (int.from_bytes(start[at : at + 3], "little") + 1 for at in (24, 27))
             return height, width
     return None

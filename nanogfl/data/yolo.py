@@ -112,6 +112,8 @@ def read_names(data_yaml: Path) -> dict[int, str]:
             raise UserError(f"{data_yaml}: names has the key '{str(key)[:80]}': class numbers from 0 are expected")
         if not isinstance(name, str) or not name.strip():
             raise UserError(f"{data_yaml}: class {number} has no name: give it one, in quotes if it is empty or a sign")
+        if number in names:
+            raise UserError(f"{data_yaml}: two classes have the number {number}: give each its own")
         if name in names.values():
             raise UserError(f"{data_yaml}: two classes have the name '{name}': give each its own")
         names[number] = name
@@ -133,7 +135,11 @@ def _parse(path: Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         raise UserError(f"{path} is not valid YAML{where}: {getattr(error, 'problem', None) or error}") from None
-    except (ValueError, RecursionError) as error:  # an escaped character beyond Unicode; brackets without end
+    except (
+        ValueError,
+        OverflowError,
+        RecursionError,
+    ) as error:  # an escaped character beyond Unicode; brackets without end
         raise UserError(f"{path} is not valid YAML: {error}") from None
 
 
