@@ -134,7 +134,8 @@ def _parse(path: Path) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path} is not valid YAML{where}: {getattr(error, 'problem', None) or error}") from None
+        reason = getattr(error, "problem", None) or " ".join(str(error).split())  # of a control character: two lines
+        raise UserError(f"{path} is not valid YAML{where}: {reason}") from None
     except (
         ValueError,
         OverflowError,
