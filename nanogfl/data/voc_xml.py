@@ -46,7 +46,7 @@ def _parse(content: bytes) -> VocAnnotation:
         raise UserError(f"not well-formed: {error}") from None
     if root.tag != "annotation":
         raise UserError(f"<annotation> expected, got <{root.tag[:80]}>")
-    one_based = "VOC" in _text(root, "source/database")
+    one_based = re.search(r"VOC ?20\d\d", _text(root, "source/database")) is not None
     hw = _size(root)
     return VocAnnotation(
         _text(root, "filename"), hw, tuple(_object(node, one_based) for node in root.findall("object"))

@@ -31,6 +31,12 @@ def test_a_voc_database_counts_pixels_from_one_and_the_last_one_belongs_to_the_o
     assert dataset.problems == ()
 
 
+@pytest.mark.parametrize("database", ["Unknown", "", "my VOC export", "roboflow.com"])
+def test_any_other_origin_means_corner_points(tmp_path, database):
+    dataset = load_split(*write_voc(tmp_path, {"a": xml(thing(inside=box(1, 1, 100, 60)), database=database)}))
+    assert dataset.images[0].boxes.tolist() == [[1, 1, 100, 60]]
+
+
 def test_a_difficult_object_is_neither_an_object_nor_background(tmp_path):
     files = {"a": xml(*(thing(inside=f"<difficult>{flag}</difficult><truncated>1</truncated>{BOX}") for flag in "01"))}
     dataset = load_split(*write_voc(tmp_path, files))
@@ -91,9 +97,10 @@ def test_the_image_is_the_filename_else_the_stem_in_the_folder_or_in_one_in_it(t
         "b": xml(filename="b"),
         "c": xml(filename="C:\\photos\\c.jpg"),
         "d": xml(filename="inner/x.png"),
+        "e": xml(filename="renamed.png"),
     }
     split, images = write_voc(tmp_path, files, draw=False)
-    for name in ("other.png", "val/b.jpg", "train/c.png", "inner/x.png", "a.png"):
+    for name in ("other.png", "val/b.jpg", "train/c.png", "inner/x.png", "a.png", "e.png", "val/renamed.png"):
         draw_image(images / name)
     dataset = load_split(split, images)
     assert [image.path.relative_to(images).as_posix() for image in dataset.images] == [
@@ -101,6 +108,7 @@ def test_the_image_is_the_filename_else_the_stem_in_the_folder_or_in_one_in_it(t
         "val/b.jpg",
         "train/c.png",
         "inner/x.png",
+        "val/renamed.png",
     ]
     draw_image(images / "train/b.bmp")
     with pytest.raises(UserError, match=r"could both be the image of b\.xml"):
