@@ -195,11 +195,13 @@ def test_any_bytes_as_an_image_have_the_size_of_the_frame_or_none(place, content
     path = place("coco") / "any.jpg"
     path.write_bytes(content)
     found = header_hw(path)
+    if found is None or found[0] * found[1] > 1_000_000:  # a header may claim gigabytes
+        return
     try:
         frame = decode_frame(content)
     except UserError:
         return
-    assert found in (None, frame.shape[:2])
+    assert found == frame.shape[:2]
 
 
 def test_the_files_before_any_change_are_read_without_a_word(place, tmp_path):
