@@ -16,7 +16,7 @@ import torch
 
 from nanogfl.cli.gate_images import gate_frames
 from nanogfl.contract.card import ExportFormat
-from nanogfl.data.coco import load_coco
+from nanogfl.data.read import load_split
 from nanogfl.evaluate.coco_ap import evaluate
 from nanogfl.model.predictor import load_predictor
 from nanogfl_deploy.machine import cpu_name
@@ -29,12 +29,12 @@ FORMATS: tuple[ExportFormat, ...] = ("detections", "raw")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="COCO json")
+    parser.add_argument("--data", type=Path, required=True, help="COCO json, VOC split list or data.yaml")
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--gate-images", type=int, default=16)
     arguments = parser.parse_args()
 
-    data = load_coco(arguments.data, arguments.images)
+    data = load_split(arguments.data, arguments.images)
     reference = evaluate(load_predictor(arguments.checkpoint), data).ap
     assert reference is not None
     rows: list[dict[str, object]] = [{"file": "checkpoint", "ap": reference, "difference": 0.0}]

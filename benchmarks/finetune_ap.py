@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from nanogfl.config import Config
-from nanogfl.data.coco import load_coco
 from nanogfl.data.order import EpochOrder
+from nanogfl.data.read import load_split
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.recipe import load_config
 from nanogfl.train.loop import train
@@ -41,7 +41,7 @@ def assemble(recipe: Path, root: str, start: str, epochs: int, model_from: Path 
         wanted.append(f"{key}={json.dumps(file)}")
     config = load_config(recipe, (*wanted, *overrides))
     split = config.data.train
-    images = load_coco(Path(root) / split.annotations, Path(root) / split.images)
+    images = load_split(Path(root) / split.annotations, Path(root) / split.images)
     order = EpochOrder(images, seed=config.train.seed, repeat_threshold=config.data.repeat_threshold)
     steps = order.length // min(config.train.batch_size, order.length) * epochs
     warmup = min(config.train.warmup_steps, int(WARMUP_SHARE * steps))

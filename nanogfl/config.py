@@ -236,9 +236,9 @@ class SplitConfig:
     """One part of a data set, relative to the data set's root."""
 
     annotations: str
-    """COCO json"""
+    """COCO json, a VOC split list (ImageSets/Main/train.txt, with Annotations beside it) or YOLO's data.yaml"""
     images: str
-    """the folder that file_name is relative to"""
+    """the folder of its images: COCO's file_name is relative to it, YOLO's labels are found by it"""
 
     __pydantic_config__ = _FORBID
 

@@ -14,8 +14,9 @@ from nanogfl.config import Config
 from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.errors import UserError
 from nanogfl.data.class_counts import count_in_file
-from nanogfl.data.coco import DataSet, load_coco
+from nanogfl.data.index import DataSet
 from nanogfl.data.order import EpochOrder
+from nanogfl.data.read import load_split
 from nanogfl.evaluate.coco_ap import Report
 from nanogfl.evaluate.frequency import LVIS_LIMITS, by_frequency
 from nanogfl.model.checkpoint import load_checkpoint
@@ -114,7 +115,8 @@ def _train(run: Run, resume: bool) -> Result:
 def _figures(report: Report, run: Run) -> dict[str, float | None]:
     """Every metric: a table of another one needs no training."""
     checkpoint, data = load_checkpoint(run.folder / LAST), run.config.data
-    counts = count_in_file(Path(data.root) / data.train.annotations, checkpoint.classes, checkpoint.category_ids)
+    annotations, images = (Path(data.root) / part for part in (data.train.annotations, data.train.images))
+    counts = count_in_file(annotations, checkpoint.classes, checkpoint.category_ids, images)
     sizes = {name: getattr(report, f"ap_{name}") for name in ("small", "medium", "large")}
     return {
         "ap": report.ap,
@@ -135,7 +137,7 @@ def _require_data(ablation: Ablation) -> dict[str, DataSet]:
         for split in (config.data.val, config.data.train):
             key = (str(root / split.annotations), str(root / split.images))
             if key not in read:
-                read[key] = load_coco(*key, strict=config.data.strict)
+                read[key] = load_split(*key, strict=config.data.strict)
             training[row.name] = read[key]
         try:
             build_detector(config.model, len(training[row.name].classes))

@@ -11,7 +11,7 @@ import click
 
 @click.group()
 def data() -> None:
-    """Data sets: draw, look, check."""
+    """Data sets: draw, look, convert."""
 
 
 @data.command()
@@ -99,7 +99,7 @@ def show(
 
     from nanogfl.data.batch import Loader
     from nanogfl.data.cache import open_frames
-    from nanogfl.data.coco import load_coco
+    from nanogfl.data.read import load_split
     from nanogfl.data.sheet import contact_sheet
     from nanogfl.recipe import load_config
     from nanogfl.train.progress import show_reading
@@ -109,7 +109,7 @@ def show(
     if epoch >= loaded.train.epochs:
         raise UserError(f"--epoch {epoch} is not in this recipe: its {loaded.train.epochs} epochs are counted from 0")
     root, split = Path(loaded.data.root), loaded.data.train
-    dataset = load_coco(root / split.annotations, root / split.images, strict=loaded.data.strict)
+    dataset = load_split(root / split.annotations, root / split.images, strict=loaded.data.strict)
     zoom = loaded.data.cache_zoom
     dataset, frames = open_frames(dataset, loaded.model.input, loaded.data, zoom=zoom, track=show_reading)
     sheet = contact_sheet(Loader(dataset, loaded, frames), epoch=epoch, count=images)
@@ -121,6 +121,39 @@ def show(
     if dataset.problems:
         click.echo(f"  left out or mended: {dataset.problem_summary()}")
     click.echo(f"{min(images, len(dataset.images))} pictures of epoch {epoch}: {output}")
+
+
+@data.command()
+@click.argument("annotations", type=click.Path(path_type=Path))
+@click.argument("images", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The COCO json to write.")
+@click.option("--force", is_flag=True, help="Overwrite OUTPUT where it exists.")
+@click.option("--strict", is_flag=True, help="A bad box or a missing image is an error instead of left out and listed.")
+def convert(annotations: Path, images: Path, output: Path, force: bool, strict: bool) -> None:
+    """Write the data set of ANNOTATIONS, whose images lie in the folder IMAGES, as COCO json.
+
+    ANNOTATIONS is the .txt list of a Pascal VOC split, YOLO's data.yaml (IMAGES is then the folder of one split's
+    images) or a COCO json, which comes out checked. Training and evaluation read all of these as they are; this is
+    for other tools, and to see what is left out. The images stay where they are: file names are relative to IMAGES.
+
+    \b
+    nanogfl data convert VOC2007/ImageSets/Main/train.txt VOC2007/JPEGImages -o train.json
+    nanogfl data convert mine/data.yaml mine/images/train -o mine/train.json
+    """
+    from nanogfl.contract.errors import UserError
+    from nanogfl.data.read import load_split
+    from nanogfl.data.write_coco import write_coco
+
+    if output.exists() and not force:
+        raise UserError(f"{output} is already there: give --force to overwrite it, or another -o")
+    dataset = load_split(annotations, images, strict=strict)
+    write_coco(dataset, images, output)
+    click.echo(f"{dataset.name}: {dataset.summary()}")
+    if dataset.problems:
+        click.echo(f"  left out or mended: {dataset.problem_summary()}")
+    for problem in dataset.problems:
+        click.echo(f"  {problem.where}: {problem.reason}")
+    click.echo(f"{output}: COCO json, file names relative to {images}")
 
 
 def _summary(folder: Path, split: str) -> str:

@@ -7,14 +7,21 @@ import click
 
 @click.command("eval", short_help="AP of a checkpoint or an .onnx, by pycocotools.")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="COCO json. [default: the checkpoint's validation set]")
-@click.option("--images", type=click.Path(path_type=Path), help="Its image folder. [default: --data without .json]")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Annotations: COCO json, VOC split list or YOLO data.yaml. [default: the checkpoint's validation set]",
+)
+@click.option(
+    "--images", type=click.Path(path_type=Path), help="Its image folder. [default, for COCO: --data without .json]"
+)
 @click.option(
     "--by-frequency",
     is_flag=True,
     help="Also AP of rare, common and frequent classes of the checkpoint's training set.",
 )
-@click.option("--train-data", type=click.Path(path_type=Path), help="The same by this COCO json of a training set.")
+@click.option("--train-data", type=click.Path(path_type=Path), help="The same by these annotations of a training set.")
+@click.option("--train-images", type=click.Path(path_type=Path), help="Their image folder; COCO json needs none.")
 @click.option(
     "--frequency-limits",
     nargs=2,
@@ -34,6 +41,7 @@ def evaluate(
     images: Path | None,
     by_frequency: bool,
     train_data: Path | None,
+    train_images: Path | None,
     frequency_limits: tuple[int, int],
     strict: bool,
     device: str,
@@ -62,7 +70,7 @@ def evaluate(
     from nanogfl.contract.errors import UserError
     from nanogfl.data.cache import without_unreadable
     from nanogfl.data.class_counts import count_in_file
-    from nanogfl.data.coco import load_coco
+    from nanogfl.data.read import is_coco, load_split
     from nanogfl.evaluate.coco_ap import evaluate as run_evaluation
     from nanogfl.evaluate.coco_ap import format_report
     from nanogfl.evaluate.frequency import by_frequency as group_by_frequency
@@ -77,11 +85,17 @@ def evaluate(
         images = images or default_images
     counts = None
     if by_frequency or train_data:  # before the images: a wrong file ends the run at once
-        train_data = train_data or opened.training
         if train_data is None:
-            raise UserError(f"{model} does not say where its training set lies: give --train-data FILE")
-        counts = count_in_file(train_data, opened.class_names, opened.category_ids)
-    dataset = load_coco(data, images or data.with_suffix(""), strict=strict, class_ids=opened.category_ids)
+            if opened.training is None:
+                raise UserError(f"{model} does not say where its training set lies: give --train-data FILE")
+            train_data, default_images = opened.training
+            train_images = train_images or default_images
+        counts = count_in_file(train_data, opened.class_names, opened.category_ids, train_images)
+    if images is None:
+        if not is_coco(data):
+            raise UserError(f"--data {data} needs its image folder: give --images FOLDER")
+        images = data.with_suffix("")
+    dataset = load_split(data, images, strict=strict, class_ids=opened.category_ids, class_names=opened.class_names)
     dataset = without_unreadable(dataset, strict=strict)
     click.echo(f"{data}: {dataset.summary()}")
     for problem in dataset.problems:

@@ -13,8 +13,8 @@ class OpenedModel:
     category_ids: tuple[int, ...]
     validation: tuple[Path, Path] | None
     """annotations and image folder of the validation set, where the file names one"""
-    training: Path | None
-    """annotations of the training set, where the file names one"""
+    training: tuple[Path, Path] | None
+    """the same of the training set"""
     has_spread: bool
     """`detect` says how sure it is of each side"""
     explain: Detect | None
@@ -42,6 +42,6 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
     root = Path(data.root)
     predictor = Predictor(checkpoint.build().to(device), checkpoint.config.model, checkpoint.classes)
     validation = (root / data.val.annotations, root / data.val.images)
-    training = root / data.train.annotations
+    training = (root / data.train.annotations, root / data.train.images)
     classes, ids = checkpoint.classes, checkpoint.category_ids
     return OpenedModel(predictor, classes, ids, validation, training, True, predictor.explain)

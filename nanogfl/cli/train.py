@@ -29,10 +29,10 @@ def train(
 ) -> None:
     """Train the recipe CONFIG, a YAML that states what differs from the defaults.
 
-    The data set is COCO json with a folder of images (data.root, data.train, data.val); the number of classes
-    comes from it. The run folder gets config.yaml, log.jsonl, last.pt and previous.pt, best.pt (averaged weights
-    of the best epoch), curves.png and validation.png. Ctrl-C ends the run with its state saved; however it was
-    ended, --resume makes it the run that was never stopped.
+    The data set is COCO json, a VOC split list or YOLO's data.yaml with a folder of images (data.root, data.train,
+    data.val); the number of classes comes from it. The run folder gets config.yaml, log.jsonl, last.pt and
+    previous.pt, best.pt (averaged weights of the best epoch), curves.png and validation.png. Ctrl-C ends the run with
+    its state saved; however it was ended, --resume makes it the run that was never stopped.
 
     \b
     nanogfl train configs/bccd.yaml --set data.root=datasets/bccd

@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.contract.errors import UserError
-from nanogfl.data.coco import DataSet, read_annotations, read_categories
+from nanogfl.data.coco import read_annotations, read_categories
+from nanogfl.data.index import DataSet
+from nanogfl.data.read import is_coco, load_split
 
 
 def images_per_class(dataset: DataSet) -> NDArray[np.int64]:
@@ -16,13 +18,20 @@ def images_per_class(dataset: DataSet) -> NDArray[np.int64]:
 
 
 def count_in_file(
-    annotations: Path | str, classes: tuple[str, ...], category_ids: tuple[int, ...]
+    annotations: Path | str, classes: tuple[str, ...], category_ids: tuple[int, ...], images: Path | str | None = None
 ) -> NDArray[np.int64]:
-    """(C,) the same for the COCO json of a training set, whose images need not be there.
+    """(C,) the same for the annotations of a training set. The images of a COCO json need not be there; of other
+    formats `images` is the folder, and the classes are found by their names.
 
     UserError where it is another set: it lacks one of the category ids, or names it differently.
     """
     annotations = Path(annotations)
+    if not is_coco(annotations):
+        if images is None:
+            raise UserError(
+                f"the labels of {annotations} are found by its images: give their folder, too (eval: --train-images)"
+            )
+        return images_per_class(load_split(annotations, images, class_ids=category_ids, class_names=classes))
     content = read_annotations(annotations)
     names = read_categories(content, annotations)
     for name, number in zip(classes, category_ids, strict=True):

@@ -13,7 +13,8 @@ from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import InputSpec, place
 from nanogfl.data.batch import Truth
 from nanogfl.data.cache import Frames, open_frames
-from nanogfl.data.coco import DataSet, load_coco
+from nanogfl.data.index import DataSet
+from nanogfl.data.read import load_split
 from nanogfl.train.progress import Progress, show_reading
 
 _IMAGES_TOGETHER = 32
@@ -32,9 +33,13 @@ def load_data(config: Config) -> Data:
     Raises UserError before any training.
     """
     root, data, spec = Path(config.data.root), config.data, config.model.input
-    train_set = load_coco(root / data.train.annotations, root / data.train.images, strict=data.strict)
-    val_set = load_coco(
-        root / data.val.annotations, root / data.val.images, strict=data.strict, class_ids=train_set.category_ids
+    train_set = load_split(root / data.train.annotations, root / data.train.images, strict=data.strict)
+    val_set = load_split(
+        root / data.val.annotations,
+        root / data.val.images,
+        strict=data.strict,
+        class_ids=train_set.category_ids,
+        class_names=train_set.classes,
     )
     require_labels(train_set, data.min_labelled)
     if val_set.classes != train_set.classes:

@@ -11,6 +11,7 @@ from nanogfl.data.coco import load_coco
 from nanogfl.data.synthetic import draw_dataset
 from nanogfl.evaluate.coco_ap import evaluate
 from nanogfl_deploy import Detector
+from tests.data.yolo_set import yolo_copy
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "embedded.onnx"
 
@@ -35,6 +36,27 @@ def test_its_ap_is_that_of_the_detector_on_the_data_set(folder):
     assert figures["ap"] == expected.ap > 0.3
     assert f"{expected.ap:.3f}" in done.stdout
     assert [entry["name"] for entry in figures["classes"]] == [entry.name for entry in expected.classes]
+
+
+def test_the_same_set_in_yolos_layout_has_the_same_ap_though_its_classes_have_other_numbers(folder, tmp_path):
+    data, images = yolo_copy(load_coco(folder / "val.json", folder / "val"), tmp_path)
+    ours = run(folder, GOLDEN, "--data", data, "--images", images, "--train-data", data, "--train-images", images,
+               "--json", tmp_path / "yolo.json")  # fmt: skip
+    theirs = run(folder, GOLDEN, "--data", "val.json", "--train-data", "val.json", "--json", tmp_path / "coco.json")
+    assert (ours.returncode, ours.stderr, theirs.returncode) == (0, "", 0)
+    yolo, coco = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("yolo", "coco"))
+    assert yolo["ap"] == pytest.approx(coco["ap"], abs=1e-6)  # boxes are rounded in the labels
+    assert yolo["frequency"]["train_images"] == coco["frequency"]["train_images"]
+    assert sum(yolo["frequency"]["train_images"]) > 30
+
+
+def test_labels_that_are_found_by_their_images_need_the_folder(folder, tmp_path):
+    done = run(folder, GOLDEN, "--data", tmp_path / "data.yaml")
+    assert done.returncode == 2
+    assert "needs its image folder: give --images FOLDER" in done.stderr
+    done = run(folder, GOLDEN, "--data", "val.json", "--train-data", tmp_path / "data.yaml")
+    assert done.returncode == 2
+    assert "--train-images" in done.stderr
 
 
 def test_without_a_data_set_it_asks_for_one(folder):

@@ -59,9 +59,9 @@ def test_crowd_is_kept_as_crowd_and_not_counted_as_an_object(write_coco):
 
 
 def test_the_annotated_area_is_kept_and_a_missing_or_senseless_one_is_the_boxs(write_coco):
-    boxes = [annotation([0, 0, 10, 20], area=a) for a in (33.5, None, 0, -1, float("nan"), "big")]
+    boxes = [annotation([0, 0, 10, 20], area=a) for a in (33.5, None, 0, -1, float("nan"), "big", 1e300, 10**400)]
     boxes.append(annotation([0, 0, 10, 20]))
-    assert load_coco(*write_coco(boxes)).images[0].areas.tolist() == [33.5] + [200] * 6
+    assert load_coco(*write_coco(boxes)).images[0].areas.tolist() == [33.5] + [200] * 8
 
 
 BAD = {
@@ -74,6 +74,8 @@ BAD = {
     "three numbers": ([5, 5, 10], "bad box"),
     "text": (["5", 5, 10, 10], "bad box"),
     "nothing": (None, "bad box"),
+    "a number without end": ([5, 5, 10**400, 10], "bad box"),
+    "thinner than a float32 can tell": ([5, 5, 1e-9, 10], "empty box"),
 }
 
 
@@ -133,6 +135,11 @@ IMAGE = {"id": 1, "file_name": "1.png", "width": 100, "height": 60}
         ([annotation([1, 1, 5, 5])], [IMAGE, IMAGE], "two images with the same id"),
         ([], [{**IMAGE, "width": 0}], "width 0"),
         ([], [{**IMAGE, "width": "100"}], "whole numbers"),
+        ([], [{**IMAGE, "width": 1 << 20}], "whole numbers"),
+        ([], [{**IMAGE, "height": 10**400}], "whole numbers"),
+        ([], [{**IMAGE, "file_name": "a\0b"}], "not a name that a file can have"),
+        ([], [{**IMAGE, "file_name": "\ud800"}], "not a name that a file can have"),
+        ([], [{**IMAGE, "file_name": "a" * 5000}], "no usable image .* image is missing"),
         ([], [{**IMAGE, "id": "first"}], "id 'first'"),
         ([], [{"id": 1, "width": 5, "height": 5}], "no 'file_name'"),
         ([], [{**IMAGE, "file_name": "../coco.json"}], "outside of"),
@@ -169,6 +176,7 @@ def test_categories_that_cannot_be_told_apart_are_refused(write_coco, categories
         ('{"images": [], "annotations": [], "categories": []}', "no categories"),
         ('{"images": [3], "annotations": [], "categories": [{"id": 1, "name": "a"}]}', "image 3 has no 'id'"),
         ("[" * 100_000, "not valid JSON"),
+        ("9" * 5000, "not valid JSON"),
     ],
 )
 def test_a_file_in_another_layout_is_refused(tmp_path, text, message):

@@ -1,0 +1,178 @@
+"""What every reader of annotations checks in the same way: boxes, image names, classes, and what is left in the end."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from nanogfl.contract.errors import UserError
+from nanogfl.data.index import DataSet, ImageRecord, Problem
+
+EDGE_TOLERANCE = 1.0
+"""pixels that a box may reach outside its image without a word: annotation tools round"""
+_LARGEST_AREA = float(np.finfo(np.float32).max)
+
+
+class Objects:
+    """The objects of one image of height and width `hw`; those that cannot be used go to `problems`."""
+
+    def __init__(self, hw: tuple[int, int], problems: list[Problem]) -> None:
+        self.hw, self.problems = hw, problems
+        self.boxes: list[tuple[float, float, float, float]] = []
+        self.labels: list[int] = []
+        self.areas: list[float] = []
+        self.crowd: list[bool] = []
+
+    def check(
+        self, where: str, box: Sequence[float] | None, written: object, layout: str
+    ) -> tuple[float, float, float, float] | None:
+        """x y width height in pixels -> x1 y1 x2 y2 clipped to the image, or None for one that is listed as a problem.
+
+        A box that has no four numbers comes as None. The sentences show it as it was `written`, and the `layout` that
+        was expected.
+        """
+        if box is None or not all(math.isfinite(value) for value in box):
+            self._list(where, f"bad box: {layout} expected, got {written}")
+            return None
+        x, y, w, h = box
+        if w <= 0 or h <= 0:
+            self._list(where, f"empty box: width {w:g}, height {h:g}")
+            return None
+        height, width = self.hw
+        x1, y1, x2, y2 = max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
+        if x2 <= x1 or y2 <= y1:
+            self._list(where, f"box outside its image: {written} in {width} x {height}")
+            return None
+        if np.float32(x2) <= np.float32(x1) or np.float32(y2) <= np.float32(y1):  # kept as such
+            self._list(where, f"empty box: width {x2 - x1:g}, height {y2 - y1:g}")
+            return None
+        if max(-x, -y, x + w - width, y + h - height) > EDGE_TOLERANCE:
+            self._list(where, f"box reaches outside its image, clipped: {written} in {width} x {height}")
+        return x1, y1, x2, y2
+
+    def add(self, box: tuple[float, float, float, float], label: int, *, area: object = None, crowd: bool) -> None:
+        """A checked box. `area` as annotated; the box's where it is missing or no size."""
+        usable = isinstance(area, int | float) and 0 < area <= _LARGEST_AREA
+        self.boxes.append(box)
+        self.labels.append(label)
+        self.areas.append(float(area) if usable else (box[2] - box[0]) * (box[3] - box[1]))  # type: ignore[arg-type]
+        self.crowd.append(crowd)
+
+    def record(self, number: int, path: Path) -> ImageRecord:
+        return ImageRecord(
+            number,
+            path,
+            self.hw,
+            np.array(self.boxes, dtype=np.float32).reshape(-1, 4),
+            np.array(self.labels, dtype=np.int64),
+            np.array(self.areas, dtype=np.float32),
+            np.array(self.crowd, dtype=np.bool_),
+        )
+
+    def _list(self, where: str, reason: str) -> None:
+        self.problems.append(Problem(where, reason))
+
+
+def to_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+class ImageFolder:
+    """The images of a data set, named relative to `folder`; `file` is who names them, for the sentences."""
+
+    def __init__(self, folder: Path, file: Path) -> None:
+        if not folder.is_dir():
+            raise UserError(f"image folder {folder} does not exist: check data.root and the split's images")
+        self.folder, self.file = folder, file
+        self._resolved = folder.resolve()
+        self._listing = {path.name for path in folder.iterdir()}
+
+    def path(self, name: str) -> Path:
+        """Raises UserError for a name that leads out of the folder, or that no file can have."""
+        return contained(self.folder, name, self.file, "image", self._resolved)
+
+    def has(self, name: str) -> bool:
+        return name in self._listing or is_file(self.folder / name)
+
+
+def contained(folder: Path, name: str, file: Path, what: str, resolved: Path | None = None) -> Path:
+    """folder / name. Raises UserError where that leads out of the folder, or where no file can have this name."""
+    path = folder / name
+    try:
+        if any(letter < " " for letter in name):
+            raise ValueError
+        inside = path.resolve().is_relative_to(resolved or folder.resolve())
+    except (ValueError, OSError, RuntimeError):  # half of a character, links in a circle
+        raise UserError(f"{file}: {what} {name[:200]!r} is not a name that a file can have: correct it") from None
+    if not inside:
+        raise UserError(f"{file}: {what} {name} lies outside of {folder}: use names relative to it")
+    return path
+
+
+def is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than the system takes
+        return False
+
+
+class Classes(NamedTuple):
+    names: tuple[str, ...]
+    ids: tuple[int, ...]
+    label_of: Mapping[int, int]
+    """the file's own number of a class -> dense label; what is not there, the model does not know"""
+
+
+def choose_classes(
+    file: Path,
+    categories: Mapping[int, str],
+    class_ids: tuple[int, ...] | None,
+    class_names: tuple[str, ...] | None = None,
+) -> Classes:
+    """Those of the file in the order of their numbers, or those of a model: found by their numbers, with `class_names`
+    by their names. Raises UserError where the file lacks one."""
+    if class_ids is not None and class_names is not None:
+        number_of = {name: number for number, name in categories.items()}
+        strange = [name for name in class_names if name not in number_of]
+        if strange:
+            raise UserError(
+                f"{file} has no class '{strange[0]}', which the model was trained on: its classes are"
+                f" {', '.join(list(number_of)[:10])}"
+            )
+        return Classes(class_names, class_ids, {number_of[name]: label for label, name in enumerate(class_names)})
+    ids = tuple(sorted(categories)) if class_ids is None else class_ids
+    unknown = [i for i in ids if i not in categories]
+    if unknown:
+        raise UserError(
+            f"{file} has no category with id {unknown[0]}, which the model was trained on: its categories are"
+            f" {', '.join(f'{i} {categories[i]}' for i in sorted(categories)[:10])}"
+        )
+    return Classes(tuple(categories[i] for i in ids), ids, {number: label for label, number in enumerate(ids)})
+
+
+def finish(
+    file: Path,
+    folder: Path,
+    classes: Classes,
+    records: Sequence[ImageRecord],
+    problems: Sequence[Problem],
+    *,
+    listed: int,
+    strict: bool,
+) -> DataSet:
+    """Raises UserError for the first problem with `strict`, and where none of the images `listed` can be used."""
+    if strict and problems:
+        first = problems[0]
+        raise UserError(
+            f"{file}: {first.where}: {first.reason} (and {len(problems) - 1} more problems);"
+            " mend them, or leave --strict out to train without them"
+        )
+    if not records:
+        first_problem = f" ({problems[0].where}: {problems[0].reason})" if problems else ""
+        raise UserError(f"{file} has no usable image in {folder}: {listed} are listed there{first_problem}")
+    return DataSet(str(file), classes.names, classes.ids, tuple(records), tuple(problems))

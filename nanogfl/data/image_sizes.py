@@ -1,0 +1,108 @@
+"""Sizes of images whose annotations do not state them: read once from the files, kept in the user's cache folder.
+
+An index for each image folder, JSON: {name: [bytes, mtime_ns, height, width]}. What a file's size or time of change
+contradicts is read again; a damaged index is rebuilt. Of two processes that write at once the later one's stays, and
+what the other one read is read again the next time.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+
+from nanogfl.contract.atomic import atomic_path
+from nanogfl.contract.cache_folder import cache_folder
+from nanogfl.contract.errors import UserError
+from nanogfl.contract.frames import read_frame
+from nanogfl.data.ahead import available_threads, map_ahead
+from nanogfl.data.image_header import header_hw
+
+_Entry = tuple[int, int, int, int]
+
+
+def image_sizes(paths: Sequence[Path], folder: Path) -> list[tuple[int, int] | str]:
+    """(height, width) of each image of `folder`, as `read_frame` delivers it, or why it cannot be read.
+
+    Raises UserError where the cache folder cannot be written to.
+    """
+    if not paths:
+        return []
+    index = _index_of(folder)
+    known = _load(index)
+    names = [os.path.relpath(path, folder) for path in paths]
+    stats = [_stat(path) for path in paths]
+    sizes: list[tuple[int, int] | str] = []
+    unknown = []
+    for position, (name, stat) in enumerate(zip(names, stats, strict=True)):
+        entry = known.get(name)
+        if entry is not None and entry[:2] == stat:
+            sizes.append(entry[2:])
+        else:
+            sizes.append("")
+            unknown.append(position)
+    found = map_ahead(_measure, [paths[position] for position in unknown], available_threads())
+    fresh: dict[str, _Entry] = {}
+    for position, size in zip(unknown, found, strict=True):
+        sizes[position] = size
+        stat = stats[position]
+        if stat is not None and not isinstance(size, str):
+            fresh[names[position]] = (*stat, *size)
+    if fresh:
+        _save(index, known | fresh, folder)
+    return sizes
+
+
+def _measure(path: Path) -> tuple[int, int] | str:
+    with suppress(OSError):  # read_frame says why
+        if found := header_hw(path):
+            return found
+    try:
+        height, width = read_frame(path).shape[:2]
+    except UserError as error:
+        return str(error)
+    return height, width
+
+
+def _index_of(folder: Path) -> Path:
+    key = blake2b(os.fsencode(os.path.abspath(folder)), digest_size=16).hexdigest()
+    return cache_folder("sizes") / f"{key}.json"
+
+
+def _load(index: Path) -> dict[str, _Entry]:
+    """Empty where there is none, or a damaged one."""
+    try:
+        content = json.loads(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    return {name: tuple(entry) for name, entry in content.items() if _is_entry(entry)}
+
+
+def _is_entry(entry: object) -> bool:
+    return (
+        isinstance(entry, list)
+        and len(entry) == 4
+        and all(type(number) is int for number in entry)
+        and min(entry[2:]) > 0
+    )
+
+
+def _save(index: Path, entries: dict[str, _Entry], folder: Path) -> None:
+    """Without the entries of files that are gone."""
+    there = {name: entry for name, entry in entries.items() if (folder / name).exists()}
+    try:
+        with atomic_path(index) as temporary:
+            temporary.write_text(json.dumps(there), encoding="utf-8")
+    except UserError as error:
+        raise UserError(f"{error}: set NANOGFL_CACHE to a folder that can be written to") from None
+
+
+def _stat(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns

@@ -1,0 +1,187 @@
+"""Pascal VOC: an xml file for each image, and lists that name the images of a split."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from nanogfl.contract.errors import UserError
+from nanogfl.contract.frames import IMAGE_SUFFIXES
+from nanogfl.data.checks import Classes, ImageFolder, Objects, choose_classes, contained, finish, is_file
+from nanogfl.data.image_sizes import image_sizes
+from nanogfl.data.index import DataSet, Problem
+from nanogfl.data.text_file import read_lines
+from nanogfl.data.voc_xml import VocAnnotation, read_xml
+
+_LAYOUT = "<bndbox> with four finite numbers xmin ymin xmax ymax"
+
+
+class _Usable(NamedTuple):
+    number: int
+    """of its line in the list, from 1"""
+    xml: Path
+    read: VocAnnotation
+    image: Path
+
+
+def load_voc(
+    split_list: Path,
+    images: Path,
+    *,
+    strict: bool = False,
+    class_ids: tuple[int, ...] | None = None,
+    class_names: tuple[str, ...] | None = None,
+) -> DataSet:
+    """Reads the images that `split_list` (ImageSets/Main/train.txt) names, a line each, without the suffix.
+
+    Their xml lies in the folder Annotations beside the list or up to two folders above it; the image of an xml is
+    its <filename>, else the file of its own name, in `images` or in a folder in it. Image ids count the list's lines.
+
+    Boxes: <bndbox> is taken as corner points, x1 y1 x2 y2, as today's annotation tools write it. Where
+    <source><database> names a VOC database ("The VOC2007 Database") the numbers are the first and the last pixel
+    that belong to the object, counted from 1: x1 = xmin - 1, x2 = xmax. Objects that are <difficult> are neither
+    object nor background (`crowd`). The classes are the names in all of the xml files of the folder, sorted, with
+    the category ids 1 .. C: every list of a folder has the same. With a model's `class_ids` and `class_names` they
+    are the model's, found by name.
+
+    What cannot be used is left out and listed in `problems`; with `strict` the first is a UserError.
+    """
+    folder = _annotation_folder(split_list)
+    wanted = _listed_files(split_list, folder)
+    found = ImageFolder(images, split_list)
+    parsed = {path: read_xml(path) for path in {*folder.rglob("*.xml"), *wanted} if is_file(path)}
+    classes, number_of = _choose_classes(split_list, folder, parsed, class_ids, class_names)
+    problems: list[Problem] = []
+    usable = _pair(wanted, parsed, found, problems)
+    unsized = [entry.image for entry in usable if entry.read.hw is None]
+    sizes = dict(zip(unsized, image_sizes(unsized, images), strict=True))
+    records = []
+    for number, xml, read, image in usable:
+        hw = read.hw or sizes[image]
+        if isinstance(hw, str):
+            problems.append(Problem(image.name, f"unreadable image: {hw}"))
+            continue
+        collected = Objects(hw, problems)
+        for position, thing in enumerate(read.objects, start=1):
+            where = f"{xml.name}, object {position}"
+            if not thing.name:
+                problems.append(Problem(where, "no class: <name> is missing or empty"))
+                continue
+            box = collected.check(where, thing.box, thing.written, _LAYOUT)
+            label = classes.label_of.get(number_of[thing.name])
+            if box is not None and label is not None:
+                collected.add(box, label, crowd=thing.difficult)
+        records.append(collected.record(number, image))
+    return finish(split_list, images, classes, records, problems, listed=len(wanted), strict=strict)
+
+
+def _choose_classes(
+    split_list: Path,
+    folder: Path,
+    parsed: Mapping[Path, VocAnnotation | str],
+    class_ids: tuple[int, ...] | None,
+    class_names: tuple[str, ...] | None,
+) -> tuple[Classes, dict[str, int]]:
+    """And the folder's number of each name."""
+    objects = [thing for read in parsed.values() if isinstance(read, VocAnnotation) for thing in read.objects]
+    own = sorted({thing.name for thing in objects if thing.name})
+    if not own:
+        broken = next((f": {path.name}: {read}" for path, read in sorted(parsed.items()) if isinstance(read, str)), "")
+        raise UserError(f"{folder} has no object with a class in any of its {len(parsed)} xml files{broken}")
+    if class_names is not None and not set(own) & set(class_names):
+        raise UserError(
+            f"{folder} has none of the classes that the model was trained on ({', '.join(class_names[:10])}): its"
+            f" classes are {', '.join(own[:10])}"
+        )
+    absent = sorted(set(class_names or ()) - set(own))  # no object here; elsewhere there are
+    names = dict(enumerate([*own, *absent], start=1))
+    return choose_classes(split_list, names, class_ids, class_names), {name: key for key, name in names.items()}
+
+
+def _pair(
+    wanted: Sequence[Path], parsed: Mapping[Path, VocAnnotation | str], found: ImageFolder, problems: list[Problem]
+) -> list[_Usable]:
+    """Each xml with its image; those that lack either are listed. Raises UserError for an image with two of them."""
+    usable: list[_Usable] = []
+    owner: dict[Path, Path] = {}
+    lookup = _ImageLookup(found)
+    for number, path in enumerate(wanted, start=1):
+        read = parsed.get(path, "annotation is missing: no such file in the folder")
+        if isinstance(read, str):
+            problems.append(Problem(path.name, read))
+            continue
+        image = lookup.find(read.filename, path.stem)
+        if image is None:
+            problems.append(Problem(read.filename or path.stem, "image is missing: no such file in the folder"))
+            continue
+        if image in owner:
+            raise UserError(
+                f"{found.file}: {owner[image].name} and {path.name} name the same image {image.name}: correct"
+                " their <filename>"
+            )
+        owner[image] = path
+        usable.append(_Usable(number, path, read, image))
+    return usable
+
+
+def _annotation_folder(split_list: Path) -> Path:
+    above = split_list.absolute().parents[:3]
+    for parent in above:
+        if (parent / "Annotations").is_dir():
+            return parent / "Annotations"
+    raise UserError(
+        f"{split_list} is read as a VOC split list, but there is no folder 'Annotations' with its xml files in"
+        f" {above[-1]} or on the way there: expected ANY/Annotations beside ANY/ImageSets/Main/train.txt"
+    )
+
+
+def _listed_files(split_list: Path, folder: Path) -> list[Path]:
+    names = [line.strip() for line in read_lines(split_list, "split list")]
+    resolved = folder.resolve()
+    files: dict[Path, None] = {}
+    for name in filter(None, names):
+        path = contained(folder, f"{name}.xml", split_list, "image", resolved)
+        if not is_file(path):
+            first, *rest = name.split()
+            if rest in (["1"], ["0"], ["-1"]) and is_file(contained(folder, f"{first}.xml", split_list, "image")):
+                raise UserError(
+                    f"{split_list} is the list of one class ('{name}'): give the list of the whole split, which has a"
+                    " name a line, such as train.txt"
+                )
+            stem, dot, suffix = name.rpartition(".")
+            if f"{dot}{suffix}".lower() in {*IMAGE_SUFFIXES, ".xml"}:
+                path = contained(folder, f"{stem}.xml", split_list, "image", resolved)
+        if path in files:
+            raise UserError(f"{split_list} lists {name} twice: remove one")
+        files[path] = None
+    if not files:
+        raise UserError(f"{split_list} is empty: expected a VOC split list, an image's name a line")
+    return list(files)
+
+
+class _ImageLookup:
+    """Images by file name and by stem, in the folder and in the folders in it (train/ and val/ of a root)."""
+
+    def __init__(self, images: ImageFolder) -> None:
+        self.images = images
+        self.by_name: dict[str, list[Path]] = {}
+        self.by_stem: dict[str, list[Path]] = {}
+        inner = sorted(path for path in images.folder.iterdir() if path.is_dir())
+        for folder in (images.folder, *inner):
+            for path in sorted(folder.iterdir()):
+                if path.suffix.lower() in IMAGE_SUFFIXES:
+                    self.by_name.setdefault(path.name, []).append(path)
+                    self.by_stem.setdefault(path.stem, []).append(path)
+
+    def find(self, filename: str, stem: str) -> Path | None:
+        """Raises UserError for a <filename> that leads out of the folder, and for two images of one name."""
+        if filename:
+            path = self.images.path(filename)
+            if is_file(path):
+                return path
+        candidates = self.by_name.get(filename) or self.by_stem.get(stem) or []
+        if len(candidates) > 1:
+            raise UserError(
+                f"{self.images.file}: {candidates[0]} and {candidates[1]} could both be the image of {stem}.xml: give"
+                " the folder of this split's images, or rename one"
+            )
+        return candidates[0] if candidates else None

@@ -1,0 +1,57 @@
+"""The data sets of a run, in whichever formats they come."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nanogfl.config import Config, SplitConfig
+from nanogfl.contract.errors import UserError
+from nanogfl.data.coco import load_coco
+from nanogfl.train.datasets import load_data
+from tests.data.voc_set import box, thing, write_voc, xml
+from tests.data.yolo_set import yolo_copy
+
+
+def in_other_formats(tiny: Config, root: Path) -> Config:
+    """The training set in VOC's format, the validation set in YOLO's."""
+    here = Path(tiny.data.root)
+    train, val = (load_coco(here / f"{name}.json", here / name) for name in ("train", "val"))
+    size = "<size><width>96</width><height>64</height></size>"
+    files = {}
+    for image in train.images:
+        objects = zip(image.labels.tolist(), image.boxes.tolist(), strict=True)
+        things = [thing(train.classes[label], box(*corners)) for label, corners in objects]
+        files[image.path.stem] = xml(*things, size=size)
+    write_voc(root / "voc", files, draw=False)
+    for image in train.images:
+        (root / "voc/JPEGImages" / image.path.name).write_bytes(image.path.read_bytes())
+    yolo_copy(val, root / "yolo")
+    voc = SplitConfig("voc/ImageSets/Main/train.txt", "voc/JPEGImages")
+    yolo = SplitConfig("yolo/data.yaml", "yolo/images/all")
+    return replace(tiny, data=replace(tiny.data, root=str(root), train=voc, val=yolo))
+
+
+def test_a_run_trains_on_one_format_and_validates_on_another_by_the_classes_names(tiny, tmp_path):
+    coco, other = load_data(tiny), load_data(in_other_formats(tiny, tmp_path))
+    assert coco.train.classes == ("rectangle", "ellipse")
+    assert other.train.classes == other.val.classes == ("ellipse", "rectangle")
+    assert other.train.category_ids == other.val.category_ids == (1, 2)
+    for ours, theirs in ((other.train, coco.train), (other.val, coco.val)):
+        assert ours.problems == ()
+        by_name = {image.path.name: image for image in ours.images}
+        assert len(by_name) == len(theirs.images)
+        for image in theirs.images:
+            np.testing.assert_allclose(by_name[image.path.name].boxes, image.boxes, atol=1e-4)
+            assert by_name[image.path.name].labels.tolist() == (1 - image.labels).tolist()
+    assert len(other.train_frames.slot_of) == len(coco.train.images)
+
+
+def test_a_class_that_the_validation_set_does_not_know_is_an_error(tiny, tmp_path):
+    config = in_other_formats(tiny, tmp_path)
+    data = tmp_path / "yolo/data.yaml"
+    data.write_text(json.dumps({"names": ["rectangle", "oval"]}))
+    with pytest.raises(UserError, match="has no class 'ellipse', which the model was trained on"):
+        load_data(config)
