@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.contract.errors import UserError
+from nanogfl.data.federated import Federated
 
 EDGE_TOLERANCE = 1.0
 """pixels that a box may reach outside its image without a word: annotation tools round"""
@@ -50,6 +52,8 @@ class DataSet:
     images: tuple[ImageRecord, ...]
     """in the order of their ids"""
     problems: tuple[Problem, ...]
+    federated: Federated | None = None
+    """None: every class is verified in every image"""
 
     def summary(self) -> str:
         boxes = sum(len(image.boxes) for image in self.images)
@@ -75,8 +79,14 @@ def load_coco(
     the first is a UserError. An annotation of an unknown image or category is always one. `class_ids`: the
     category ids of the model that is evaluated, which decide the classes and their order.
     """
-    annotations, images = Path(annotations), Path(images)
-    content = read_annotations(annotations)
+    annotations = Path(annotations)
+    return index_content(read_annotations(annotations), annotations, Path(images), strict=strict, class_ids=class_ids)
+
+
+def index_content(
+    content: dict[str, Any], annotations: Path, images: Path, *, strict: bool, class_ids: tuple[int, ...] | None
+) -> DataSet:
+    """`load_coco` of a content that was read. Raises UserError."""
     categories = read_categories(content, annotations)
     ids = tuple(sorted(categories)) if class_ids is None else class_ids
     unknown = [i for i in ids if i not in categories]
@@ -86,6 +96,16 @@ def load_coco(
             f" {', '.join(f'{i} {categories[i]}' for i in sorted(categories)[:10])}"
         )
     return _Index(annotations, images, categories, ids).build(content, strict)
+
+
+def refuse_problems(file: Path, problems: Sequence[Problem]) -> None:
+    """Raises UserError where there is any: what `strict` asks for."""
+    if problems:
+        first = problems[0]
+        raise UserError(
+            f"{file}: {first.where}: {first.reason} (and {len(problems) - 1} more problems);"
+            " mend them, or leave --strict out to train without them"
+        )
 
 
 class _Index:
@@ -119,12 +139,8 @@ class _Index:
             record = self._record(entries[image_id], by_image[image_id], listing)
             if record is not None:
                 records.append(record)
-        if strict and self.problems:
-            first = self.problems[0]
-            raise UserError(
-                f"{self.file}: {first.where}: {first.reason} (and {len(self.problems) - 1} more problems);"
-                " mend them, or leave --strict out to train without them"
-            )
+        if strict:
+            refuse_problems(self.file, self.problems)
         if not records:
             raise UserError(f"{self.file} has no usable image in {self.folder}: {len(entries)} are listed there")
         classes = tuple(self.categories[i] for i in self.ids)
