@@ -14,10 +14,11 @@ from nanogfl.config import Config
 from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.errors import UserError
 from nanogfl.data.class_counts import count_in_file
-from nanogfl.data.coco import DataSet, load_coco
+from nanogfl.data.coco import DataSet
+from nanogfl.data.lvis import load_coco_or_lvis
 from nanogfl.data.order import EpochOrder
 from nanogfl.evaluate.coco_ap import Report
-from nanogfl.evaluate.frequency import LVIS_LIMITS, by_frequency
+from nanogfl.evaluate.frequency import frequency_figures
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.detector import build_detector
 from nanogfl.train.loop import train
@@ -121,7 +122,7 @@ def _figures(report: Report, run: Run) -> dict[str, float | None]:
         "ap50": report.ap50,
         "ap75": report.ap75,
         **{f"ap_{name}": value for name, value in sizes.items()},
-        **by_frequency(report, counts.tolist(), LVIS_LIMITS).figures(),
+        **frequency_figures(report, counts.tolist()),
     }
 
 
@@ -135,7 +136,7 @@ def _require_data(ablation: Ablation) -> dict[str, DataSet]:
         for split in (config.data.val, config.data.train):
             key = (str(root / split.annotations), str(root / split.images))
             if key not in read:
-                read[key] = load_coco(*key, strict=config.data.strict)
+                read[key] = load_coco_or_lvis(*key, strict=config.data.strict)
             training[row.name] = read[key]
         try:
             build_detector(config.model, len(training[row.name].classes))

@@ -99,7 +99,7 @@ def show(
 
     from nanogfl.data.batch import Loader
     from nanogfl.data.cache import open_frames
-    from nanogfl.data.coco import load_coco
+    from nanogfl.data.lvis import load_coco_or_lvis
     from nanogfl.data.sheet import contact_sheet
     from nanogfl.recipe import load_config
     from nanogfl.train.progress import show_reading
@@ -109,7 +109,7 @@ def show(
     if epoch >= loaded.train.epochs:
         raise UserError(f"--epoch {epoch} is not in this recipe: its {loaded.train.epochs} epochs are counted from 0")
     root, split = Path(loaded.data.root), loaded.data.train
-    dataset = load_coco(root / split.annotations, root / split.images, strict=loaded.data.strict)
+    dataset = load_coco_or_lvis(root / split.annotations, root / split.images, strict=loaded.data.strict)
     zoom = loaded.data.cache_zoom
     dataset, frames = open_frames(dataset, loaded.model.input, loaded.data, zoom=zoom, track=show_reading)
     sheet = contact_sheet(Loader(dataset, loaded, frames), epoch=epoch, count=images)

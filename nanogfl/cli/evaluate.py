@@ -7,7 +7,9 @@ import click
 
 @click.command("eval", short_help="AP of a checkpoint or an .onnx, by pycocotools.")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="COCO json. [default: the checkpoint's validation set]")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="COCO or LVIS json. [default: the checkpoint's validation set]"
+)
 @click.option("--images", type=click.Path(path_type=Path), help="Its image folder. [default: --data without .json]")
 @click.option(
     "--by-frequency",
@@ -45,7 +47,8 @@ def evaluate(
     Preprocessing, decoding and selection are those of the device.
 
     APr, APc and APf are means over classes that are rare, common and frequent in the training set, by the number of
-    its images that hold a class.
+    its images that hold a class. An LVIS json is evaluated as LVIS does: federated, 300 detections an image, APr, APc
+    and APf by the frequency that it says.
 
     \b
     nanogfl eval runs/bccd/best.pt
@@ -62,11 +65,12 @@ def evaluate(
     from nanogfl.contract.errors import UserError
     from nanogfl.data.cache import without_unreadable
     from nanogfl.data.class_counts import count_in_file
-    from nanogfl.data.coco import load_coco
+    from nanogfl.data.lvis import load_coco_or_lvis
     from nanogfl.evaluate.coco_ap import evaluate as run_evaluation
     from nanogfl.evaluate.coco_ap import format_report
     from nanogfl.evaluate.frequency import by_frequency as group_by_frequency
     from nanogfl.evaluate.frequency import format_frequency, require_limits
+    from nanogfl.evaluate.lvis_ap import MOST_DETECTIONS
 
     require_limits(frequency_limits)
     opened = open_model(model, device=device, threads=threads)
@@ -81,15 +85,24 @@ def evaluate(
         if train_data is None:
             raise UserError(f"{model} does not say where its training set lies: give --train-data FILE")
         counts = count_in_file(train_data, opened.class_names, opened.category_ids)
-    dataset = load_coco(data, images or data.with_suffix(""), strict=strict, class_ids=opened.category_ids)
+    dataset = load_coco_or_lvis(data, images or data.with_suffix(""), strict=strict, class_ids=opened.category_ids)
     dataset = without_unreadable(dataset, strict=strict)
     click.echo(f"{data}: {dataset.summary()}")
     for problem in dataset.problems:
         click.echo(f"  left out or mended: {problem.where}: {problem.reason}")
+    detector = opened.detect
+    if dataset.federated is not None and opened.keep < MOST_DETECTIONS:
+        if opened.keeping is None:
+            click.echo(
+                f"{model} delivers at most {opened.keep} detections an image where LVIS counts {MOST_DETECTIONS}:"
+                f" its AP is of those {opened.keep}"
+            )
+        else:
+            detector = opened.keeping(MOST_DETECTIONS)
     with click.progressbar(length=len(dataset.images), label="evaluating") as bar:
 
         def detect(frame):  # type: ignore[no-untyped-def]
-            found = opened.detect(frame)
+            found = detector(frame)
             bar.update(1)
             return found
 

@@ -42,7 +42,7 @@ def _of_folder(folder: Path) -> tuple[list[Path], str]:
 
 
 def _of_validation_set(checkpoint: Path) -> tuple[list[Path], str]:
-    from nanogfl.data.coco import load_coco
+    from nanogfl.data.lvis import load_coco_or_lvis
     from nanogfl.model.checkpoint import load_checkpoint
 
     data = load_checkpoint(checkpoint).config.data
@@ -52,4 +52,4 @@ def _of_validation_set(checkpoint: Path) -> tuple[list[Path], str]:
             f"the checkpoint's validation set {annotations} is not here: run from the folder of the training,"
             " or give --images FOLDER"
         )
-    return [image.path for image in load_coco(annotations, images).images], "the checkpoint's validation set"
+    return [image.path for image in load_coco_or_lvis(annotations, images).images], "the checkpoint's validation set"

@@ -13,7 +13,8 @@ from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import InputSpec, place
 from nanogfl.data.batch import Truth
 from nanogfl.data.cache import Frames, open_frames
-from nanogfl.data.coco import DataSet, load_coco
+from nanogfl.data.coco import DataSet
+from nanogfl.data.lvis import load_coco_or_lvis
 from nanogfl.train.progress import Progress, show_reading
 
 _IMAGES_TOGETHER = 32
@@ -32,8 +33,8 @@ def load_data(config: Config) -> Data:
     Raises UserError before any training.
     """
     root, data, spec = Path(config.data.root), config.data, config.model.input
-    train_set = load_coco(root / data.train.annotations, root / data.train.images, strict=data.strict)
-    val_set = load_coco(
+    train_set = load_coco_or_lvis(root / data.train.annotations, root / data.train.images, strict=data.strict)
+    val_set = load_coco_or_lvis(
         root / data.val.annotations, root / data.val.images, strict=data.strict, class_ids=train_set.category_ids
     )
     require_labels(train_set, data.min_labelled)

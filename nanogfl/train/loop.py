@@ -23,7 +23,7 @@ from nanogfl.criterion.reach import measure_reach
 from nanogfl.data.batch import Batch, Loader
 from nanogfl.data.class_counts import images_per_class
 from nanogfl.evaluate.coco_ap import Report, format_report
-from nanogfl.evaluate.frequency import LVIS_LIMITS, by_frequency, format_frequency
+from nanogfl.evaluate.frequency import LVIS_LIMITS, by_frequency, format_frequency, frequency_figures
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector, build_detector
 from nanogfl.model.predictor import Predictor
@@ -118,8 +118,8 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
             if evaluated:
                 report = validate(predictor, data.val, data.val_frames)
                 entry |= {"ap": report.ap, "ap50": report.ap50, "eval_seconds": report.seconds}
-                if tail:
-                    entry |= by_frequency(report, tail, LVIS_LIMITS).figures()
+                if tail or report.groups:
+                    entry |= frequency_figures(report, tail)
             state.end_epoch(entry)
             progress.epoch(entry, state.best_ap)
             if evaluated:
@@ -131,7 +131,7 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
     if report is None:  # resumed after the last epoch
         report = validate(predictor, data.val, data.val_frames)
     progress.say(format_report(report))
-    if tail:
+    if tail and not report.groups:
         progress.say(format_frequency(by_frequency(report, tail, LVIS_LIMITS)))
     return Outcome(run_dir, state.best_ap, state.best_epoch, report)
 
