@@ -18,7 +18,7 @@ from nanogfl.data.index import DataSet
 from nanogfl.data.order import EpochOrder
 from nanogfl.data.read import load_split
 from nanogfl.evaluate.coco_ap import Report
-from nanogfl.evaluate.frequency import LVIS_LIMITS, by_frequency
+from nanogfl.evaluate.frequency import frequency_figures
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.detector import build_detector
 from nanogfl.train.loop import train
@@ -123,7 +123,7 @@ def _figures(report: Report, run: Run) -> dict[str, float | None]:
         "ap50": report.ap50,
         "ap75": report.ap75,
         **{f"ap_{name}": value for name, value in sizes.items()},
-        **by_frequency(report, counts.tolist(), LVIS_LIMITS).figures(),
+        **frequency_figures(report, counts.tolist()),
     }
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from nanogfl.config import Config
 from nanogfl.contract.errors import UserError
-from nanogfl.evaluate.frequency import GROUPS
+from nanogfl.evaluate.groups import GROUPS
 from nanogfl.recipe import differences, load_config
 
 METRICS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", *(f"ap_{name}" for name in GROUPS))

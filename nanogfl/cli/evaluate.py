@@ -10,7 +10,7 @@ import click
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Annotations: COCO json, VOC split list or YOLO data.yaml. [default: the checkpoint's validation set]",
+    help="Annotations: COCO or LVIS json, VOC split list or YOLO data.yaml. [default: the checkpoint's validation set]",
 )
 @click.option(
     "--images", type=click.Path(path_type=Path), help="Its image folder. [default, for COCO: --data without .json]"
@@ -53,7 +53,8 @@ def evaluate(
     Preprocessing, decoding and selection are those of the device.
 
     APr, APc and APf are means over classes that are rare, common and frequent in the training set, by the number of
-    its images that hold a class.
+    its images that hold a class. An LVIS json is evaluated as LVIS does: federated, 300 detections an image, APr, APc
+    and APf by the frequency that it says.
 
     \b
     nanogfl eval runs/bccd/best.pt
@@ -75,6 +76,7 @@ def evaluate(
     from nanogfl.evaluate.coco_ap import format_report
     from nanogfl.evaluate.frequency import by_frequency as group_by_frequency
     from nanogfl.evaluate.frequency import format_frequency, require_limits
+    from nanogfl.evaluate.lvis_ap import MOST_DETECTIONS
 
     require_limits(frequency_limits)
     opened = open_model(model, device=device, threads=threads)
@@ -100,10 +102,19 @@ def evaluate(
     click.echo(f"{data}: {dataset.summary()}")
     for problem in dataset.problems:
         click.echo(f"  left out or mended: {problem.where}: {problem.reason}")
+    detector = opened.detect
+    if dataset.federated is not None and opened.keep < MOST_DETECTIONS:
+        if opened.keeping is None:
+            click.echo(
+                f"{model} delivers at most {opened.keep} detections an image where LVIS counts {MOST_DETECTIONS}:"
+                f" its AP is of those {opened.keep}"
+            )
+        else:
+            detector = opened.keeping(MOST_DETECTIONS)
     with click.progressbar(length=len(dataset.images), label="evaluating") as bar:
 
         def detect(frame):  # type: ignore[no-untyped-def]
-            found = opened.detect(frame)
+            found = detector(frame)
             bar.update(1)
             return found
 

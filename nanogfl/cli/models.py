@@ -1,5 +1,6 @@
 """Opening a model file, whichever kind it is, behind one call."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,10 @@ class OpenedModel:
     """the same of the training set"""
     has_spread: bool
     """`detect` says how sure it is of each side"""
+    keep: int
+    """at most this many detections an image"""
+    keeping: Callable[[int], Detect] | None
+    """`detect` with more of them; None where the file fixes their number"""
     explain: Detect | None
     """`detect` with each box's distributions; None where the file does not deliver them"""
 
@@ -29,7 +34,8 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
         detector = Detector(path, threads=threads)
         card = detector.card
         explain = detector if card.bins else None
-        return OpenedModel(detector, card.classes, card.category_ids, None, None, card.has_spread, explain)
+        keep = card.selection.keep
+        return OpenedModel(detector, card.classes, card.category_ids, None, None, card.has_spread, keep, None, explain)
 
     from nanogfl.cli.extras import require
 
@@ -44,4 +50,5 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
     validation = (root / data.val.annotations, root / data.val.images)
     training = (root / data.train.annotations, root / data.train.images)
     classes, ids = checkpoint.classes, checkpoint.category_ids
-    return OpenedModel(predictor, classes, ids, validation, training, True, predictor.explain)
+    keep = checkpoint.config.model.selection.keep
+    return OpenedModel(predictor, classes, ids, validation, training, True, keep, predictor.keeping, predictor.explain)

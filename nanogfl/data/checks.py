@@ -166,13 +166,19 @@ def finish(
     strict: bool,
 ) -> DataSet:
     """Raises UserError for the first problem with `strict`, and where none of the images `listed` can be used."""
-    if strict and problems:
+    if strict:
+        refuse_problems(file, problems)
+    if not records:
+        first_problem = f" ({problems[0].where}: {problems[0].reason})" if problems else ""
+        raise UserError(f"{file} has no usable image in {folder}: {listed} are listed there{first_problem}")
+    return DataSet(str(file), classes.names, classes.ids, tuple(records), tuple(problems))
+
+
+def refuse_problems(file: Path, problems: Sequence[Problem]) -> None:
+    """Raises UserError for the first one."""
+    if problems:
         first = problems[0]
         raise UserError(
             f"{file}: {first.where}: {first.reason} (and {len(problems) - 1} more problems);"
             " mend them, or leave --strict out to train without them"
         )
-    if not records:
-        first_problem = f" ({problems[0].where}: {problems[0].reason})" if problems else ""
-        raise UserError(f"{file} has no usable image in {folder}: {listed} are listed there{first_problem}")
-    return DataSet(str(file), classes.names, classes.ids, tuple(records), tuple(problems))

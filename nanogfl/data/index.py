@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nanogfl.data.federated import Federated
+
 
 class Problem(NamedTuple):
     """Something of a data set that was left out or mended."""
@@ -43,6 +45,8 @@ class DataSet:
     images: tuple[ImageRecord, ...]
     """in the order of their ids"""
     problems: tuple[Problem, ...]
+    federated: Federated | None = None
+    """None: every class is verified in every image"""
 
     def summary(self) -> str:
         boxes = sum(len(image.boxes) for image in self.images)

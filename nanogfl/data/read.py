@@ -5,8 +5,9 @@ from pathlib import Path
 from nanogfl.contract.errors import UserError, missing_extra
 from nanogfl.data.coco import index_coco, read_annotations
 from nanogfl.data.index import DataSet
+from nanogfl.data.lvis import index_lvis, is_lvis
 
-FORMATS = "COCO's .json, the .txt list of a VOC split (ImageSets/Main/train.txt) or YOLO's data.yaml"
+FORMATS = "COCO's or LVIS's .json, the .txt list of a VOC split (ImageSets/Main/train.txt) or YOLO's data.yaml"
 
 
 def is_coco(annotations: Path) -> bool:
@@ -32,7 +33,8 @@ def load_split(
     annotations, images = Path(annotations), Path(images)
     if is_coco(annotations):
         content = read_annotations(annotations)
-        return index_coco(content, annotations, images, strict=strict, class_ids=class_ids)
+        index = index_lvis if is_lvis(content) else index_coco
+        return index(content, annotations, images, strict=strict, class_ids=class_ids)
     match annotations.suffix.lower():
         case ".txt":
             from nanogfl.data.voc import load_voc

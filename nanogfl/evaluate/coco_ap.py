@@ -1,7 +1,5 @@
 """Average precision, computed by pycocotools, for anything that turns frames into detections. No torch."""
 
-import contextlib
-import io
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -9,12 +7,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from nanogfl.contract.detections import Detect, Detections
 from nanogfl.data.cache import read_checked
 from nanogfl.data.coco import DataSet, ImageRecord
+from nanogfl.evaluate.groups import Groups, group_figures, group_lines, group_means
+from nanogfl.evaluate.lvis_ap import MOST_DETECTIONS, federated_precision
+from nanogfl.evaluate.precision import precision_table
+
+_AREAS = ("ap", "ap_small", "ap_medium", "ap_large")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class ClassReport:
 
 @dataclass(frozen=True)
 class Report:
-    """COCO's figures: AP over IoU .50 to .95, at most 100 detections an image. None: n/a."""
+    """AP over IoU .50 to .95. COCO's figures, of at most 100 detections of a class in an image; of a federated data set
+    LVIS's, of at most 300 in an image. None: n/a."""
 
     ap: float | None
     ap50: float | None
@@ -41,9 +43,20 @@ class Report:
     seconds: float
     """that the detector took for all images, reading them included"""
     classes: tuple[ClassReport, ...]
+    groups: Groups | None = None
+    """of a federated data set, by the frequency that it says"""
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """With `ap_rare`, `ap_common`, `ap_frequent` under `federated` where the data set is federated."""
+        figures = asdict(self)
+        del figures["groups"]
+        if self.groups is not None:
+            figures["federated"] = {
+                **group_figures(self.groups),
+                "classes": {group.name: group.classes for group in self.groups},
+                "classes_measured": {group.name: group.measured for group in self.groups},
+            }
+        return figures
 
 
 def evaluate(
@@ -57,25 +70,27 @@ def evaluate(
 
 def score(dataset: DataSet, detections: Sequence[Detections], seconds: float = 0.0) -> Report:
     """`detections` in source pixels, one entry for each image of the data set, in its order."""
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints as it goes
-        evaluation = COCOeval(_coco(dataset, _truth(dataset)), _coco(dataset, _found(dataset, detections)), "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    precision = evaluation.eval["precision"]  # (IoU, recall, class, area, limit)
-    column = {category: k for k, category in enumerate(sorted(dataset.category_ids))}  # pycocotools' order of classes
+    federated = dataset.federated
+    if federated is None:
+        precision = precision_table(dataset, detections, most=100)
+    else:
+        precision = federated_precision(dataset, federated, detections)
     counts = np.zeros(len(dataset.classes), dtype=np.int64)
     for image in dataset.images:
         np.add.at(counts, image.labels[~image.crowd], 1)
     classes = tuple(
-        ClassReport(
-            name, int(counts[label]), _mean(precision[:, :, column[i], 0, -1]), _mean(precision[0, :, column[i], 0, -1])
-        )
-        for label, (name, i) in enumerate(zip(dataset.classes, dataset.category_ids, strict=True))
+        ClassReport(name, int(counts[label]), _mean(precision[:, :, label, 0]), _mean(precision[0, :, label, 0]))
+        for label, name in enumerate(dataset.classes)
     )
-    names = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
-    figures = {n: None if v < 0 else float(v) for n, v in zip(names, evaluation.stats[:6], strict=True)}
-    return Report(**figures, images=len(dataset.images), seconds=seconds, classes=classes)
+    return Report(
+        **{name: _mean(precision[..., area]) for area, name in enumerate(_AREAS)},
+        ap50=_mean(precision[0, ..., 0]),
+        ap75=_mean(precision[5, ..., 0]),
+        images=len(dataset.images),
+        seconds=seconds,
+        classes=classes,
+        groups=None if federated is None else group_means([entry.ap for entry in classes], federated.frequency),
+    )
 
 
 def format_report(report: Report) -> str:
@@ -90,6 +105,11 @@ def format_report(report: Report) -> str:
         f"   AP75 {_show(report.ap75).strip()}, small {_show(report.ap_small).strip()},"
         f" medium {_show(report.ap_medium).strip()}, large {_show(report.ap_large).strip()}"
     )
+    if report.groups is not None:
+        lines += group_lines(report.groups)
+        lines.append(
+            f"LVIS: a class is measured in the images that verify it, by at most {MOST_DETECTIONS} detections an image"
+        )
     return "\n".join(lines)
 
 
@@ -100,48 +120,3 @@ def _show(value: float | None) -> str:
 def _mean(precision: NDArray[np.float64]) -> float | None:
     valid = precision[precision > -1]
     return float(valid.mean()) if valid.size else None
-
-
-def _truth(dataset: DataSet) -> list[dict[str, Any]]:
-    return [
-        {
-            "image_id": image.id,
-            "category_id": dataset.category_ids[label],
-            "bbox": _corner_size(box),
-            "area": float(area),
-            "iscrowd": int(crowd),
-        }
-        for image in dataset.images
-        for box, label, area, crowd in zip(image.boxes, image.labels, image.areas, image.crowd, strict=True)
-    ]
-
-
-def _found(dataset: DataSet, detections: Sequence[Detections]) -> list[dict[str, Any]]:
-    return [
-        {
-            "image_id": image.id,
-            "category_id": dataset.category_ids[label],
-            "bbox": (corner_size := _corner_size(box)),
-            "area": corner_size[2] * corner_size[3],
-            "iscrowd": 0,
-            "score": float(value),
-        }
-        for image, found in zip(dataset.images, detections, strict=True)
-        for box, label, value in zip(found.boxes, found.labels, found.scores, strict=True)
-    ]
-
-
-def _corner_size(box: NDArray[np.float32]) -> list[float]:
-    x1, y1, x2, y2 = (float(value) for value in box)
-    return [x1, y1, x2 - x1, y2 - y1]
-
-
-def _coco(dataset: DataSet, annotations: list[dict[str, Any]]) -> COCO:
-    coco = COCO()
-    coco.dataset = {
-        "images": [{"id": image.id, "height": image.hw[0], "width": image.hw[1]} for image in dataset.images],
-        "categories": [{"id": i, "name": n} for i, n in zip(dataset.category_ids, dataset.classes, strict=True)],
-        "annotations": [{"id": number, **entry} for number, entry in enumerate(annotations, start=1)],
-    }
-    coco.createIndex()
-    return coco

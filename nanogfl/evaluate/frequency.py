@@ -6,33 +6,22 @@ from typing import Any
 
 from nanogfl.contract.errors import UserError
 from nanogfl.evaluate.coco_ap import Report
+from nanogfl.evaluate.groups import GROUPS, Groups, group_figures, group_lines, group_means
 
-GROUPS = ("rare", "common", "frequent")
 LVIS_LIMITS = (10, 100)
 """most training images of a rare and of a common class"""
 
 
 @dataclass(frozen=True)
-class Group:
-    name: str
-    ap: float | None
-    """mean over the classes that have an object in the evaluated set; None: there is none"""
-    classes: int
-    measured: int
-    """of them with an object in the evaluated set"""
-
-
-@dataclass(frozen=True)
 class FrequencyReport:
-    groups: tuple[Group, Group, Group]
-    """rare, common, frequent"""
+    groups: Groups
     limits: tuple[int, int]
     train_images: tuple[int, ...]
     """that hold each class, in the order of the classes"""
 
     def figures(self) -> dict[str, float | None]:
         """ap_rare, ap_common, ap_frequent: as a log and a table name them."""
-        return {f"ap_{group.name}": group.ap for group in self.groups}
+        return group_figures(self.groups)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -55,11 +44,15 @@ def by_frequency(report: Report, train_images: Sequence[int], limits: tuple[int,
     none included, common up to limits[1], frequent above."""
     require_limits(limits)
     rare, common = limits
-    members: tuple[list[float | None], ...] = ([], [], [])
-    for entry, images in zip(report.classes, train_images, strict=True):
-        members[(images > rare) + (images > common)].append(entry.ap)
-    first, second, third = (_group(name, aps) for name, aps in zip(GROUPS, members, strict=True))
-    return FrequencyReport((first, second, third), limits, tuple(int(images) for images in train_images))
+    members = [GROUPS[(images > rare) + (images > common)] for images in train_images]
+    groups = group_means([entry.ap for entry in report.classes], members)
+    return FrequencyReport(groups, limits, tuple(int(images) for images in train_images))
+
+
+def frequency_figures(report: Report, train_images: Sequence[int]) -> dict[str, float | None]:
+    """ap_rare, ap_common, ap_frequent: by what the evaluated set itself says, if it is LVIS's; else by the counts of
+    training images (C,) at LVIS's limits."""
+    return group_figures(report.groups or by_frequency(report, train_images, LVIS_LIMITS).groups)
 
 
 def format_frequency(report: FrequencyReport) -> str:
@@ -67,17 +60,5 @@ def format_frequency(report: FrequencyReport) -> str:
     rare, common = report.limits
     ranges = (f"at most {rare}", f"{rare + 1} to {common}", f"more than {common}")
     width = max(len(text) for text in ranges)
-    lines = []
-    for letter, group, images in zip("rcf", report.groups, ranges, strict=True):
-        ap = "n/a  " if group.ap is None else f"{group.ap:.3f}"
-        without = group.classes - group.measured
-        note = f", {without} of them without objects here" if without else ""
-        lines.append(
-            f"AP{letter} {ap}  {group.name:<8}  {images:>{width}} training images: {group.classes} classes{note}"
-        )
-    return "\n".join(lines)
-
-
-def _group(name: str, aps: list[float | None]) -> Group:
-    measured = [ap for ap in aps if ap is not None]
-    return Group(name, sum(measured) / len(measured) if measured else None, len(aps), len(measured))
+    low, middle, high = (f"{text:>{width}} training images: " for text in ranges)
+    return "\n".join(group_lines(report.groups, (low, middle, high)))

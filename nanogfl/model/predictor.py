@@ -1,5 +1,6 @@
 """The detector in PyTorch behind the same call as the device's: frame -> detections."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +33,13 @@ class Predictor:
 
     def __init__(self, detector: Detector, config: ModelConfig, class_names: tuple[str, ...]) -> None:
         self.detector, self.config, self.class_names = detector, config, class_names
+
+    def keeping(self, most: int) -> "Predictor":
+        """The same with up to `most` detections an image, if it keeps fewer: LVIS counts more than COCO."""
+        selection = self.config.selection
+        most = max(most, selection.keep)
+        wider = replace(selection, keep=most, candidates=max(most, selection.candidates))
+        return Predictor(self.detector, replace(self.config, selection=wider), self.class_names)
 
     def __call__(self, frame: NDArray[np.uint8]) -> Detections:
         image, placement = preprocess(frame, self.config.input)

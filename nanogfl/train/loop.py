@@ -14,7 +14,7 @@ from nanogfl.criterion.reach import measure_reach
 from nanogfl.data.batch import Loader
 from nanogfl.data.class_counts import images_per_class
 from nanogfl.evaluate.coco_ap import Report, format_report
-from nanogfl.evaluate.frequency import LVIS_LIMITS, by_frequency, format_frequency
+from nanogfl.evaluate.frequency import LVIS_LIMITS, by_frequency, format_frequency, frequency_figures
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector, build_detector
 from nanogfl.model.predictor import Predictor
@@ -142,8 +142,8 @@ def _train_epochs(state: RunState, data: Data, frozen: FrozenParts, loader: Load
                 with stop.at_once():
                     report = validate(predictor, data.val, data.val_frames)
                 entry |= {"ap": report.ap, "ap50": report.ap50, "eval_seconds": report.seconds}
-                if tail:
-                    entry |= by_frequency(report, tail, LVIS_LIMITS).figures()
+                if tail or report.groups:
+                    entry |= frequency_figures(report, tail)
             state.end_epoch(entry)
             progress.epoch(entry, state.best_ap)
             if evaluated:
@@ -156,7 +156,7 @@ def _train_epochs(state: RunState, data: Data, frozen: FrozenParts, loader: Load
             _save_pictures(state, predictor, data)  # the run may have ended before them
             stop.check()
     progress.say(format_report(report))
-    if tail:
+    if tail and not report.groups:
         progress.say(format_frequency(by_frequency(report, tail, LVIS_LIMITS)))
     return Outcome(state.run_dir, state.best_ap, state.best_epoch, report)
 

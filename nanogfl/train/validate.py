@@ -10,6 +10,7 @@ from nanogfl.contract.preprocess import place
 from nanogfl.data.cache import Frames
 from nanogfl.data.coco import DataSet
 from nanogfl.evaluate.coco_ap import Report, evaluate, score
+from nanogfl.evaluate.lvis_ap import MOST_DETECTIONS
 from nanogfl.model.predictor import Predictor
 
 BATCH = 16
@@ -17,6 +18,8 @@ BATCH = 16
 
 def validate(predictor: Predictor, dataset: DataSet, frames: Frames) -> Report:
     """What `evaluate` gives, from frames cached at the input's own size; with the cache off, `evaluate` itself."""
+    if dataset.federated is not None:
+        predictor = predictor.keeping(MOST_DETECTIONS)
     if frames.slots is None:
         return evaluate(predictor, dataset)
     start = time.perf_counter()
