@@ -9,7 +9,7 @@ import click
 if TYPE_CHECKING:
     from nanogfl.config import Config
     from nanogfl.criterion.reach import ReachReport
-    from nanogfl.data.check.finding import Finding, Split
+    from nanogfl.data.check.finding import Finding
     from nanogfl.data.check.report import CheckReport
     from nanogfl.data.coco import DataSet
 
@@ -67,7 +67,7 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     findings += _reach_findings(reach)
     if not quick:
         findings += check_images(train, val, show_reading)
-    report = CheckReport(str(config), loaded, train, val, tuple(by_severity(findings)), str(reach), not quick)
+    report = CheckReport(str(config), loaded, train, val, tuple(by_severity(findings)), _reach_line(reach), not quick)
     _write(folder, report, finest_stride)
     for severity, line in format_table(report):
         click.echo(click.style(line, fg=_COLOURS[severity], bold=severity is not None))
@@ -85,6 +85,11 @@ def _measure_reach(config: "Config", train: "DataSet") -> "tuple[ReachReport, fl
     grid = build_detector(config.model, len(train.classes)).grid
     truths = plain_truths(train, config.model.input)
     return measure_reach(grid, truths, config.loss, config.model.head.reg_max), float(grid.strides.min())
+
+
+def _reach_line(reach: "ReachReport") -> str:
+    ends = ", ".join(f"{reach.reg_max * level.stride:g}" for level in reach.levels)
+    return f"reg_max {reach.reg_max} reaches {ends} px: {reach.share:.1%} of the assigned box sides are longer"
 
 
 def _reach_findings(reach: "ReachReport") -> "list[Finding]":

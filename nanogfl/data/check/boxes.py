@@ -101,8 +101,9 @@ def same_boxes(split: Split) -> NDArray[np.int64]:
     return every[np.lexsort((every[:, 1], every[:, 0]))]
 
 
-def check_objects(splits: Sequence[Split]) -> list[Finding]:
-    """Crowd regions, and images without an object."""
+def check_objects(splits: Sequence[Split], min_labelled: float) -> list[Finding]:
+    """Crowd regions, and images without an object: an error where fewer than the share `min_labelled` of the training
+    images have one, which a training refuses."""
     crowds: list[Example] = []
     empty: list[Example] = []
     crowd_count = empty_count = 0
@@ -114,13 +115,20 @@ def check_objects(splits: Sequence[Split]) -> list[Finding]:
         without = [image for image in split.dataset.images if not (~image.crowd).any()]
         empty_count += len(without)
         empty += [Example(split.name, image.path.name, image) for image in sample(without, _SHOWN)]
-        if len(without) > MANY_EMPTY * len(split.dataset.images):
+        share = len(without) / len(split.dataset.images)
+        if split.name == "train" and (share == 1 or 1 - share < min_labelled):
+            severity = "error"
+        elif share > MANY_EMPTY and severity == "note":
             severity = "warning"
     findings = []
     if crowds:
         advice = "nothing to do: they are neither objects nor background"
         findings.append(Finding("note", "crowd-regions", "crowd regions", advice, tuple(crowds), crowd_count))
     if empty:
-        advice = "allowed, they teach what background is; look whether they are empty indeed"
+        advice = (
+            "training refuses so few images with a box: do the annotations belong to these images? data.min_labelled"
+            if severity == "error"
+            else "allowed, they teach what background is; look whether they are empty indeed"
+        )
         findings.append(Finding(severity, "empty-images", "images without objects", advice, tuple(empty), empty_count))
     return findings

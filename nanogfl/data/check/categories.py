@@ -5,7 +5,7 @@ from collections import defaultdict
 from itertools import combinations
 from typing import NamedTuple
 
-from nanogfl.data.check.finding import Example, Finding, Split
+from nanogfl.data.check.finding import Example, Finding, Severity, Split
 
 LEAST_LETTERS = 6
 """of names whose single letters may be typing errors: boat and goat are not"""
@@ -56,16 +56,17 @@ def _differences(train: Split, val: Split) -> list[Finding]:
         )
     if more:
         advice = "their boxes are left out of the evaluation: add the classes to train's categories, or remove them"
-        findings.append(Finding("warning", "classes-only-in-val", "classes only in val", advice, tuple(more)))
+        severity: Severity = "warning" if any(boxes[number] for number in others if number not in names) else "note"
+        findings.append(Finding(severity, "classes-only-in-val", "classes only in val", advice, tuple(more)))
     return findings
 
 
 def _without_boxes(train: Split, val: Split) -> list[Finding]:
     names, counts = train.dataset.classes, train.boxes_per_class().tolist()
-    unused = tuple(Example("train", name) for name, count in zip(names, counts, strict=True) if not count)
+    unused = tuple(Example("train", f"'{name}'") for name, count in zip(names, counts, strict=True) if not count)
     known = dict(zip(val.dataset.category_ids, val.boxes_per_class().tolist(), strict=True))
     absent = tuple(
-        Example("val", f"{name} ({count} boxes in train)")
+        Example("val", f"'{name}' ({count} boxes in train)")
         for number, name, count in zip(train.dataset.category_ids, names, counts, strict=True)
         if count and known.get(number) == 0
     )

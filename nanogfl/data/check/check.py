@@ -20,7 +20,7 @@ def check_annotations(train: Split, val: Split, config: Config, *, finest_stride
         *check_categories(train, val),
         *check_problems((train, val)),
         *check_boxes((train, val)),
-        *check_objects((train, val)),
+        *check_objects((train, val), config.data.min_labelled),
         *check_sizes(train, config.model.input, finest_stride),
         *check_tail(train, config, rare),
     ]

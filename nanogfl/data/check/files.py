@@ -65,7 +65,7 @@ def check_files(splits: Sequence[Split], looks: Sequence[Looks]) -> list[Finding
         for number, image in enumerate(split.dataset.images):
             name, (height, width) = image.path.name, look.hw[number].tolist()
             if complaint := look.complaints[number]:
-                text = complaint.removeprefix(f"{image.path} ")
+                text = complaint.removeprefix(f"{image.path} ").removesuffix(": replace or remove it")
                 found[UNREADABLE].append(Example(split.name, f"{name} {text}"))
                 continue
             way = int(look.orientation[number])

@@ -11,13 +11,13 @@ from nanogfl.contract.preprocess import InputSpec
 from nanogfl.data.check.finding import Split
 from nanogfl.data.check.sizes import TINY, sides_at_input
 
-SIZE_EDGES = 2.0 ** np.arange(0, 11.5, 0.5)
+SIZE_EDGES = 2.0 ** np.arange(0, 11.25, 0.25)
 """network-input pixels"""
-ASPECT_EDGES = 2.0 ** np.arange(-4, 4.25, 0.5)
+ASPECT_EDGES = 2.0 ** np.arange(-4, 4.25, 0.25)
 """width over height"""
 MOST_NAMED = 30
 """classes with a name in the picture"""
-_BAR, _LIGHT, _MARK = "#3465a4", "#9db8d9", "#c4600c"
+_BAR, _MARK = "#3465a4", "#c4600c"
 
 
 def histograms(train: Split, spec: InputSpec) -> dict[str, Any]:
@@ -41,10 +41,8 @@ def save_histograms(path: Path, train: Split, spec: InputSpec, finest_stride: fl
     (sizes, aspects), (numbers, classes) = figure.subplots(2, 2)
 
     _stairs(sizes, _counts(np.sqrt(sides.prod(axis=1)), SIZE_EDGES), SIZE_EDGES)
-    top = sizes.get_ylim()[1]
-    for place, text in ((finest_stride, f"finest stride {finest_stride:g}"), (TINY, f"tiny below {TINY:g}")):
-        sizes.axvline(place, color=_MARK, linewidth=1.2)
-        sizes.text(place, top, f" {text}", color=_MARK, rotation=90, va="top", ha="right", fontsize=8)
+    _mark(sizes, finest_stride, f"finest stride {finest_stride:g}", 0.94)
+    _mark(sizes, TINY, f"tiny below {TINY:g}", 0.88)
     sizes.set(xlabel="square root of the area, px at the input", ylabel="objects")
     sizes.set_title(f"sizes at {spec.hw[1]} x {spec.hw[0]} ({spec.resize})")
 
@@ -66,11 +64,21 @@ def save_histograms(path: Path, train: Split, spec: InputSpec, finest_stride: fl
 def _stairs(axes: Any, counts: NDArray[np.int64], edges: NDArray[np.float64]) -> None:
     axes.stairs(counts, edges, fill=True, color=_BAR)
     axes.set_xscale("log", base=2)
-    ticks = edges[::4]
+    ticks = edges[::4]  # an octave each
     axes.set_xticks(ticks, [f"{tick:g}" if tick >= 1 else f"1/{1 / tick:g}" for tick in ticks])
     filled = np.flatnonzero(counts)
     if len(filled):  # the bins in use and one on either side
         axes.set_xlim(edges[max(0, filled[0] - 1)], edges[min(len(edges) - 1, filled[-1] + 2)])
+
+
+def _mark(axes: Any, place: float, text: str, height: float) -> None:
+    """A vertical line with its name, where it lies within what is shown."""
+    low, high = axes.get_xlim()
+    if low <= place <= high:
+        axes.axvline(place, color=_MARK, linewidth=1.2)
+        ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+        beside = axes.get_xaxis_transform()
+        axes.text(place, height, f" {text} ", color=_MARK, transform=beside, fontsize=8, ha="center", bbox=ground)
 
 
 def _class_bars(axes: Any, train: Split) -> None:

@@ -64,7 +64,9 @@ def look_at_images(paths: Sequence[Path], track: Track = lambda results, _: resu
         looks.hw[number] = frame.shape[:2]
         looks.orientation[number] = orientation(content)
         shape = np.array(frame.shape, dtype=np.int64)  # the same bytes in another shape are another picture
-        looks.pixels[number] = hashlib.blake2b(frame, digest_size=16, person=shape[:2].tobytes()).digest()
+        looks.pixels[number] = hashlib.blake2b(
+            np.ascontiguousarray(frame).data, digest_size=16, person=shape[:2].tobytes()
+        ).digest()
         looks.hashes[number] = difference_hash(frame)
         looks.thumbnails[number] = thumbnail(frame)
         return None

@@ -34,7 +34,8 @@ def save_sheet(path: Path, finding: Finding, classes: dict[str, tuple[str, ...]]
             titles.append(f"{example.split} {_name(example)}")
     if not pictures:
         return False
-    encoded, content = cv2.imencode(".png", tile(pictures, COLUMNS, titles))
+    columns = COLUMNS // 2 if any(example.beside for example in finding.examples) else COLUMNS
+    encoded, content = cv2.imencode(".png", tile(pictures, columns, titles))
     assert encoded, "OpenCV cannot write a PNG"
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.tobytes())
@@ -45,8 +46,7 @@ def _draw(example: Example, classes: tuple[str, ...]) -> NDArray[np.uint8] | Non
     assert example.image is not None
     if example.beside is None:
         return _cut_out(example.image, example.rows, classes, CELL_HW)
-    half = (CELL_HW[0], CELL_HW[1] // 2)
-    both = [_cut_out(image, (), classes, half) for image in (example.image, example.beside)]
+    both = [_cut_out(image, (), classes, CELL_HW) for image in (example.image, example.beside)]
     seen = [picture for picture in both if picture is not None]
     return tile(seen, 2) if seen else None
 

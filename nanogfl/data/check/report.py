@@ -1,7 +1,6 @@
 """The check's report: a table for a terminal, check.md with pictures, check.json for scripts."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from nanogfl.data.check.sizes import sides_at_input
 
 _SHOWN_CLASSES = 4
 _SHOWN_EXAMPLES = 6
+_LINE = 90
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class CheckReport:
     findings: tuple[Finding, ...]
     """worst first"""
     reach: str
-    """what share of box sides the head's bins reach, as a sentence"""
+    """how far the head's bins reach, as a line"""
     images_read: bool
     """False for a check of the annotations alone"""
 
@@ -43,10 +43,8 @@ class CheckReport:
         sides = sides_at_input(self.train, spec)
         if len(sides):
             few, half, many = np.percentile(np.sqrt(sides.prod(axis=1)), [5, 50, 95])
-            sizes = (
-                f"objects are {half:.0f} px wide and high in the middle, {few:.0f} to {many:.0f} px for 90 % of them"
-            )
-            lines.append((f"at {spec.hw[1]} x {spec.hw[0]}", sizes))
+            sizes = f"{half:.0f} px the median object (root of its area), {few:.0f} to {many:.0f} px for 90 % of them"
+            lines.append(("sizes", f"at {spec.hw[1]} x {spec.hw[0]}: {sizes}"))
         lines.append(("reach", self.reach))
         return lines
 
@@ -91,13 +89,24 @@ class CheckReport:
 
 def format_table(report: CheckReport) -> list[tuple[Severity | None, str]]:
     """Lines, each with the severity whose colour it has."""
-    lines: list[tuple[Severity | None, str]] = [(None, f"{name:<10} {line}") for name, line in report.facts()]
+    lines: list[tuple[Severity | None, str]] = [(None, f"{name:<8} {line}") for name, line in report.facts()]
     for finding in report.findings:
         lines.append((None, ""))
         lines.append((finding.severity, f"{finding.severity.upper():<7} {finding.count:>6}  {finding.what}"))
-        lines.append((None, f"{'':<16}e.g. {finding.examples[0]}"))
+        lines.append((None, f"{'':<16}e.g. {_first_examples(finding)}"))
         lines.append((None, f"{'':<16}{finding.advice}"))
     return [*lines, (None, ""), (None, report.verdict())]
+
+
+def _first_examples(finding: Finding) -> str:
+    """As many as a line holds, of the first one's split."""
+    first, *more = finding.examples
+    line = str(first)
+    for example in more:
+        if example.split != first.split or len(line) + len(example.text) > _LINE:
+            break
+        line += f"; {example.text}"
+    return line
 
 
 def write_json(path: Path, report: CheckReport) -> None:

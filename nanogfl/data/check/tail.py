@@ -10,8 +10,7 @@ from nanogfl.data.order import EpochOrder
 LONG = 20.0
 """ratio of the commonest to the rarest class, in images, from which a tail is long"""
 THRESHOLDS = (0.001, 0.05)
-"""least and most of the suggested repeat_threshold: LVIS's (arXiv:1908.03195), and the one of configs/ablations/efl.yaml"""
-_NAMED = 8
+"""least and most of the suggested repeat_threshold: LVIS's (arXiv:1908.03195), and configs/ablations/efl.yaml's"""
 
 
 def check_tail(train: Split, config: Config, rare: int) -> list[Finding]:
@@ -25,7 +24,7 @@ def check_tail(train: Split, config: Config, rare: int) -> list[Finding]:
         return []
     order = few[np.argsort(counts[few], kind="stable")]
     examples = tuple(
-        Example("train", f"{dataset.classes[label]} in {counts[label]} of {len(dataset.images)} images")
+        Example("train", f"'{dataset.classes[label]}' in {counts[label]} of {len(dataset.images)} images")
         for label in order
     )
     ratio = counts.max() / counts[used].min()
