@@ -121,8 +121,8 @@ def write_markdown(path: Path, report: CheckReport, histogram: str, pictures: di
     if report.findings:
         lines += ["| | count | | what to do |", "|---|---:|---|---|"]
         lines += [
-            f"| {finding.severity} | {finding.count} | [{finding.what}](#{finding.key}) | {_cell(finding.advice)} |"
-            for finding in report.findings
+            f"| {each.severity} | {each.count} | [{_cell(each.what)}](#{each.key}) | {_cell(each.advice)} |"
+            for each in report.findings
         ]
         lines.append("")
     lines += [f"![sizes, aspects and classes of the training objects]({histogram})", ""]

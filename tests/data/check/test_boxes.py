@@ -25,6 +25,12 @@ def test_a_box_drawn_twice_is_found_and_a_third_counts_again(split, by_key):
     assert str(finding.examples[0]).startswith("val: 0.jpg, cat at 10 10 50 50")
 
 
+@pytest.mark.parametrize(("width", "count"), [(96, 1), (94, 0)])
+def test_boxes_are_the_same_above_an_iou_of_95_hundredths(split, width, count):
+    images = [[(0, 0, 0, 100, 50), (0, 0, 0, width, 50)]]
+    assert sum(finding.count for finding in check_boxes((split("train", images),))) == count
+
+
 def test_one_box_with_two_classes_is_found_with_both(split, by_key):
     findings = by_key(check_boxes((split("train", [[], [(0, 10, 10, 50, 50), (1, 10, 10, 50, 50)]]),)))
     assert list(findings) == ["contrary-boxes"]
@@ -80,6 +86,11 @@ def test_fewer_labelled_images_than_a_training_takes_are_an_error(split, by_key,
     finding = by_key(check_objects((split("train", images), split("val", PLAIN)), least))["empty-images"]
     assert finding.severity == severity
     assert ("min_labelled" in finding.advice) == (severity == "error")
+
+
+def test_a_val_set_without_objects_is_no_error(split, by_key):
+    findings = by_key(check_objects((split("train", PLAIN), split("val", [[], []])), 0.05))
+    assert findings["empty-images"].severity == "warning"
 
 
 def test_what_the_reader_left_out_becomes_findings_with_their_image(write_coco, by_key):
