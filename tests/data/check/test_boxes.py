@@ -83,9 +83,10 @@ def test_images_without_objects_are_counted_and_a_majority_of_them_is_a_warning(
 @pytest.mark.parametrize(("full", "least", "severity"), [(1, 0.3, "error"), (1, 0.25, "warning"), (0, 0.0, "error")])
 def test_fewer_labelled_images_than_a_training_takes_are_an_error(split, by_key, full, least, severity):
     images = [[(0, 10, 10, 30, 40)]] * full + [[]] * (4 - full)
-    finding = by_key(check_objects((split("train", images), split("val", PLAIN)), least))["empty-images"]
-    assert finding.severity == severity
-    assert ("min_labelled" in finding.advice) == (severity == "error")
+    for others in (PLAIN, [[], []]):
+        finding = by_key(check_objects((split("train", images), split("val", others)), least))["empty-images"]
+        assert finding.severity == severity
+        assert ("min_labelled" in finding.advice) == (severity == "error")
 
 
 def test_a_val_set_without_objects_is_no_error(split, by_key):
