@@ -51,7 +51,7 @@ def near_duplicates(
     """Those of n images that are nearly one of m others, each with the likest. (n,), (n, T), (m,), (m, T).
 
     All n x m hashes are compared, a row of m at a time: the processor counts bits faster than bands of the hash could
-    be looked up (.7 s for 10,000 x 100,000), whatever the images are like, and nothing is kept.
+    be looked up (about a second for 10,000 x 100,000), whatever the images are like, and nothing is kept.
     """
     shown = np.flatnonzero(np.ptp(other_thumbnails, axis=1) >= LEAST_CONTRAST)
     compared = other_hashes[shown]

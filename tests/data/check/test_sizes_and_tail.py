@@ -74,7 +74,7 @@ def tailed(split, counts):
 @pytest.mark.parametrize(
     "counts",
     [
-        (200, 11),  # nothing is rare
+        (300, 11),  # nothing is rare
         (190, 10),  # 1 : 19
         (5, 3),
         (300, 0),  # an unused class is another finding
