@@ -211,7 +211,9 @@ def test_near_pairs_are_those_of_brute_force_and_the_likest_is_named():
     assert near_duplicates(key, base, other_keys[far], others[far]) == []
     assert near_duplicates(key, base, other_keys, 255 - others) == []  # equal hashes alone are not enough
     flat = np.full_like(base, 90)
-    assert near_duplicates(key, flat, key, flat) == []
+    assert near_duplicates(key, flat, key, flat) == near_duplicates(key, flat, key, base) == []
+    behind_flat = near_duplicates(key, base, np.concatenate([key, key]), np.concatenate([flat, base]))
+    assert [(p.image, p.other, p.bits) for p in behind_flat] == [(n, 5 + n, 0) for n in range(5)]
     assert near_duplicates(key[:0], base[:0], key, base) == near_duplicates(key, base, key[:0], base[:0]) == []
 
 
