@@ -32,7 +32,7 @@ def test_boxes_are_the_same_above_an_iou_of_95_hundredths(split, width, count):
 
 
 def test_one_box_with_two_classes_is_found_with_both(split, by_key):
-    findings = by_key(check_boxes((split("train", [[], [(0, 10, 10, 50, 50), (1, 10, 10, 50, 50)]]),)))
+    findings = by_key(check_boxes((split("train", [PLAIN[1], [(0, 10, 10, 50, 50), (1, 10, 10, 50, 50)]]),)))
     assert list(findings) == ["contrary-boxes"]
     (example,) = findings["contrary-boxes"].examples
     assert example.rows == (0, 1)

@@ -190,10 +190,14 @@ def test_altered_copies_of_200_pictures_are_found_and_distinct_ones_are_no_pairs
 def test_a_near_duplicate_is_found_from_file_to_finding(found):
     random = np.random.default_rng(1)
     frames = [picture(n, (120, 160)) for n in (0, 1, 2)]
-    copy = cv2.resize(altered(frames[1], random), (160, 120))
-    findings = found([jpeg(f) for f in frames], [jpeg(picture(7, (120, 160))), jpeg(copy)], (120, 160))
-    assert [(f.key, f.severity, f.count) for f in findings.values()] == [("near-duplicates", "warning", 1)]
-    assert findings["near-duplicates"].examples[0].text.startswith("val1.jpg is nearly train train1.jpg (")
+    copy = cv2.resize(altered(frames[2], random), (160, 120))
+    val = [jpeg(frames[0]), jpeg(picture(7, (120, 160))), jpeg(copy)]
+    findings = found([jpeg(f) for f in frames], val, (120, 160))
+    assert [(f.key, f.severity, f.count) for f in findings.values()] == [
+        ("val-in-train", "error", 1),  # and not among the near ones as well
+        ("near-duplicates", "warning", 1),
+    ]
+    assert findings["near-duplicates"].examples[0].text.startswith("val2.jpg is nearly train train2.jpg (")
 
 
 def test_near_pairs_are_those_of_brute_force_and_the_likest_is_named():
