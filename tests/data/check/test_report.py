@@ -55,7 +55,8 @@ def test_without_a_box_that_is_meant_the_whole_image_is_shown_with_all(tmp_path,
 def test_a_box_at_the_edge_is_cut_at_the_edge(tmp_path, image):
     corner = record(image.path, ((290, 190, 300, 200),))
     seen = sheet(tmp_path, Example("train", "a.png", corner, (0,)))
-    assert seen.shape == (270, 270, 3)  # 53 x 53 pixels: from 247 147 to the corner
+    assert seen.shape == (270, 270, 3)  # 53 x 53 pixels: from 247 147 to the corner, enlarged by 5.1
+    assert tuple(seen[244, 219].tolist()) == class_colour(0)
 
 
 def test_pairs_stand_side_by_side_and_what_cannot_be_seen_is_left_out(tmp_path, image):
