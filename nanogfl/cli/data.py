@@ -8,10 +8,15 @@ from typing import Literal
 
 import click
 
+from nanogfl.cli.data_check import check
+
 
 @click.group()
 def data() -> None:
     """Data sets: draw, look, convert."""
+
+
+data.add_command(check)
 
 
 @data.command()

@@ -38,10 +38,14 @@ class ReachReport:
         """Of all sides, those that are longer than the bins reach."""
         return sum(level.longer for level in self.levels) / max(1, sum(level.sides for level in self.levels))
 
+    @property
+    def ends(self) -> str:
+        """The longest side of each level in pixels, in words."""
+        return ", ".join(f"{self.reg_max * self.bin_width * level.stride:g}" for level in self.levels)
+
     def __str__(self) -> str:
         strides = ", ".join(f"{level.stride:g}" for level in self.levels)
-        ends = ", ".join(f"{self.reg_max * self.bin_width * level.stride:g}" for level in self.levels)
-        line = f"reg_max {self.reg_max} reaches {ends} px on strides {strides}: "
+        line = f"reg_max {self.reg_max} reaches {self.ends} px on strides {strides}: "
         if not any(level.sides for level in self.levels):
             return line + "no point has an object, nothing was measured"
         by_level = ", ".join(f"{level.longer / level.sides:.1%}" if level.sides else "none" for level in self.levels)

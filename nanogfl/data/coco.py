@@ -43,16 +43,6 @@ def index_coco(
     return _Index(file, content, class_ids).build(content, folder, strict)
 
 
-def refuse_problems(file: Path, problems: Sequence[Problem]) -> None:
-    """Raises UserError where there is any: what `strict` asks for."""
-    if problems:
-        first = problems[0]
-        raise UserError(
-            f"{file}: {first.where}: {first.reason} (and {len(problems) - 1} more problems);"
-            " mend them, or leave --strict out to train without them"
-        )
-
-
 class _Index:
     """The checks of COCO's layout, with what their sentences name."""
 

@@ -12,6 +12,7 @@ from nanogfl.config import Config
 from nanogfl.criterion.assist import AssistBranch
 from nanogfl.criterion.reach import measure_reach
 from nanogfl.data.batch import Loader
+from nanogfl.data.check.check import advise_before_training
 from nanogfl.data.class_counts import images_per_class
 from nanogfl.evaluate.coco_ap import Report, format_report
 from nanogfl.evaluate.frequency import LVIS_LIMITS, by_frequency, format_frequency, frequency_figures
@@ -93,6 +94,9 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
         progress.say(f"frames: {data.train_frames.summary}")
         progress.say(f"detector: {count_complexity(detector)}")
         for line in (*started_from, *frozen.lines()):
+            progress.say(line)
+        finest = float(detector.grid.strides.min())
+        for line in advise_before_training(data.train, data.val, config, finest_stride=finest, rare=LVIS_LIMITS[0]):
             progress.say(line)
         if config.model.head.bins:
             truths = plain_truths(data.train, config.model.input)

@@ -217,12 +217,16 @@ def test_training_starts_only_with_classes_that_agree_and_something_to_learn(tin
 def test_problems_of_the_data_are_listed_in_the_run_folder(tiny, shapes, tmp_path, capsys):
     content = json.loads((shapes / "train.json").read_text())
     content["annotations"][0]["bbox"] = [5, 5, 0, 5]
+    content["annotations"].append({**content["annotations"][1], "id": 999})
     (tmp_path / "bad.json").write_text(json.dumps(content))
     bad = SplitConfig(str(tmp_path / "bad.json"), str(shapes / "train"))
     config = replace(tiny, data=replace(tiny.data, train=bad), train=replace(tiny.train, epochs=1))
     train(config, tmp_path / "run")
     assert "0.png, annotation 1: empty box" in (tmp_path / "run" / "data_problems.txt").read_text()
-    assert "1 x empty box" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "1 x empty box" in said
+    assert "warning: 1 boxes drawn twice" in said
+    assert said.index("boxes drawn twice") < said.index("epoch 1/1")
     with pytest.raises(UserError, match="empty box"):
         train(replace(config, data=replace(config.data, strict=True)), tmp_path / "strict")
 

@@ -1,0 +1,127 @@
+"""`nanogfl data check`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from nanogfl.config import Config
+    from nanogfl.criterion.reach import ReachReport
+    from nanogfl.data.check.finding import Finding
+    from nanogfl.data.check.report import CheckReport
+    from nanogfl.data.coco import DataSet
+
+_COLOURS = {"error": "red", "warning": "yellow", "note": "cyan", None: None}
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the config; repeatable."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder for check.md, check.json and pictures. [default: runs/data-check/CONFIG-NAME]",
+)
+@click.option("--quick", is_flag=True, help="The annotations only: no image is opened.")
+@click.option("--strict", is_flag=True, help="Exit code 1 where there is an error or a warning.")
+def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: bool, strict: bool) -> None:
+    """Find what is wrong with the data set of the recipe CONFIG, before a training spends hours on it.
+
+    Classes without boxes, misspelt or different in train and val; boxes that are empty, outside, drawn twice or with
+    two classes, too small or too large for the recipe's network; files that are missing, broken, of another size or
+    turned; images of val that are in train, too, to the pixel or nearly. Every image is decoded once.
+
+    \b
+    nanogfl data check configs/bccd.yaml --set data.root=datasets/bccd
+    nanogfl data check my.yaml --quick
+    nanogfl data check my.yaml --strict -o check      for a script: exit code 1, check/check.json
+    """
+    from nanogfl.cli.extras import require
+
+    require("train", "torch", "matplotlib", "rich", "pydantic", "yaml")
+    from nanogfl.contract.errors import UserError
+    from nanogfl.data.check.check import check_annotations, check_images
+    from nanogfl.data.check.finding import Split, by_severity
+    from nanogfl.data.check.report import CheckReport, format_table
+    from nanogfl.data.read import load_split
+    from nanogfl.evaluate.frequency import LVIS_LIMITS
+    from nanogfl.recipe import load_config
+    from nanogfl.train.progress import show_reading
+
+    folder = output or Path("runs") / "data-check" / config.stem
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: --output names a folder, which is made where it is not there")
+    loaded = load_config(config, overrides)
+    root = Path(loaded.data.root)
+    train, val = (
+        Split(name, load_split(root / part.annotations, root / part.images))
+        for name, part in (("train", loaded.data.train), ("val", loaded.data.val))
+    )
+    reach, finest_stride = _measure_reach(loaded, train.dataset)
+    findings = check_annotations(train, val, loaded, finest_stride=finest_stride, rare=LVIS_LIMITS[0])
+    findings += _reach_findings(reach)
+    if not quick:
+        findings += check_images(train, val, show_reading)
+    report = CheckReport(str(config), loaded, train, val, tuple(by_severity(findings)), _reach_line(reach), not quick)
+    _write(folder, report, finest_stride)
+    for severity, line in format_table(report):
+        click.echo(click.style(line, fg=_COLOURS[severity], bold=severity is not None))
+    click.echo(f"pictures and histograms: {folder / 'check.md'}")
+    if strict and report.count("error") + report.count("warning"):
+        sys.exit(1)
+
+
+def _measure_reach(config: "Config", train: "DataSet") -> "tuple[ReachReport | None, float]":
+    """How far the head's bins reach, None where it has none, and the finest stride of the recipe's network."""
+    from nanogfl.criterion.reach import measure_reach
+    from nanogfl.model.detector import build_detector
+    from nanogfl.train.datasets import plain_truths
+
+    grid = build_detector(config.model, len(train.classes)).grid
+    finest = float(grid.strides.min())
+    if not config.model.head.bins:
+        return None, finest
+    return measure_reach(grid, plain_truths(train, config.model.input), config.loss), finest
+
+
+def _reach_line(reach: "ReachReport | None") -> str:
+    if reach is None:
+        return "the boxes have no distributions, which any length would have to fit in"
+    return f"reg_max {reach.reg_max} reaches {reach.ends} px: {reach.share:.1%} of the assigned box sides are longer"
+
+
+def _reach_findings(reach: "ReachReport | None") -> "list[Finding]":
+    from nanogfl.criterion.reach import ADVISE_ABOVE
+    from nanogfl.data.check.finding import Example, Finding
+
+    if reach is None or reach.share <= ADVISE_ABOVE:
+        return []
+    longer = sum(level.longer for level in reach.levels)
+    what = f"box sides beyond the reach of reg_max {reach.reg_max}"
+    advice = f"such boxes are learned too small: set model.head.reg_max to {reach.enough}"
+    text = f"{reach.share:.1%} of the sides of assigned points"
+    return [Finding("warning", "reach", what, advice, (Example("train", text),), longer)]
+
+
+def _write(folder: Path, report: "CheckReport", finest_stride: float) -> None:
+    """check.json, check.md, histograms.png and finding-*.png; those of an earlier check are removed."""
+    from nanogfl.data.check.histograms import save_histograms
+    from nanogfl.data.check.pictures import save_sheet
+    from nanogfl.data.check.report import write_json, write_markdown
+
+    for old in folder.glob("finding-*.png"):
+        old.unlink()
+    pictures = {}
+    if report.images_read:
+        classes = {split.name: split.dataset.classes for split in (report.train, report.val)}
+        for finding in report.findings:
+            if save_sheet(folder / f"finding-{finding.key}.png", finding, classes):
+                pictures[finding.key] = f"finding-{finding.key}.png"
+    save_histograms(folder / "histograms.png", report.train, report.config.model.input, finest_stride)
+    write_json(folder / "check.json", report)
+    write_markdown(folder / "check.md", report, "histograms.png", pictures)

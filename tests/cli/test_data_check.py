@@ -1,0 +1,178 @@
+"""`nanogfl data check`, and the short form of it before a training."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import pytest
+from click.testing import CliRunner
+
+from nanogfl.cli.data import data
+from nanogfl.contract.errors import UserError
+from nanogfl.data.check.check import advise_before_training
+from nanogfl.data.coco import load_coco
+from nanogfl.data.synthetic import draw_dataset
+from nanogfl.recipe import load_config
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """12 + 4 drawn pictures, in which nothing is wrong."""
+    draw_dataset(tmp_path / "shapes", train=12, val=4, hw=(96, 128))
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        f"data: {{root: '{tmp_path / 'shapes'}'}}\n"
+        "model: {input: {hw: [128, 160]}, backbone: {width: 0.5x}, neck: {channels: 16, extra_level: false}}\n"
+    )
+    return path
+
+
+def check(recipe: Path, *arguments: str):
+    output = recipe.parent / "out"
+    return CliRunner().invoke(data, ["check", str(recipe), "-o", str(output), *arguments]), output
+
+
+def keys(output: Path, *severities: str) -> set[str]:
+    content = json.loads((output / "check.json").read_text())
+    return {f["key"] for f in content["findings"] if not severities or f["severity"] in severities}
+
+
+def edit(recipe: Path, change, split="train") -> None:
+    path = recipe.parent / "shapes" / f"{split}.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def draw_twice(content) -> None:
+    content["annotations"].append({**content["annotations"][0], "id": 10_000})
+
+
+def file_of(recipe: Path, number: int) -> Path:
+    return sorted((recipe.parent / "shapes/train").glob("*.jpg"))[number]
+
+
+def test_a_good_data_set_has_no_error_and_no_warning(recipe):
+    result, output = check(recipe, "--strict", "--set", "model.head.reg_max=12")
+    assert result.exit_code == 0, result.output
+    assert "0 errors, 0 warnings" in result.output
+    assert "12 images" in result.output
+    assert keys(output, "error", "warning") == set()
+    assert cv2.imread(str(output / "histograms.png")) is not None
+    assert str(output / "check.md") in result.output
+
+
+def test_findings_are_said_written_and_drawn(recipe):
+    edit(recipe, draw_twice)
+    file_of(recipe, 3).write_bytes(b"no image")
+    result, output = check(recipe)
+    assert result.exit_code == 0, result.output  # without --strict they are information
+    lines = [" ".join(line.split()) for line in result.output.splitlines()]
+    assert "ERROR 1 images cannot be read" in lines
+    assert "WARNING 1 boxes drawn twice" in lines
+    assert result.output.index("images cannot be read") < result.output.index("boxes drawn twice")
+    content = json.loads((output / "check.json").read_text())
+    assert content["counts"]["error"] == 1
+    twice = next(f for f in content["findings"] if f["key"] == "duplicate-boxes")
+    assert twice["count"] == 1
+    x, y, w, h = json.loads((recipe.parent / "shapes/train.json").read_text())["annotations"][0]["bbox"]
+    assert twice["examples"][0]["boxes"] == [[x, y, x + w, y + h]]
+    text = (output / "check.md").read_text()
+    for name in ("finding-duplicate-boxes.png", "histograms.png"):
+        assert f"]({name})" in text
+        assert cv2.imread(str(output / name)).shape[0] > 100
+    assert "finding-unreadable-images.png" not in text  # there is nothing to see
+    assert not (output / "finding-unreadable-images.png").exists()
+    # mended, the next check leaves no picture of the last one
+    edit(recipe, lambda content: content["annotations"].pop())
+    (output / "mine.png").write_bytes(b"a stranger's")
+    assert check(recipe)[0].exit_code == 0
+    assert not (output / "finding-duplicate-boxes.png").exists()
+    assert (output / "mine.png").exists()
+
+
+@pytest.mark.parametrize("wrong", [draw_twice, lambda content: content["images"][0].update(width=999)])
+def test_strict_is_exit_code_1_for_warnings_and_errors(recipe, wrong):
+    reach = ("--set", "model.head.reg_max=12")
+    assert check(recipe, "--strict", *reach)[0].exit_code == 0
+    edit(recipe, wrong)
+    result, output = check(recipe, "--strict", *reach)
+    assert result.exit_code == 1
+    assert (output / "check.json").exists()
+    assert check(recipe, *reach)[0].exit_code == 0
+
+
+def test_what_is_no_data_set_or_no_recipe_is_one_sentence_and_exit_code_2(recipe):
+    def refused(*arguments: str) -> str:
+        result, output = check(recipe, *arguments)
+        assert isinstance(result.exception, UserError), result.output
+        assert not output.exists()
+        return str(result.exception)
+
+    assert "do not exist" in refused("--set", "data.root=nowhere")
+    assert "did you mean" in refused("--set", "data.roott=x")
+    edit(recipe, lambda content: content["annotations"][0].update(category_id=77))
+    assert "unknown category" in refused("--strict")
+    program = [sys.executable, "-m", "nanogfl", "data", "check", str(recipe), "--strict"]
+    result = subprocess.run(program, capture_output=True, text=True, check=False, cwd=recipe.parent)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert CliRunner().invoke(data, ["check", str(recipe), "--quik"]).exit_code == 2
+    taken = CliRunner().invoke(data, ["check", str(recipe), "-o", str(recipe)])
+    assert "is a file" in str(taken.exception)
+
+
+def test_the_quick_form_opens_no_image(recipe, monkeypatch):
+    for image in (recipe.parent / "shapes").rglob("*.jpg"):
+        image.write_bytes(b"")
+    monkeypatch.setattr("nanogfl.contract.frames.read_content", pytest.fail)
+    monkeypatch.setattr("nanogfl.data.check.images.read_content", pytest.fail)
+    edit(recipe, draw_twice)
+    result, output = check(recipe, "--quick")
+    assert result.exit_code == 0, result.output
+    assert "--quick" in result.output
+    assert "duplicate-boxes" in keys(output)
+    assert "unreadable-images" not in keys(output)
+    assert not list(output.glob("finding-*"))
+    assert json.loads((output / "check.json").read_text())["images_read"] is False
+
+
+def test_a_reg_max_that_is_too_small_is_found_with_one_that_does(recipe):
+    output = check(recipe, "--quick", "--set", "model.head.reg_max=1")[1]
+    assert "reach" in keys(output, "warning")
+    advice = next(f for f in json.loads((output / "check.json").read_text())["findings"] if f["key"] == "reach")
+    enough = advice["advice"].rsplit(" ", 1)[1]
+    assert "reach" not in keys(check(recipe, "--quick", "--set", f"model.head.reg_max={enough}")[1])
+
+
+# Before a training ----------------------------------------------------------------------------------------------
+
+
+def advice(recipe: Path, **settings) -> list[str]:
+    root = recipe.parent / "shapes"
+    train, val = (load_coco(root / f"{name}.json", root / name) for name in ("train", "val"))
+    config = load_config(recipe)
+    config = replace(config, data=replace(config.data, **settings))
+    return list(advise_before_training(train, val, config, finest_stride=8.0, rare=10))
+
+
+def test_a_good_data_set_is_not_talked_about_before_a_training(recipe):
+    for image in (recipe.parent / "shapes").rglob("*.jpg"):
+        image.write_bytes(b"")
+    assert advice(recipe) == []
+
+
+def test_only_what_a_user_should_act_on_is_said_before_a_training(recipe):
+    def change(content):
+        draw_twice(content)
+        content["annotations"].append({**content["annotations"][0], "id": 10_001, "bbox": [1, 1, 0, 9]})
+        content["annotations"].append({**content["annotations"][0], "id": 10_002, "iscrowd": 1})
+
+    edit(recipe, change)
+    lines = advice(recipe)
+    assert len(lines) == 2  # the run lists the empty box itself, and a crowd region is fine
+    assert lines[0].startswith("  warning: 1 boxes drawn twice (train: ")
+    assert "data check" in lines[1]
