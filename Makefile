@@ -1,5 +1,6 @@
 # make quickstart   train, export and run a detector on the embedded data set
 # make test         everything that CI runs
+# make test-all     the same, and every recipe where make test runs one of each family
 # make check        format, lint, types, floors and the fast tests: before every commit
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,10 +13,11 @@ BIN := $(VENV)/bin
 PIP = -m pip --disable-pip-version-check install --quiet
 # A torch of the user's choice replaces the tested one among the constraints.
 CONSTRAINTS := $(VENV)/constraints.txt
+PYTEST_OPTIONS ?=
 RUN := runs/quickstart
 DATA := runs/quickstart-data
 
-.PHONY: quickstart test check install install-device format clean help
+.PHONY: quickstart test test-all check install install-device format clean help
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -63,7 +65,10 @@ test: $(VENV)/.installed $(DEVICE_VENV)/.installed
 	  tests/cli/test_bench_cli.py tests/cli/test_eval_onnx_cli.py tests/cli/test_eval_lvis_cli.py tests/data/test_coco.py tests/data/test_synthetic.py tests/data/test_cache.py \
 	  tests/data/test_frame_store.py tests/data/test_ahead.py tests/data/test_voc.py tests/data/test_lvis.py tests/data/test_yolo.py \
 	  tests/data/test_image_sizes.py tests/data/test_write_coco.py tests/data/test_readers_fuzz.py tests/cli/test_data_convert.py
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(PYTEST_OPTIONS)
+
+test-all:
+	@$(MAKE) test PYTEST_OPTIONS=--exhaustive
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -10,14 +10,14 @@ import torch
 from nanogfl.config import BackboneConfig, Config, ModelConfig, NeckConfig
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import InputSpec
-from nanogfl.data.synthetic import draw_image
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
-from nanogfl.model.detector import Detector, build_detector
+from nanogfl.model.detector import build_detector
 from nanogfl.model.predictor import load_predictor
 from nanogfl_deploy.runtime import Detector as DeviceDetector
 from nanogfl_export import parity
 from nanogfl_export.export import export_checkpoint
 from nanogfl_export.onnx_file import RAW_OPERATORS
+from tests.lively import enliven
 from tests.representations import DGQP, PER_LEVEL, RETINA, matching_loss
 
 from .conftest import HW
@@ -30,28 +30,8 @@ HEADS = {
 CLASSES = ("a", "b", "c")
 
 
-def lively(config: Config) -> Detector:
-    """Random weights with answers that depend on the picture, and scores on both sides of the limit."""
-    torch.manual_seed(7)
-    detector = build_detector(config.model, len(CLASSES))
-    frames = torch.from_numpy(np.stack([draw_image(5, index, HW).image for index in range(8)]))
-    detector.train()
-    for module in detector.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = 0.5
-    with torch.no_grad():
-        for _ in range(12):
-            detector(frames)
-        for name, parameter in detector.head.named_parameters():
-            if "output" in name or "dgqp" in name:
-                parameter.normal_(std=0.3 if parameter.ndim > 1 else 0.1)
-        if detector.grid.anchors is not None:  # e to the power of the others would be boxes of no size
-            detector.head.box_output.weight.normal_(std=0.02)
-        rows = detector.head.layout.class_rows
-        heads = detector.head.outputs if hasattr(detector.head, "outputs") else [detector.head.class_output]
-        for output in heads:
-            output.bias[:rows] = -2.0
-    return detector.eval()
+def weights(config: Config) -> dict[str, torch.Tensor]:
+    return enliven(build_detector(config.model, len(CLASSES))).state_dict()
 
 
 @pytest.fixture(scope="module", params=HEADS, ids=list(HEADS))
@@ -63,7 +43,7 @@ def checkpoint(request, tmp_path_factory):
     model = ModelConfig(InputSpec(HW), backbone=backbone, neck=neck, head=head)
     config = Config(model=model, loss=matching_loss(head))
     path = tmp_path_factory.mktemp("representation") / "some.pt"
-    save_checkpoint(path, Checkpoint(config, CLASSES, (1, 2, 3), lively(config).state_dict()))
+    save_checkpoint(path, Checkpoint(config, CLASSES, (1, 2, 3), weights(config)))
     return path, head
 
 
@@ -127,7 +107,7 @@ def test_the_gate_refuses_a_wrong_quality_and_wrong_anchors(name, frames, tmp_pa
         backbone, neck = BackboneConfig(kind="resnet18"), NeckConfig("fpn", 16, extra_level=False)
     config = Config(model=ModelConfig(InputSpec(HW), backbone=backbone, neck=neck, head=head), loss=matching_loss(head))
     path = tmp_path / "some.pt"
-    save_checkpoint(path, Checkpoint(config, CLASSES, (1, 2, 3), lively(config).state_dict()))
+    save_checkpoint(path, Checkpoint(config, CLASSES, (1, 2, 3), weights(config)))
     right = parity.Predictor.raw
 
     def wrong(self, image):
