@@ -40,7 +40,7 @@ def largest_values(values: Tensor, count: int) -> Tensor:
     By elementwise maxima and minima, as in a bubble sort that ends early: a `raw` file may hold no TopK (and no sum
     over an axis, so that the mean is a product).
     """
-    rest, largest = list(values.split(1, dim=-1)), []
+    rest, largest = list(torch.split(values, 1, dim=-1)), []
     for _ in range(count):
         best, smaller = rest[0], []
         for value in rest[1:]:
