@@ -172,7 +172,7 @@ class Loop:
 
 
 def check(predictions: Predictions, grid: Grid, truth: Truth, config: LossConfig, owner, doubtful=None) -> Loop:
-    """Values within 2e-5, gradients within 1e-3, of what the loop says."""
+    """Values within 3e-5, gradients within 1e-3, of what the loop says."""
     found = compute_losses(predictions, grid, truth, config)
     found.total.backward()
     loop = Loop(predictions, grid, truth, config)
