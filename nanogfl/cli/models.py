@@ -18,7 +18,8 @@ class OpenedModel:
     has_spread: bool
     """`detect` says how sure it is of each side"""
     explain: Detect | None
-    """`detect` with each box's distributions; None where the file does not deliver them"""
+    """`detect` with each box's distributions; None where an .onnx does not deliver them, a UserError of a checkpoint
+    without"""
 
 
 def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -> OpenedModel:
@@ -44,4 +45,5 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
     validation = (root / data.val.annotations, root / data.val.images)
     training = root / data.train.annotations
     classes, ids = checkpoint.classes, checkpoint.category_ids
-    return OpenedModel(predictor, classes, ids, validation, training, True, predictor.explain)
+    spread = checkpoint.config.model.head.has_spread
+    return OpenedModel(predictor, classes, ids, validation, training, spread, predictor.explain)
