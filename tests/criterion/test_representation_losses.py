@@ -352,3 +352,21 @@ def test_the_gaussian_term_is_the_density_of_torch_distributions_less_its_consta
     density = torch.distributions.Normal(mean.double(), sigma.double()).log_prob(target.double())
     expected = -density - 0.5 * torch.log(torch.tensor(2 * torch.pi, dtype=torch.float64))
     torch.testing.assert_close(gaussian_nll(mean, sigma, target).double(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gaussian, iou", "dirac, centerness-guided", "general, DGQP", "RetinaNet"])
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo, of itself
+def test_compiled_as_one_graph_the_losses_and_gradients_are_equal(name):
+    head = {**HEADS, "RetinaNet": RETINA}[name]
+    predictions, grid, truth = predict(head), grid_of(head), TRUTHS["with ignored regions"]
+
+    def total(given: Predictions) -> Tensor:
+        return compute_losses(given, grid, truth, matching_loss(head)).total
+
+    torch._dynamo.reset()
+    leaves = [x for x in predictions if x is not None]
+    fast = torch.compile(total, fullgraph=True, dynamic=False, backend="aot_eager")
+    slopes = [torch.autograd.grad(of(predictions), leaves) for of in (fast, total)]
+    for a, b in zip(*slopes, strict=True):
+        torch.testing.assert_close(a, b)
