@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nanogfl.config import HeadConfig, LossConfig
+from nanogfl.criterion.assign import assign
 from nanogfl.criterion.criterion import compute_losses
 from nanogfl.criterion.side_losses import centerness, gaussian_nll
 from nanogfl.data.batch import Truth
@@ -276,6 +277,21 @@ def test_bfloat16_predictions_give_the_losses_of_their_values_in_float32(name):
     a, b = (compute_losses(x, grid_of(head), truth, config) for x in (half, whole))
     assert all(value.dtype == torch.float32 for value in a)
     torch.testing.assert_close(torch.stack(a), torch.stack(b))
+
+
+@pytest.mark.parametrize("assigner", ["dsla", "tal"])
+def test_an_assigner_that_looks_at_scores_sees_the_score_j(assigner):
+    head = small_head("general", dgqp=True)
+    predictions, truth, config = predict(head), TRUTHS["with ignored regions"], LossConfig(assigner=assigner)
+    classes, quality = (x.detach().double().sigmoid() for x in (predictions.cls_logits, predictions.quality_logits))
+    score = classes * quality[..., None]
+    joined = Predictions((score / (1 - score)).log().float(), predictions.box_pred)
+    found = assign(predictions, grid_of(head), truth, config)
+    expected = assign(joined, grid_of(replace(head, dgqp=False)), truth, config)
+    apart = assign(predictions, grid_of(replace(head, dgqp=False)), truth, config)
+    assert torch.equal(found.truth_index(), expected.truth_index())
+    torch.testing.assert_close(found.quality, expected.quality, rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(found.quality, apart.quality, atol=1e-3)
 
 
 # Anchors ----------------------------------------------------------------------------------------------------
