@@ -256,6 +256,21 @@ def test_padding_the_truth_changes_no_bit(name):
     assert all(torch.equal(a, b) for a, b in zip(*slopes, strict=True))
 
 
+@pytest.mark.parametrize("name", ["gaussian, centerness", "general, DGQP", "RetinaNet"])
+def test_a_truth_of_nothing_but_padding_is_no_objects_at_all(name):
+    """A compiled batch without objects: empty boxes, whose logarithm and overlap are of nothing."""
+    head = {**HEADS, "RetinaNet": RETINA}[name]
+    predictions, grid, config = predict(head), grid_of(head), matching_loss(head)
+    losses, padded = (
+        compute_losses(predictions, grid, make_truth(boxes, [0] * len(boxes), [0] * len(boxes)), config)
+        for boxes in ([], [[0.0] * 4] * 3)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(losses, padded, strict=True))
+    assert padded.positives == padded.giou == padded.dfl == padded.quality == 0
+    padded.total.backward()
+    assert all(x.grad is None or torch.isfinite(x.grad).all() for x in predictions if x is not None)
+
+
 @pytest.mark.parametrize("size", [-50.0, 50.0])
 @pytest.mark.parametrize("head", [*HEADS.values(), RETINA], ids=[*HEADS, "RetinaNet"])
 def test_extreme_predictions_have_finite_losses_and_gradients(head, size):
