@@ -122,7 +122,8 @@ class HeadConfig:
     quality: Quality = field(default="joint", kw_only=True)
     """how well a box fits, and where it enters (GFL, table 1a). joint: the class learns it (loss.classification qfl,
     eqfl); none: nowhere; centerness, iou: an output of its own learns it and multiplies the score; centerness-guided,
-    iou-guided: it weighs a positive's classification loss (all but joint: loss.classification fl, efl)"""
+    iou-guided: it weighs a positive's classification loss (all but joint: loss.classification fl, efl). With
+    loss.assigner tal its normalised metric takes the place of the IoU"""
     dgqp: bool = field(default=False, kw_only=True)
     """the distribution-guided quality predictor of GFL V2 (arXiv:2011.12885), whose answer multiplies the classes"""
     dgqp_top: int = field(default=4, kw_only=True)
@@ -165,6 +166,13 @@ class HeadConfig:
         if self.kind == "per_level" and self.norm != "group":
             raise ValueError("norm is of kind shared alone, per_level has batch norm: leave norm out")
         self._check_dgqp()
+        if not self.bins and self.bin_width != 1:
+            raise ValueError(f"bin_width is of distributions, box {self.box} has none: leave bin_width out")
+        if self.box != "deltas" and self.anchor_size != 4:
+            raise ValueError(
+                f"anchor_size is of box deltas alone, box is {self.box}: leave anchor_size out"
+                " (loss.atss_anchor is the anchor of ATSS)"
+            )
         if self.box == "deltas" and (self.kind != "shared" or self.quality != "none"):
             raise ValueError(
                 "box deltas is RetinaNet, whose anchors share two towers and know no quality: set kind to shared and"
@@ -513,6 +521,16 @@ class Config:
             )
         if head.box == "general+dfl" and loss.dfl == 0:
             raise ValueError("loss.dfl 0 leaves model.head.box general+dfl without it: set model.head.box to general")
+        if head.box == "gaussian" and loss.dfl == 0:
+            raise ValueError(
+                "loss.dfl 0 leaves the deviations of model.head.box gaussian unlearned: set loss.dfl above 0, or"
+                " model.head.box to dirac"
+            )
+        if head.has_quality_branch and loss.quality == 0:
+            raise ValueError(
+                f"loss.quality 0 leaves model.head.quality {head.quality} unlearned, which multiplies the scores: set"
+                " loss.quality above 0, or model.head.quality to none"
+            )
         if head.dgqp and loss.classification == "eqfl":
             raise ValueError(
                 "loss.classification eqfl keeps account of each class's own logits, and model.head.dgqp scores their"

@@ -4,14 +4,16 @@ import ast
 import re
 from dataclasses import FrozenInstanceError, fields, is_dataclass
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
 import yaml
 
-from nanogfl.config import Config
+from nanogfl.config import Config, HeadConfig, LossConfig, Quality
 from nanogfl.contract.errors import UserError
 from nanogfl.recipe import config_from_dict, differences, load_config
+from tests.representations import DGQP, PER_LEVEL
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "nanogfl"
@@ -138,6 +140,133 @@ def test_what_does_not_fit_is_one_sentence_that_names_its_path(tmp_path, text, m
     assert message in str(raised.value)
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+FL = {"loss": {"classification": "fl"}}
+RETINANET = {
+    "model": {"head": {"kind": "shared", "box": "deltas", "quality": "none"}},
+    "loss": {"classification": "fl", "assigner": "max_iou", "box_weight": "none"},
+}
+NO_SENSE = {
+    "dgqp.box=dirac": ("dgqp looks at the distributions of a box, and box dirac has none", "set box to general+dfl"),
+    "dgqp.box=gaussian": ("and box gaussian has none", "set box to general+dfl"),
+    "dgqp.quality=iou": ("learns the quality, so that another place for it has no", "set quality to joint, got iou"),
+    "dgqp.dgqp_top=0": ("dgqp_top must lie between 1 and the 8 bins and dgqp_hidden be at least 1", "got 0 and 64"),
+    "dgqp.dgqp_top=9": ("dgqp_top must lie between 1 and the 8 bins", "got 9 and 64"),
+    "dgqp.dgqp_hidden=0": ("dgqp_hidden be at least 1", "got 4 and 0"),
+    "dgqp.loss.classification=eqfl": ("keeps account of each class's own logits", "to qfl, or dgqp to false"),
+    "head.bin_width=0": ("bin_width must be a positive number of strides", "got 0"),
+    "head.bin_width=.inf": ("bin_width must be a positive number of strides", "got inf"),
+    "head.bin_width=.nan": ("bin_width must be a positive number of strides", "got nan"),
+    "head.anchor_size=-1": ("anchor_size must be a positive number of strides", "got -1"),
+    "dirac.bin_width=0.5": ("bin_width is of distributions, box dirac has none", "leave bin_width out"),
+    "retina.bin_width=0.5": ("bin_width is of distributions, box deltas has none", "leave bin_width out"),
+    "head.anchor_size=8": ("anchor_size is of box deltas alone, box is general+dfl", "leave anchor_size out"),
+    "head.norm=none": ("norm is of kind shared alone, per_level has batch norm", "leave norm out"),
+    "retina.kind=per_level": ("anchors share two towers and know no quality", "set kind to shared and quality to none"),
+    "retina.quality=iou": ("anchors share two towers and know no quality", "got shared and iou"),
+    "retina.loss.assigner=atss": ("RetinaNet's anchors, need each other, got atss and deltas", "set both or neither"),
+    "head.loss.assigner=max_iou": ("need each other, got max_iou and general+dfl", "set both or neither"),
+    "retina.loss.box_weight=score": ("box_weight score is of boxes around grid points", "set it to none"),
+    "retina.loss.box_weight=centerness": ("box_weight centerness is of boxes around grid points", "set it to none"),
+    "retina.loss.assist=true": ("assist guides an assigner that looks at predictions", "set assigner to dsla or tal"),
+    "head.loss.dfl=0": ("loss.dfl 0 leaves model.head.box general+dfl without it", "set model.head.box to general"),
+    "gaussian.loss.dfl=0": ("leaves the deviations of model.head.box gaussian unlearned", "or model.head.box to dirac"),
+    "iou.loss.quality=0": ("unlearned, which multiplies the scores", "or model.head.quality to none"),
+    "head.loss.quality=-1": ("quality must be at least 0", "got -1"),
+    "retina.loss.smooth_l1_beta=-1": ("smooth_l1_beta must be at least 0", "got -1"),
+    "head.model.neck.p6_from=c5": ("p6_from is of kind fpn alone, kind is ghost_pan", "leave p6_from out"),
+}
+STARTS = {
+    "head": {},
+    "dgqp": {"model": {"head": {"dgqp": True}}},
+    "dirac": {"model": {"head": {"box": "dirac"}}},
+    "gaussian": {"model": {"head": {"box": "gaussian"}}},
+    "iou": {"model": {"head": {"quality": "iou"}}, **FL},
+    "retina": RETINANET,
+}
+
+
+def changed(case: str) -> tuple[str, tuple[str, ...]]:
+    """dgqp.loss.dfl=0 -> the YAML of that start, the override; keys without a section are the head's."""
+    start, _, override = case.partition(".")
+    section = override.startswith(("loss.", "model."))
+    return yaml.safe_dump(STARTS[start]), (override if section else f"model.head.{override}",)
+
+
+@pytest.mark.parametrize("case", NO_SENSE)
+def test_what_makes_no_sense_together_is_refused_with_why_and_what_to_do(tmp_path, case):
+    text, overrides = changed(case)
+    load_config(write(tmp_path, text))  # without the change it is fine
+    with pytest.raises(UserError) as raised:
+        load_config(write(tmp_path, text), overrides)
+    message = str(raised.value)
+    for part in NO_SENSE[case]:
+        assert part in message
+    assert "\n" not in message
+
+
+CLASSIFICATIONS, QUALITIES = get_args(get_type_hints(LossConfig)["classification"]), get_args(Quality)
+
+
+@pytest.mark.parametrize("classification", CLASSIFICATIONS)
+@pytest.mark.parametrize("quality", QUALITIES)
+def test_a_class_learns_the_quality_exactly_where_no_other_place_has_it(tmp_path, classification, quality):
+    text = f"loss: {{classification: {classification}}}\nmodel: {{head: {{quality: {quality}}}}}\n"
+    if (classification in ("qfl", "eqfl")) == (quality == "joint"):
+        config = load_config(write(tmp_path, text))
+        assert (config.loss.classification, config.model.head.quality) == (classification, quality)
+        return
+    with pytest.raises(UserError) as raised:
+        load_config(write(tmp_path, text))
+    joint = quality == "joint"
+    learned = "1" if joint else "a box's quality"
+    assert str(raised.value).endswith(
+        f"loss.classification {classification} teaches an object's class {learned}, which does not go with"
+        f" model.head.quality {quality}: set loss.classification to one of {'qfl, eqfl' if joint else 'fl, efl'}, or"
+        f" model.head.quality to {'another than joint' if joint else 'joint'}"
+    )
+
+
+@pytest.mark.parametrize("kind", ["per_level", "shared"])
+def test_every_box_loads_with_every_quality_and_comes_back_as_it_was(kind):
+    for head in [*PER_LEVEL.values(), *DGQP.values()]:
+        given = {"kind": kind, "box": head.box, "quality": head.quality, "dgqp": head.dgqp}
+        loss = {"classification": "qfl" if head.quality == "joint" else "efl"}
+        config = config_from_dict({"model": {"head": given}, "loss": loss}, "here")
+        found = config.model.head
+        assert (found.box, found.quality, found.dgqp) == (head.box, head.quality, head.dgqp)
+        assert config_from_dict(config.to_dict(), "x") == config
+
+
+@pytest.mark.parametrize("weight", ["score", "centerness", "none"])
+@pytest.mark.parametrize("assigner", ["atss", "dsla", "tal"])
+@pytest.mark.parametrize("start", ["head", "dgqp", "gaussian", "iou"])
+def test_points_go_with_every_assigner_and_weight(tmp_path, start, assigner, weight):
+    overrides = (f"loss.assigner={assigner}", f"loss.box_weight={weight}")
+    loss = load_config(write(tmp_path, yaml.safe_dump(STARTS[start])), overrides).loss
+    assert (loss.assigner, loss.box_weight) == (assigner, weight)
+
+
+def test_retinanet_loads_and_comes_back_as_it_was():
+    config = config_from_dict(RETINANET, "x")
+    assert (config.model.head.box, config.loss.assigner) == ("deltas", "max_iou")
+    assert config_from_dict(config.to_dict(), "x") == config
+
+
+@pytest.mark.parametrize(
+    ("head", "bins", "values", "spread", "branch"),
+    [
+        (HeadConfig(), 8, 8, True, False),
+        (HeadConfig(box="general", quality="none", reg_max=16), 17, 17, True, False),
+        (HeadConfig(box="gaussian", quality="centerness"), 0, 2, True, True),
+        (HeadConfig(box="dirac", quality="iou", reg_max=16), 0, 1, False, True),
+        (HeadConfig(box="dirac", quality="iou-guided"), 0, 1, False, False),
+        (HeadConfig(kind="shared", box="deltas", quality="none"), 0, 1, False, False),
+    ],
+)
+def test_what_a_representation_consists_of(head, bins, values, spread, branch):
+    assert (head.bins, head.side_values, head.has_spread, head.has_quality_branch) == (bins, values, spread, branch)
 
 
 def test_a_missing_or_unreadable_file_is_one_sentence(tmp_path):

@@ -47,7 +47,10 @@ def detect(
 
     detector = load_detector(model, threads)
     if spread and not detector.has_spread:
-        raise UserError(f"--spread needs the standard deviations of sides, {model} delivers none: export again")
+        raise UserError(
+            f"--spread needs the standard deviations of sides, {model} delivers none: leave --spread out, or take a"
+            " model of model.head.box general+dfl or gaussian"
+        )
     with open_source(source, strict) as frames:
         problem = "--no-window" if no_window else window_problem()
         if problem and save is None and json_file is None:

@@ -23,7 +23,8 @@ class OpenedModel:
     keeping: Callable[[int], Detect] | None
     """`detect` with more of them; None where the file fixes their number"""
     explain: Detect | None
-    """`detect` with each box's distributions; None where the file does not deliver them"""
+    """`detect` with each box's distributions; None where an .onnx does not deliver them, a UserError of a checkpoint
+    without"""
 
 
 def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -> OpenedModel:
@@ -50,5 +51,6 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
     validation = (root / data.val.annotations, root / data.val.images)
     training = (root / data.train.annotations, root / data.train.images)
     classes, ids = checkpoint.classes, checkpoint.category_ids
-    keep = checkpoint.config.model.selection.keep
-    return OpenedModel(predictor, classes, ids, validation, training, True, keep, predictor.keeping, predictor.explain)
+    model = checkpoint.config.model
+    keep, spread = model.selection.keep, model.head.has_spread
+    return OpenedModel(predictor, classes, ids, validation, training, spread, keep, predictor.keeping, predictor.explain)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nanogfl.config import Config
+from nanogfl.config import Config, HeadConfig
 from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.errors import UserError
 from nanogfl.model.complexity import count_complexity
@@ -121,7 +121,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
 def describe_checkpoint(path: Path | str) -> list[tuple[str, str]]:
     """(name, value) lines for `nanogfl info`."""
     checkpoint = load_checkpoint(path)
-    model = checkpoint.config.model
+    model, head = checkpoint.config.model, checkpoint.config.model.head
     height, width = model.input.hw
     lines = [
         ("kind", "nanogfl checkpoint"),
@@ -129,6 +129,8 @@ def describe_checkpoint(path: Path | str) -> list[tuple[str, str]]:
         ("input", f"{height} x {width} (height x width), {model.input.resize}, BGR"),
         ("backbone", f"{model.backbone.title}, {model.activation}"),
         ("neck", f"{model.neck.kind}, {model.neck.channels} channels"),
+        ("head", f"{head.kind}, box {head.box}, quality {head.quality}{' through DGQP' * head.dgqp}"),
+        ("spread", _spread(head)),
         ("size", str(count_complexity(checkpoint.build()))),
         ("weights", f"sha256 {weights_digest(checkpoint.weights)}"),
     ]
@@ -138,3 +140,11 @@ def describe_checkpoint(path: Path | str) -> list[tuple[str, str]]:
     if checkpoint.training is not None:
         lines.append(("resume", "holds the state of training: `nanogfl train --resume` goes on from it"))
     return lines
+
+
+def _spread(head: HeadConfig) -> str:
+    """What a box says of how sure its sides are, for people."""
+    if head.bins:
+        apart = f"{head.bin_width:g} stride{'s' * (head.bin_width != 1)} apart"
+        return f"of each side, from its distribution over bins 0 to {head.reg_max}, {apart}"
+    return "of each side, a number of its own" if head.has_spread else f"none: the boxes are {head.box}"

@@ -48,7 +48,7 @@ def make_grid(hw: tuple[int, int], strides: tuple[int, ...], offset: float) -> G
 
 
 def expected_bins(dist_logits: Tensor) -> Tensor:
-    """(..., R + 1) -> (...): the distribution's expectation sum_i i S_i, in strides. arXiv:2006.04388, sec. 3.2."""
+    """(..., R + 1) -> (...): the distribution's expectation sum_i i S_i, in bins. arXiv:2006.04388, sec. 3.2."""
     bins = torch.arange(dist_logits.shape[-1], dtype=torch.float32, device=dist_logits.device)
     return torch.matmul(dist_logits.float().softmax(dim=-1), bins)
 

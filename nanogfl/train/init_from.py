@@ -5,20 +5,18 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from nanogfl.config import Config, ModelConfig
+from nanogfl.config import Config
 from nanogfl.contract.errors import UserError
 from nanogfl.model.checkpoint import Checkpoint
 from nanogfl.model.detector import Detector
 from nanogfl.recipe import differences
+from nanogfl.train.head_rows import OUTPUTS, Head, matching_rows
 from nanogfl.train.parts import part_of
 
 LEAST_SHARE = 0.1
 """of the detector's parameters: the stem's shape is that of every width, so that something always fits"""
 
 _INPUT = ("mean", "std")  # they follow model.input, not the file
-# The head's last convolutions: rows of classes and, behind them, of distributions; or a convolution for each.
-_CLASSES_ONLY, _BOX_ONLY = "head.class_output.", "head.box_output."
-_OUTPUTS = ("head.outputs.", _CLASSES_ONLY, _BOX_ONLY)
 
 
 @dataclass
@@ -35,8 +33,8 @@ class CarriedOver:
     """of the file"""
     shared_classes: tuple[str, ...] = ()
     new_classes: tuple[str, ...] = ()
-    distributions: str = "fresh"
-    """of the outputs' distribution rows: kept or fresh"""
+    rows: dict[str, str] = field(default_factory=dict)
+    """what became of the outputs' other rows, by what they are called: kept or fresh"""
     notes: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -55,34 +53,30 @@ class CarriedOver:
                 parts += [f"{len(lost)} fresh, {reason} ({_short(lost)})"] if lost else []
             lines.append(f"  {part}: {'; '.join(parts)}")
         shared, new = ", ".join(self.shared_classes), ", ".join(self.new_classes)
-        lines.append(
-            f"  classes kept by name: {shared or 'none'}; fresh: {new or 'none'};"
-            f" distribution rows {self.distributions}"
-        )
+        rows = "".join(f"; {kind} {state}" for kind, state in self.rows.items())
+        lines.append(f"  classes kept by name: {shared or 'none'}; fresh: {new or 'none'}{rows}")
         if self.unused:
             lines.append(f"  {len(self.unused)} tensors of the file have no place here ({_short(self.unused)})")
         return lines + self.notes
 
 
-def carry_over(detector: Detector, model: ModelConfig, classes: tuple[str, ...], source: Checkpoint) -> CarriedOver:
+def carry_over(detector: Detector, config: Config, classes: tuple[str, ...], source: Checkpoint) -> CarriedOver:
     """Copies the averaged weights into a fresh `detector` where name and shape fit.
 
-    Of the head's outputs the rows are judged one by one: the first C are class logits, kept where a class has the
-    same name in both; the other 4 (R + 1) are distributions, kept where reg_max is the same.
+    Of the head's outputs the rows are judged one by one, by what they mean (head_rows.py).
     """
-    result, state = CarriedOver(), detector.state_dict()
-    result.shared_classes = tuple(name for name in classes if name in source.classes)
-    result.new_classes = tuple(name for name in classes if name not in source.classes)
+    result, state, copied = CarriedOver(), detector.state_dict(), set[str]()
+    ours, theirs = Head(config.model.head, classes), Head(source.config.model.head, source.classes)
     for name, tensor in state.items():
         given = source.weights.get(name)
         if name in _INPUT:
             continue
         if given is None:
             result.fresh[name] = "not in the file"
-        elif name.startswith(_OUTPUTS):
+        elif name.startswith(OUTPUTS):
             kernel = name.rpartition(".")[0] + ".weight"  # it decides for the bias: a fresh class starts at the prior
             if source.weights[kernel].shape[1:] == state[kernel].shape[1:]:
-                _carry_rows(name, tensor, given, model, classes, source, result)
+                copied |= _carry_rows(name, tensor, given, ours, theirs, result)
             else:
                 result.fresh[name] = "of other channels"
         elif given.shape != tensor.shape:
@@ -90,11 +84,16 @@ def carry_over(detector: Detector, model: ModelConfig, classes: tuple[str, ...],
         else:
             tensor.copy_(given)
             result.kept.append(name)
-    if not any(name.startswith(_OUTPUTS) for name in (*result.kept, *result.partly)):
-        result.shared_classes, result.new_classes = (), classes
+    shared = source.classes if "classes" in copied else ()
+    result.shared_classes = tuple(name for name in classes if name in shared)
+    result.new_classes = tuple(name for name in classes if name not in shared)
+    result.rows = {"distribution rows" if ours.config.bins else "box rows": "kept" if "box" in copied else "fresh"}
+    if ours.layout.quality:
+        result.rows["quality row"] = "kept" if "quality" in copied else "fresh"
     result.unused = [name for name in source.weights if name not in state]
-    changed = differences(Config(model=source.config.model), Config(model=model))
-    if changed := [line for line in changed if not line.startswith(("model.backbone.weights", "model.selection"))]:
+    changed = [line for line in differences(source.config, config) if line.startswith("model.")]
+    changed = [line for line in changed if not line.startswith(("model.backbone.weights", "model.selection"))]
+    if changed:
         result.notes.append(f"  another model than the file's: {', '.join(changed)}")
     return result
 
@@ -111,32 +110,20 @@ def require_enough(result: CarriedOver, detector: Detector, origin: str) -> None
         )
 
 
-def _carry_rows(
-    name: str,
-    tensor: Tensor,
-    given: Tensor,
-    model: ModelConfig,
-    classes: tuple[str, ...],
-    source: Checkpoint,
-    result: CarriedOver,
-) -> None:
-    """tensor (C + 4 (R + 1), ...), given the same with the file's C and R; a shared head has them one by one."""
-    same_bins = model.head.reg_max == source.config.model.head.reg_max
-    ours, theirs = ((), ()) if name.startswith(_BOX_ONLY) else (classes, source.classes)
-    shared = [class_name for class_name in ours if class_name in theirs]
-    has_box = not name.startswith(_CLASSES_ONLY)
-    if not shared and not (has_box and same_bins):
-        reasons = ["other classes"] * bool(ours) + ["another reg_max"] * has_box
-        result.fresh[name] = f"of {' and '.join(reasons)}"
-        return
+def _carry_rows(name: str, tensor: Tensor, given: Tensor, ours: Head, theirs: Head, result: CarriedOver) -> set[str]:
+    """An output of the detector and the file's of the same name -> the kinds of rows that were copied."""
+    matching = matching_rows(name, ours, theirs)
+    copied = [rows for rows in matching if rows.ours]
     with torch.no_grad():
-        for class_name in shared:
-            tensor[ours.index(class_name)] = given[theirs.index(class_name)]
-        if has_box and same_bins:
-            tensor[len(ours) :] = given[len(theirs) :]
-            result.distributions = "kept"
-    whole = len(shared) == len(ours) and (same_bins or not has_box)
-    (result.kept if whole else result.partly).append(name)
+        for rows in copied:
+            tensor[rows.ours] = given[rows.theirs]
+    if not copied:
+        result.fresh[name] = f"of {' and '.join(rows.reason for rows in matching)}"
+    elif all(len(rows.ours) == rows.count for rows in matching):
+        result.kept.append(name)
+    else:
+        result.partly.append(name)
+    return {rows.kind for rows in copied}
 
 
 def _short(names: list[str]) -> str:

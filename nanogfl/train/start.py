@@ -54,7 +54,7 @@ def fill(detector: Detector, config: Config, classes: tuple[str, ...], start: St
         loaded = [f"backbone.{name}" for name in detector.backbone.state_dict()]
         return Filled(frozenset(loaded), [*start.lines, "  fresh: neck, head"])
     if start.checkpoint is not None:
-        result = carry_over(detector, config.model, classes, start.checkpoint)
+        result = carry_over(detector, config, classes, start.checkpoint)
         require_enough(result, detector, str(config.train.init_from))
         return Filled(frozenset(result.kept), start.lines + result.lines())
     return Filled(frozenset(), [])

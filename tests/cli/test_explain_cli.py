@@ -104,7 +104,10 @@ def test_spread_of_a_model_that_has_none_is_one_line(tmp_path, photo):
     content = PLAIN.read_bytes().replace(b'"has_spread": true,', b'"has_spread":false,')
     (tmp_path / "none.onnx").write_bytes(content)
     line = refused(nanogfl(tmp_path, "detect", "none.onnx", photo, "--spread", "--save", "a.png"))
-    assert line == "nanogfl: --spread needs the standard deviations of sides, none.onnx delivers none: export again"
+    assert line == (
+        "nanogfl: --spread needs the standard deviations of sides, none.onnx delivers none: leave --spread out, or take"
+        " a model of model.head.box general+dfl or gaussian"
+    )
     assert not (tmp_path / "a.png").exists()
     assert nanogfl(tmp_path, "detect", "none.onnx", photo, "--save", "a.png").returncode == 0
 
@@ -114,3 +117,40 @@ def test_info_says_whether_a_file_delivers_distributions(tmp_path):
     assert "of each side, bins 0 to 3: `nanogfl explain` draws them" in with_them.stdout
     assert "probability of each bin, sides left, top, right, bottom" in with_them.stdout
     assert "not delivered: `nanogfl export --distributions` adds them" in without.stdout
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    """dirac.pt and gaussian.pt, untrained."""
+    pytest.importorskip("torch", reason="a checkpoint is read by torch")
+    from nanogfl.config import BackboneConfig, Config, HeadConfig, ModelConfig, NeckConfig
+    from nanogfl.contract.preprocess import InputSpec
+    from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
+    from nanogfl.model.detector import build_detector
+
+    for name, head in (
+        ("dirac", HeadConfig(1, box="dirac")),
+        ("gaussian", HeadConfig(1, box="gaussian")),
+    ):
+        backbone, neck = BackboneConfig("0.5x"), NeckConfig(channels=8)
+        config = Config(ModelConfig(InputSpec((64, 96)), backbone=backbone, neck=neck, head=head))
+        weights = build_detector(config.model, 1).state_dict()
+        save_checkpoint(tmp_path / f"{name}.pt", Checkpoint(config, ("thing",), (1,), weights))
+
+
+@pytest.mark.usefixtures("checkpoints")
+def test_a_checkpoint_without_spread_or_distributions_says_so_in_one_line(tmp_path, photo):
+    before = sorted(tmp_path.iterdir())
+    line = refused(nanogfl(tmp_path, "detect", "dirac.pt", photo, "--spread", "--save", "a.png"))
+    assert "dirac.pt delivers none: leave --spread out" in line
+    line = refused(nanogfl(tmp_path, "explain", "dirac.pt", photo))
+    assert "the model's boxes have no distributions (model.head.box dirac): expected one trained with" in line
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.usefixtures("checkpoints")
+def test_a_gaussian_checkpoint_draws_its_spread(tmp_path, photo):
+    arguments = ("--spread", "--threshold", "0.001", "--save", "a.png")
+    done = nanogfl(tmp_path, "detect", "gaussian.pt", photo, *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "a.png").exists()

@@ -131,3 +131,29 @@ def test_focal_loss_without_alpha_is_what_qfl_would_be_with_a_quality_of_1():
     for place in POSITIVES:
         target[place] = 1.0
     torch.testing.assert_close(found, quality_focal_loss(logits, target, 2.0).sum(dim=-1))
+
+
+@pytest.mark.parametrize("kind", ["fl", "efl"])
+def test_guided_the_quality_weighs_the_loss_of_the_positives_class_alone(kind):
+    config, logits = LossConfig(classification=kind), torch.randn(2, 7, 3).requires_grad_()
+    slopes = []
+    for weighed in (False, True):
+        equalizer = balance_of([[1.0, 3, 0], [2.0, 3, 5]], config) if config.equalized else None
+        loss = of_kind(logits, config, equalizer, guided=weighed).sum() / 3  # positives
+        slopes.append(torch.autograd.grad(loss, logits)[0])
+    for place in [(b, p, c) for b in range(2) for p in range(7) for c in range(3)]:
+        expected = slopes[0][place] * POSITIVES.get(place, 1.0)
+        assert slopes[1][place].item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-9)
+
+
+def test_guided_the_account_of_the_classes_is_of_what_moves_their_logits():
+    config, logits = LossConfig(classification="efl"), torch.randn(2, 7, 3).requires_grad_()
+    equalizer = balance_of([[1.0, 3, 0], [2.0, 3, 5]], config)
+    before = equalizer.totals.clone()
+    (slope,) = torch.autograd.grad(of_kind(logits, config, equalizer, guided=True).sum() / 3, logits)
+    equalizer.add(1.0)
+    equalizer.update(torch.zeros(()))
+    expected = torch.zeros(2, 3, dtype=torch.float64)
+    for b, p, c in [(b, p, c) for b in range(2) for p in range(7) for c in range(3)]:
+        expected[0 if (b, p, c) in POSITIVES else 1, c] += slope[b, p, c].abs()
+    torch.testing.assert_close(equalizer.totals - before, expected, rtol=1e-4, atol=1e-6)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nanogfl.config import BackboneConfig, Config, ModelConfig, NeckConfig
+from nanogfl.config import BackboneConfig, Config, HeadConfig, ModelConfig, NeckConfig
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import InputSpec
 from nanogfl.model.checkpoint import (
@@ -166,6 +166,31 @@ def test_info_names_what_is_in_the_file(saved):
     assert rows["input"].startswith("64 x 96 (height x width), letterbox")
     assert rows["epoch"] == "7"
     assert "resume" not in rows
+
+
+@pytest.mark.parametrize(
+    ("head", "said", "spread"),
+    [
+        (
+            HeadConfig(),
+            "per_level, box general+dfl, quality joint",
+            "of each side, from its distribution over bins 0 to 7, 1 stride apart",
+        ),
+        (
+            HeadConfig(kind="shared", reg_max=16, bin_width=0.5, dgqp=True),
+            "shared, box general+dfl, quality joint through DGQP",
+            "of each side, from its distribution over bins 0 to 16, 0.5 strides apart",
+        ),
+        (HeadConfig(box="gaussian"), "per_level, box gaussian, quality joint", "of each side, a number of its own"),
+        (HeadConfig(box="dirac"), "per_level, box dirac, quality joint", "none: the boxes are dirac"),
+    ],
+)
+def test_info_says_what_a_box_is_and_whether_it_has_a_spread(tmp_path, head, said, spread):
+    model = replace(CONFIG.model, neck=NeckConfig(channels=64), head=head)
+    weights = build_detector(model, 1).state_dict()
+    save_checkpoint(tmp_path / "a.pt", Checkpoint(Config(model), ("thing",), (1,), weights))
+    rows = dict(describe_checkpoint(tmp_path / "a.pt"))
+    assert (rows["head"], rows["spread"]) == (said, spread)
 
 
 def test_a_loaded_predictor_answers_in_source_pixels(saved):

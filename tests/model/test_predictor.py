@@ -4,22 +4,28 @@ import numpy as np
 import pytest
 import torch
 
-from nanogfl.config import ModelConfig
+from nanogfl.config import HeadConfig, ModelConfig
 from nanogfl.contract.detections import Selection
+from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import InputSpec, preprocess
 from nanogfl.model.detector import build_detector
 from nanogfl.model.predictor import Predictor
 
 
-@pytest.fixture(params=["stretch", "letterbox"])
-def predictor(request):
+def lively(head: HeadConfig, resize="stretch") -> Predictor:
     """Untrained: every point is a detection, with distributions of its own."""
-    config = ModelConfig(input=InputSpec(hw=(64, 96), resize=request.param), selection=Selection(score=0.0, keep=30))
+    config = ModelConfig(InputSpec(hw=(64, 96), resize=resize), head=head, selection=Selection(score=0.0, keep=30))
     detector = build_detector(config, 2)
     with torch.no_grad():
         for parameter in detector.head.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
     return Predictor(detector, config, ("a", "b"))
+
+
+@pytest.fixture(params=[("stretch", 1.0), ("letterbox", 1.0), ("stretch", 0.5)], ids=str)
+def predictor(request):
+    resize, bin_width = request.param
+    return lively(HeadConfig(bin_width=bin_width), resize)
 
 
 @pytest.fixture
@@ -52,3 +58,34 @@ def test_the_expectation_of_the_probabilities_is_the_box_before_it_is_clipped(pr
             deviation = float(np.sqrt((found.sides.probabilities[row, side] * (places - mean) ** 2).sum()))
             assert mean == pytest.approx(raw.boxes[points[0], side] / to_source[side], abs=1e-2)
             assert deviation == pytest.approx(found.spread[row, side], abs=1e-2)
+
+
+@pytest.mark.parametrize("head", [HeadConfig(quality="iou"), HeadConfig(dgqp=True)], ids=["iou", "DGQP"])
+def test_a_detections_score_is_class_times_quality(head, frame):
+    predictor = lively(head)
+    image, _ = preprocess(frame, predictor.config.input)
+    with torch.no_grad():
+        found = predictor.detector.eval()(torch.from_numpy(image[None]))
+    classes, quality = (x.double().sigmoid().numpy()[0] for x in (found.cls_logits, found.quality_logits))
+    assert quality.std() > 0.01
+    np.testing.assert_allclose(predictor.raw(image).scores, classes * quality[:, None], rtol=1e-5)
+
+
+def test_boxes_without_spread_are_detected_and_not_explained(frame):
+    predictor = lively(HeadConfig(box="dirac"))
+    found = predictor(frame)
+    assert len(found) > 5
+    assert found.spread is None
+    assert predictor.raw(np.zeros((64, 96, 3), np.uint8)).spread is None
+    with pytest.raises(UserError) as raised:
+        predictor.explain(frame)
+    assert str(raised.value) == (
+        "the model's boxes have no distributions (model.head.box dirac): expected one trained with general+dfl"
+    )
+
+
+def test_a_gaussian_box_has_a_spread_and_no_distributions(frame):
+    predictor = lively(HeadConfig(box="gaussian"))
+    assert (predictor(frame).spread > 0).all()
+    with pytest.raises(UserError, match="box gaussian"):
+        predictor.explain(frame)

@@ -12,6 +12,7 @@ from nanogfl.contract.preprocess import InputSpec
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
 from nanogfl.model.detector import build_detector
 from nanogfl.train.start import fill, read_start
+from tests.representations import matching_loss
 
 MODEL = ModelConfig(
     InputSpec((64, 96)), backbone=BackboneConfig("0.5x"), neck=NeckConfig(channels=64), head=HeadConfig(convs=1)
@@ -226,3 +227,164 @@ def test_a_shared_head_of_other_classes_says_so(tmp_path):
     _, before, after, filled = start_shared(tmp_path, SHARED, ("a", "b", "c"))
     assert torch.equal(after["head.class_output.weight"], before["head.class_output.weight"])
     assert "2 fresh, of other classes (head.class_output.{weight, bias})" in "\n".join(filled.lines)
+
+
+# Other representations of box and quality --------------------------------------------------------------------
+
+
+def start_with(tmp_path, theirs, ours, classes=OLD):
+    """From a checkpoint of one head into another's. -> (its weights, before, after, Filled, what was printed)."""
+    torch.manual_seed(5)
+    weights = {name: value + 0.25 for name, value in build_detector(theirs, 3).state_dict().items()}
+    source = Config(theirs, loss=matching_loss(theirs.head))
+    save_checkpoint(tmp_path / "other.pt", Checkpoint(source, OLD, (1, 2, 3), weights))
+    torch.manual_seed(11)
+    detector = build_detector(ours, len(classes))
+    before = {name: value.clone() for name, value in detector.state_dict().items()}
+    config = Config(ours, loss=matching_loss(ours.head), train=TrainConfig(init_from=str(tmp_path / "other.pt")))
+    filled = fill(detector, config, classes, read_start(config))
+    return weights, before, detector.state_dict(), filled, "\n".join(filled.lines)
+
+
+def with_box(box, quality="joint", **keys):
+    return replace(MODEL, head=HeadConfig(1, box=box, quality=quality, **keys))
+
+
+P = {"dirac": 1, "gaussian": 2, "general": 8, "general+dfl": 8}
+
+
+@pytest.mark.parametrize("ours", P)
+@pytest.mark.parametrize("theirs", P)
+def test_box_rows_are_kept_exactly_where_the_numbers_mean_the_same(tmp_path, theirs, ours):
+    same = theirs == ours or {theirs, ours} == {"general", "general+dfl"}
+    classes = ("horse", "dog", "cow")
+    weights, before, after, filled, shown = start_with(tmp_path, with_box(theirs), with_box(ours), classes)
+    for name in outputs(after):
+        new, fresh, old = after[name], before[name], weights[name]
+        assert len(new) == 3 + 4 * P[ours]
+        assert torch.equal(new[[1, 2]], old[[1, 2]])
+        assert torch.equal(new[0], fresh[0])
+        assert torch.equal(new[3:], old[3:] if same else fresh[3:])
+    kind = "distribution rows" if P[ours] == 8 else "box rows"
+    assert f"cow; fresh: horse; {kind} {'kept' if same else 'fresh'}\n" in shown + "\n"
+    assert not outputs(after) & filled.loaded
+
+
+@pytest.mark.parametrize(
+    ("ours", "reason"),
+    [
+        (with_box("general+dfl", bin_width=0.5), "another bin_width"),
+        (with_box("general", reg_max=9), "another reg_max"),
+        (with_box("gaussian"), "another box"),
+    ],
+)
+def test_with_other_classes_the_reasons_are_the_representations_own(tmp_path, ours, reason):
+    _, before, after, _, shown = start_with(tmp_path, with_box("general"), ours, ("a", "b", "c"))
+    assert all(torch.equal(after[name], before[name]) for name in outputs(after))
+    assert f"8 fresh, of other classes and {reason} (head.outputs" in shown
+    assert "classes kept by name: none; fresh: a, b, c" in shown
+
+
+def test_a_distribution_that_was_learned_otherwise_is_kept_whole(tmp_path):
+    *_, after, filled, shown = start_with(tmp_path, with_box("general"), with_box("general+dfl"))
+    assert outputs(after) <= filled.loaded
+    assert "model.head.box general -> general+dfl" in shown
+    assert "loss" not in shown
+
+
+def test_reg_max_says_nothing_of_a_box_without_distributions(tmp_path):
+    *_, after, filled, _ = start_with(tmp_path, with_box("dirac"), with_box("dirac", reg_max=16))
+    assert outputs(after) <= filled.loaded
+
+
+@pytest.mark.parametrize("ours", ["none", "joint", "centerness", "iou", "iou-guided"])
+@pytest.mark.parametrize("theirs", ["none", "centerness", "iou"])
+def test_the_quality_row_is_kept_where_it_is_the_same_quality(tmp_path, theirs, ours):
+    weights, before, after, filled, shown = start_with(tmp_path, with_box("dirac", theirs), with_box("dirac", ours))
+    own_row = ours in ("centerness", "iou")
+    for name in outputs(after):
+        new, fresh, old = after[name], before[name], weights[name]
+        assert len(new) == 3 + 4 + own_row
+        assert torch.equal(new[:7], old[:7])
+        if own_row:
+            assert torch.equal(new[7], old[7] if ours == theirs else fresh[7])
+    assert (outputs(after) <= filled.loaded) == (not own_row or ours == theirs)
+    assert ("quality row kept" in shown) == (own_row and ours == theirs)
+    assert ("quality row fresh" in shown) == (own_row and ours != theirs)
+
+
+def test_the_reasons_of_all_three_kinds_of_rows(tmp_path):
+    pair = with_box("dirac", "iou"), with_box("gaussian", "centerness")
+    *_, shown = start_with(tmp_path, *pair, ("a", "b"))
+    assert "8 fresh, of other classes and another box and another quality (head.outputs" in shown
+
+
+def with_towers(box="general+dfl", quality="none", **keys):
+    return replace(MODEL, head=HeadConfig(1, kind="shared", box=box, quality=quality, **keys))
+
+
+def test_a_shared_heads_quality_output_follows_its_quality(tmp_path):
+    for theirs, reason in (("iou", ""), ("centerness", "of another quality"), ("none", "not in the file")):
+        pair = with_towers(quality=theirs), with_towers(quality="iou")
+        weights, before, after, filled, shown = start_with(tmp_path, *pair)
+        for part in ("weight", "bias"):
+            name = f"head.quality_output.{part}"
+            assert torch.equal(after[name], before[name] if reason else weights[name])
+            assert (name in filled.loaded) == (not reason)
+        if reason:
+            assert f"2 fresh, {reason} (head.quality_output.{{weight, bias}})" in shown
+        assert f"distribution rows kept; quality row {'fresh' if reason else 'kept'}" in shown
+        assert {"head.class_output.weight", "head.box_output.bias"} <= filled.loaded
+
+
+def test_retinanets_class_rows_go_by_anchor_and_name(tmp_path):
+    head, classes = with_towers("deltas", norm="none"), ("horse", "dog", "cat", "pig")
+    weights, before, after, _, shown = start_with(tmp_path, head, head, classes)
+    for part in ("weight", "bias"):
+        new, fresh, old = (state[f"head.class_output.{part}"] for state in (after, before, weights))
+        assert (len(new), len(old)) == (36, 27)
+        for anchor in range(9):
+            assert torch.equal(new[4 * anchor + 1], old[3 * anchor + 1])  # dog
+            assert torch.equal(new[4 * anchor + 2], old[3 * anchor])  # cat
+            for row in (0, 3):
+                assert torch.equal(new[4 * anchor + row], fresh[4 * anchor + row])
+        assert torch.equal(after[f"head.box_output.{part}"], weights[f"head.box_output.{part}"])
+    assert "classes kept by name: dog, cat; fresh: horse, pig; box rows kept" in shown
+
+
+def test_anchors_and_none_have_no_row_in_common(tmp_path):
+    """P is 1 for a Dirac side and for a delta."""
+    pair = with_towers("dirac"), with_towers("deltas")
+    for theirs, ours in (pair, pair[::-1]):
+        _, before, after, _, shown = start_with(tmp_path, theirs, ours)
+        for part in ("class", "box"):
+            assert torch.equal(after[f"head.{part}_output.weight"], before[f"head.{part}_output.weight"])
+        assert "2 fresh, of other anchors (head.class_output.{weight, bias})" in shown
+        assert "2 fresh, of another box (head.box_output.{weight, bias})" in shown
+        assert "classes kept by name: none; fresh: cat, dog, cow; box rows fresh" in shown
+
+
+def test_deltas_of_anchors_of_another_size_are_fresh(tmp_path):
+    pair = with_towers("deltas"), with_towers("deltas", anchor_size=3.0)
+    _, before, after, _, shown = start_with(tmp_path, *pair)
+    assert torch.equal(after["head.box_output.weight"], before["head.box_output.weight"])
+    assert "2 fresh, of another anchor_size (head.box_output.{weight, bias})" in shown
+    assert "classes kept by name: cat, dog, cow; fresh: none; box rows fresh" in shown
+
+
+@pytest.mark.parametrize("make", [with_box, with_towers], ids=["per_level", "shared"])
+def test_the_layers_of_dgqp_are_kept_where_their_shape_fits(tmp_path, make):
+    guided = make("general+dfl", "joint", dgqp=True, dgqp_hidden=16)
+    layers = {f"head.dgqp.{layer}.{part}" for layer in ("hidden", "output") for part in ("weight", "bias")}
+    weights, _, after, filled, _ = start_with(tmp_path, guided, guided, ("a", "b"))
+    assert layers <= filled.loaded
+    assert all(torch.equal(after[name], weights[name]) for name in layers)
+    other = make("general", "joint", dgqp=True, dgqp_top=3, dgqp_hidden=16)
+    _, before, after, filled, shown = start_with(tmp_path, guided, other)
+    assert torch.equal(after["head.dgqp.hidden.weight"], before["head.dgqp.hidden.weight"])
+    assert layers - filled.loaded == {"head.dgqp.hidden.weight"}
+    assert "1 fresh, of another shape (head.dgqp.hidden.weight)" in shown
+    *_, filled, shown = start_with(tmp_path, make("general+dfl", "joint"), guided)
+    assert "4 fresh, not in the file (head.dgqp.hidden.{weight, bias}, head.dgqp.output.{weight, bias})" in shown
+    *_, filled, shown = start_with(tmp_path, guided, make("general+dfl", "joint"))
+    assert "4 tensors of the file have no place here (head.dgqp.hidden" in shown
