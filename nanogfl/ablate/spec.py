@@ -15,6 +15,8 @@ from nanogfl.recipe import differences, load_config
 from nanogfl.yaml_file import read_yaml
 
 METRICS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", *(f"ap_{name}" for name in GROUPS))
+_LARGEST = 1 << 62
+"""number of steps or of a seed: torch counts in 64 bits"""
 _MOST_ROWS = 1000
 """each is compared with every other one"""
 _DECIDED = {
@@ -98,7 +100,7 @@ def load_ablation(path: Path, overrides: tuple[str, ...] = ()) -> Ablation:
 
 
 def check_seeds(seeds: Any, origin: str) -> tuple[int, ...]:
-    whole = isinstance(seeds, list) and seeds and all(type(seed) is int and seed >= 0 for seed in seeds)
+    whole = isinstance(seeds, list) and seeds and all(type(seed) is int and 0 <= seed <= _LARGEST for seed in seeds)
     if not whole or len(set(seeds)) != len(seeds):
         raise UserError(f"{origin} must be a list of different whole numbers from 0 up, got {seeds!r}")
     return tuple(seeds)
@@ -106,8 +108,10 @@ def check_seeds(seeds: Any, origin: str) -> tuple[int, ...]:
 
 def _budget(budget: Any, origin: str) -> tuple[int | None, int | None]:
     (kind, amount), *more = _mapping(budget, f"{origin}: budget").items() or [("", None)]
-    if more or kind not in ("epochs", "steps") or type(amount) is not int or amount < 1:
-        raise UserError(f"{origin}: budget must be one of {{epochs: N}} and {{steps: N}}, N from 1 up, got {budget!r}")
+    if more or kind not in ("epochs", "steps") or type(amount) is not int or not 1 <= amount <= _LARGEST:
+        raise UserError(
+            f"{origin}: budget must be one of {{epochs: N}} and {{steps: N}}, N from 1 up, got {str(budget)[:200]}"
+        )
     return (amount, None) if kind == "epochs" else (None, amount)
 
 

@@ -105,6 +105,7 @@ def read_names(data_yaml: Path) -> dict[int, str]:
     else:
         raise UserError(f"{data_yaml}: names must be a list of class names, or give each class number its name")
     names: dict[int, str] = {}
+    taken: set[str] = set()
     for key, name in pairs:
         number = key if isinstance(key, int) else _class_number(key)
         if number is None:
@@ -113,9 +114,10 @@ def read_names(data_yaml: Path) -> dict[int, str]:
             raise UserError(f"{data_yaml}: class {number} has no name: give it one, in quotes if it is empty or a sign")
         if number in names:
             raise UserError(f"{data_yaml}: two classes have the number {number}: give each its own")
-        if name in names.values():
+        if name in taken:
             raise UserError(f"{data_yaml}: two classes have the name '{name}': give each its own")
         names[number] = name
+        taken.add(name)
     if not names:
         raise UserError(f"{data_yaml} names no classes: at least one is needed")
     count = content.get("nc")

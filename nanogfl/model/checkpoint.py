@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 import struct
+import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -129,7 +130,9 @@ def read_weights(path: Path, *, old_format: bool = False) -> Any:
     try:
         if not is_safe_to_open(path, old_format=old_format):
             return None
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own about a file that is then refused
+            return torch.load(path, map_location="cpu", weights_only=True)
     except NOT_A_CHECKPOINT:
         return None
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,7 +155,8 @@ def _load(path: Path) -> Any:
     if not is_file(path):
         raise UserError(f"{path} does not exist: {_EXPECTED}")
     foreign: list[str] = []
-    with contextlib.suppress(*NOT_A_CHECKPOINT):
+    with contextlib.suppress(*NOT_A_CHECKPOINT), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         if is_safe_to_open(path, old_format=True):
             foreign = sorted(get_unsafe_globals_in_checkpoint(str(path)))
     lightning = [name for name in foreign if name.startswith("pytorch_lightning.")]
