@@ -40,6 +40,13 @@ def _require_at_least(config: Any, least: float, *names: str) -> None:
             raise ValueError(f"{name} must be at least {least}, got {getattr(config, name)}")
 
 
+def _require_at_most(config: Any, most: float, *names: str) -> None:
+    """Far above what anybody trains: it keeps a file of a stranger's from filling the memory."""
+    for name in names:
+        if getattr(config, name) > most:
+            raise ValueError(f"{name} must be at most {most}, got {getattr(config, name)}")
+
+
 @dataclass(frozen=True)
 class BackboneConfig:
     """ShuffleNetV2 (arXiv:1807.11164) or ResNet (arXiv:1512.03385), features at strides 8, 16, 32."""
@@ -95,6 +102,7 @@ class NeckConfig:
     def __post_init__(self) -> None:
         if self.channels < 8 or self.channels % 2:
             raise ValueError(f"channels must be even and at least 8, got {self.channels}")
+        _require_at_most(self, 1024, "channels")
         if self.kind == "pan" and self.extra_level:
             raise ValueError("kind pan has three levels: set extra_level to false, or kind to ghost_pan")
         if self.kind == "fpn" and self.extra_level:
@@ -158,6 +166,9 @@ class HeadConfig:
                 "convs and reg_max must be at least 1 and kernel one of 1, 3, 5, 7,"
                 f" got convs {self.convs}, reg_max {self.reg_max}, kernel {self.kernel}"
             )
+        _require_at_most(self, 16, "convs")
+        _require_at_most(self, 256, "reg_max")
+        _require_at_most(self, 4096, "dgqp_hidden")
         for name in ("bin_width", "anchor_size"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be a positive number of strides, got {getattr(self, name)}")
@@ -281,6 +292,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         _require_at_least(self, 0, "memory_gb", "workers", "repeat_threshold", "min_labelled")
         _require_at_least(self, 0.25, "cache_zoom")
+        _require_at_most(self, 8, "cache_zoom")
+        _require_at_most(self, 256, "workers")
 
 
 @dataclass(frozen=True)
@@ -402,6 +415,7 @@ class LossConfig:
             self, 1, "atss_candidates", "atss_anchor", "dsla_candidates", "tal_candidates", "assist_channels"
         )
         _require_at_least(self, 0, "assist_detach_epochs", "gamma", "efl_scale")
+        _require_at_most(self, 1024, "assist_channels")
         if self.alpha is not None and not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha must lie in [0, 1] or be none, got {self.alpha}")
         if self.equalized and not self.gamma > 0:
@@ -473,6 +487,8 @@ class TrainConfig:
         _require_at_least(self, 1, "epochs", "batch_size", "accumulate", "eval_every")
         _require_at_least(self, 0, "weight_decay", "warmup_steps", "final_lr", "save_every")
         _require_at_least(self, 0, "patience", "seed", "threads")
+        _require_at_most(self, 65536, "batch_size", "accumulate")
+        _require_at_most(self, 1024, "threads")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must lie in [0, 1), got {self.momentum}")
         self._check_milestones()

@@ -1,14 +1,22 @@
 """Reading a recipe: a YAML over the defaults of config.py, with errors that name the key."""
 
 import difflib
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from nanogfl.config import Config
 from nanogfl.contract.errors import UserError
+from nanogfl.yaml_file import parse_yaml, read_yaml
+
+_MOST_VALUES, _DEEPEST = 10_000, 32
+"""of a recipe, which has some 110 values on 4 levels"""
+_LARGEST_NUMBER = (1 << 63) - 1
+_MAY_BE_INFINITE = "train.clip_norm"
+"""where it means: never clipped"""
 
 
 def load_config(path: Path | str, overrides: tuple[str, ...] = ()) -> Config:
@@ -16,13 +24,7 @@ def load_config(path: Path | str, overrides: tuple[str, ...] = ()) -> Config:
 
     Raises UserError that names the path of an unknown key or of a value that does not fit.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"config {path} does not exist: check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"config {path} cannot be read: {error}") from None
-    content = _parse_yaml(text, str(path))
+    content = read_yaml(path, "config", "check the path")
     if content is None:
         content = {}
     if not isinstance(content, dict):
@@ -34,10 +36,51 @@ def load_config(path: Path | str, overrides: tuple[str, ...] = ()) -> Config:
 
 def config_from_dict(content: dict[str, Any], origin: str) -> Config:
     """Validates; `origin` is named in the UserError."""
+    _require_plain(content, origin)
     try:
-        return TypeAdapter(Config).validate_python(_over_defaults(content, Config().to_dict()))
+        config: Config = TypeAdapter(Config).validate_python(_over_defaults(content, Config().to_dict()))
     except ValidationError as error:
         raise UserError(f"{origin}: {_first_problem(error)}") from None
+    for path, value in _numbers(config.to_dict()):
+        if not math.isfinite(value) and path != _MAY_BE_INFINITE:
+            raise UserError(f"{origin}: {path}: a finite number is expected, got {value}")
+    return config
+
+
+def _numbers(content: Any, path: str = "") -> Iterator[tuple[str, float]]:
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from _numbers(value, f"{path}.{key}" if path else key)
+    elif isinstance(content, list):
+        for value in content:
+            yield from _numbers(value, path)
+    elif isinstance(content, float):
+        yield path, content
+
+
+def _require_plain(content: Any, origin: str) -> None:
+    """Raises UserError for what no recipe holds, before anything walks or prints it: a checkpoint's is a pickle, which
+    may nest what it likes, and lists within lists that are all the same object multiply."""
+    values = 0
+
+    def walk(value: Any, path: tuple[str, ...]) -> None:
+        nonlocal values
+        values += 1
+        where = f"{origin}: {'.'.join(path)[:200]}"
+        if values > _MOST_VALUES or len(path) > _DEEPEST:
+            raise UserError(f"{origin}: more than {_MOST_VALUES:,} values or {_DEEPEST} levels: this is no recipe")
+        if isinstance(value, dict):
+            for key, item in value.items():
+                if not isinstance(key, str):
+                    walk(key, path)
+                walk(item, (*path, str(key)))
+        elif isinstance(value, list | tuple):
+            for item in value:
+                walk(item, (*path, "[]"))
+        elif isinstance(value, int) and abs(value) > _LARGEST_NUMBER:
+            raise UserError(f"{where}: a number of {value.bit_length()} bits came, at most 63 are expected")
+
+    walk(content, ())
 
 
 def _over_defaults(content: Any, defaults: dict[str, Any]) -> Any:
@@ -64,15 +107,6 @@ def differences(a: Config, b: Config) -> list[str]:
     return compare(a.to_dict(), b.to_dict(), "")
 
 
-def _parse_yaml(text: str, origin: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise UserError(f"{origin} is not valid YAML{where}: {getattr(error, 'problem', None) or error}") from None
-
-
 def _apply_override(content: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key.strip():
@@ -84,7 +118,7 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
         if not isinstance(child, dict):
             raise UserError(f"--set {override}: '{parent}' is a value, not a group of keys")
         node = child
-    node[last] = _parse_yaml(value, f"--set {override}")
+    node[last] = parse_yaml(value, f"--set {override}")
 
 
 def _first_problem(error: ValidationError) -> str:

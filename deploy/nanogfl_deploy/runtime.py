@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -12,9 +13,12 @@ from nanogfl.contract.card import METADATA_KEY, ModelCard
 from nanogfl.contract.detections import Detections, Sides, select, sides_at, to_source
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import Placement, preprocess
+from nanogfl.contract.printable import shortened
+from nanogfl.contract.read_file import is_file
 
-# What onnxruntime raises for a file that it cannot load; they have no base class of their own.
-_LOAD_ERRORS = (
+# What onnxruntime raises for a file that it cannot load or run; they have no base class of their own.
+_ERRORS = (
+    ort_errors.EPFail,
     ort_errors.Fail,
     ort_errors.InvalidArgument,
     ort_errors.InvalidGraph,
@@ -23,6 +27,7 @@ _LOAD_ERRORS = (
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
 )
+_KIND_OF = ("tensor(float)", "tensor(int64)")  # of an output, and of the labels
 _FATAL = 4  # errors come as exceptions; onnxruntime would print them as well
 
 
@@ -66,10 +71,34 @@ class Detector:
 
     def run(self, image: NDArray[np.uint8]) -> Outputs:
         """Network input uint8 (H, W, 3) -> the graph's outputs for it."""
-        values = self._session.run(self._output_names, {"image": image[None]})
+        try:
+            values = self._session.run(self._output_names, {"image": image[None]})
+        except _ERRORS as error:
+            reason = shortened(" ".join(str(error).split()), 300)
+            raise UserError(f"{self.path} loads, but cannot be run ({reason}): export the checkpoint again") from None
         named = {name: value[0] for name, value in zip(self._output_names, values, strict=True)}
+        self._check_outputs(named)
         sides = sides_at(named["distributions"], named["points"]) if self.card.bins else None
         return Outputs(named["boxes"], named["scores"], named.get("labels"), named.get("spread"), sides)
+
+    def _check_outputs(self, named: dict[str, NDArray[Any]]) -> None:
+        """Raises UserError where the graph delivers another thing than its card says: a graph may declare any shape,
+        and a label is used as an index."""
+        card, rows = self.card, named["boxes"].shape[:1]
+        shapes: dict[str, tuple[int, ...]] = {
+            "boxes": (*rows, 4),
+            "scores": rows if card.format == "detections" else (*rows, len(card.classes)),
+            "labels": rows,
+            "spread": (*rows, 4),
+            "distributions": (*rows, 4, card.bins),
+            "points": (*rows, 3),
+        }
+        wrong = [f"{name} {value.shape}" for name, value in named.items() if value.shape != shapes[name]]
+        labels = named.get("labels")
+        if labels is not None and not wrong and labels.size and labels.max() >= len(card.classes):
+            wrong = [f"the label {labels.max()} of {len(card.classes)} classes"]
+        if wrong:
+            raise UserError(f"{self.path} delivers {', '.join(wrong)}, unlike its card: export the checkpoint again")
 
     def finish(self, outputs: Outputs, placement: Placement) -> Detections:
         """The graph's outputs -> detections in the source frame's pixels."""
@@ -88,7 +117,7 @@ def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSessio
     """With the options that every session of ours has. UserError for what onnxruntime cannot load."""
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
-    if not path.is_file():
+    if not is_file(path):
         raise UserError(f"model {path} does not exist or is no file: check the path")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
@@ -101,7 +130,7 @@ def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSessio
     options.enable_mem_pattern = False
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except _LOAD_ERRORS as error:
+    except _ERRORS as error:
         reason = " ".join(str(error).split())  # one line
         raise UserError(
             f"{path} is not an .onnx that onnxruntime {onnxruntime.__version__} can load ({reason}):"
@@ -136,6 +165,9 @@ def _check_graph(session: onnxruntime.InferenceSession, card: ModelCard, path: P
     expected = ["boxes", "scores"] + ["labels"] * (card.format == "detections") + ["spread"] * card.has_spread
     expected += ["distributions", "points"] * (card.bins > 0)
     found = [output.name for output in session.get_outputs()]
+    kinds = {output.name: output.type for output in session.get_outputs()}
+    if odd := [f"{n} {kinds[n]}" for n in expected if kinds.get(n, _KIND_OF[n == "labels"]) != _KIND_OF[n == "labels"]]:
+        raise UserError(f"{path}: its outputs {', '.join(odd)} are not of the types in its card's format: export again")
     if missing := [name for name in expected if name not in found]:
         raise UserError(f"{path}: its card promises the outputs {missing}, it has {found}: export the checkpoint again")
     return expected

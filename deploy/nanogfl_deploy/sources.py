@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.frames import IMAGE_SUFFIXES, read_frame
+from nanogfl.contract.read_file import is_file, is_folder
 
 Frame = NDArray[np.uint8]
 """(h, w, 3) BGR"""
@@ -177,9 +178,9 @@ def open_source(text: str, strict: bool = False) -> Source:
     path = Path(text)
     if text.isdecimal():
         return Camera(f"camera {text}", _open_capture(int(text)))
-    if path.is_dir() or (path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES):
+    if is_folder(path) or (is_file(path) and path.suffix.lower() in IMAGE_SUFFIXES):
         return Pictures(path, strict)
-    if path.is_file():
+    if is_file(path):
         return Video(path)
     raise UserError(f"source {text} does not exist: name an image, a folder of images, a video or a camera's number")
 

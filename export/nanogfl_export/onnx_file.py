@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from google.protobuf.message import DecodeError
 
 from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.card import METADATA_KEY, ExportFormat, ModelCard
@@ -40,6 +41,8 @@ def update_card(path: Path, **fields: Any) -> ModelCard:
         model = onnx.load_model(path, load_external_data=False)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): check the path and its permissions") from None
+    except DecodeError:
+        raise UserError(f"{path} is not an .onnx (or it is truncated): write it with `nanogfl export`") from None
     graph = model.graph.SerializeToString(deterministic=True)
     card = replace(ModelCard.from_json(_card_text(model)), **fields)
     _set_card(model, card)

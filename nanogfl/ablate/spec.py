@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nanogfl.config import Config
 from nanogfl.contract.errors import UserError
 from nanogfl.evaluate.groups import GROUPS
 from nanogfl.recipe import differences, load_config
+from nanogfl.yaml_file import read_yaml
 
 METRICS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", *(f"ap_{name}" for name in GROUPS))
+_LARGEST = 1 << 62
+"""number of steps or of a seed: torch counts in 64 bits"""
+_MOST_ROWS = 1000
+"""each is compared with every other one"""
 _DECIDED = {
     "train.seed": "seeds",
     "train.epochs": "budget",
@@ -69,7 +72,7 @@ class Ablation:
 def load_ablation(path: Path, overrides: tuple[str, ...] = ()) -> Ablation:
     """Reads and checks the file, each row's config included; `overrides`: KEY=VALUE for every row, over the file's own
     `set`. Raises UserError before anything is trained."""
-    content = _read(path)
+    content = _mapping(read_yaml(path, "ablation", "check the path"), str(path))
     origin = str(path)
     _require_keys(content, ("title", "base", "set", "seeds", "budget", "metric", "paper", "rows"), origin)
     if not isinstance(content.get("base"), str):
@@ -97,7 +100,7 @@ def load_ablation(path: Path, overrides: tuple[str, ...] = ()) -> Ablation:
 
 
 def check_seeds(seeds: Any, origin: str) -> tuple[int, ...]:
-    whole = isinstance(seeds, list) and seeds and all(type(seed) is int and seed >= 0 for seed in seeds)
+    whole = isinstance(seeds, list) and seeds and all(type(seed) is int and 0 <= seed <= _LARGEST for seed in seeds)
     if not whole or len(set(seeds)) != len(seeds):
         raise UserError(f"{origin} must be a list of different whole numbers from 0 up, got {seeds!r}")
     return tuple(seeds)
@@ -105,8 +108,10 @@ def check_seeds(seeds: Any, origin: str) -> tuple[int, ...]:
 
 def _budget(budget: Any, origin: str) -> tuple[int | None, int | None]:
     (kind, amount), *more = _mapping(budget, f"{origin}: budget").items() or [("", None)]
-    if more or kind not in ("epochs", "steps") or type(amount) is not int or amount < 1:
-        raise UserError(f"{origin}: budget must be one of {{epochs: N}} and {{steps: N}}, N from 1 up, got {budget!r}")
+    if more or kind not in ("epochs", "steps") or type(amount) is not int or not 1 <= amount <= _LARGEST:
+        raise UserError(
+            f"{origin}: budget must be one of {{epochs: N}} and {{steps: N}}, N from 1 up, got {str(budget)[:200]}"
+        )
     return (amount, None) if kind == "epochs" else (None, amount)
 
 
@@ -120,6 +125,8 @@ def _rows(content: Any, origin: str) -> tuple[Row, ...]:
         if paper is not None and (isinstance(paper, bool) or not isinstance(paper, int | float) or paper != paper):
             raise UserError(f"{where}: paper must be the published number or null, got {paper!r}")
         rows.append(Row(str(name), _flatten(entry.get("set"), f"{where}: set"), paper))
+    if len(rows) > _MOST_ROWS:
+        raise UserError(f"{origin}: rows are {len(rows):,}, at most {_MOST_ROWS:,} are trained: split the file")
     if not rows:
         raise UserError(f"{origin}: rows must name at least one row, such as 'beta 2: {{set: {{loss.beta: 2}}}}'")
     taken: dict[str, str] = {}
@@ -192,17 +199,3 @@ def _require_keys(content: dict[Any, Any], known: tuple[str, ...], origin: str) 
             close = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
             raise UserError(f"{origin}: unknown key '{key}': {hint}")
-
-
-def _read(path: Path) -> dict[Any, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"ablation {path} does not exist: check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"ablation {path} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path} is not valid YAML{where}: {getattr(error, 'problem', None) or error}") from None
-    return _mapping(content, str(path))

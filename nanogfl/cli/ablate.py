@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from nanogfl.cli.say import say
+
 
 @click.command(short_help="Train a recipe's variants over seeds, and print them beside a paper's table.")
 @click.argument("file", type=click.Path(path_type=Path))
@@ -62,8 +64,8 @@ def ablate(
     if epochs is not None:
         ablation = replace(ablation, epochs=epochs, steps=None)
     try:
-        run_ablation(ablation, out or Path("runs") / f"ablate-{file.stem}", fresh=fresh, say=click.echo)
+        run_ablation(ablation, out or Path("runs") / f"ablate-{file.stem}", fresh=fresh, say=say)
     except KeyboardInterrupt as stopped:
         again = "the same command without --fresh" if fresh else "the same command"
-        click.echo(f"nanogfl: stopped; what is trained is saved, {again} goes on", err=True)
+        say(f"nanogfl: stopped; what is trained is saved, {again} goes on", err=True)
         sys.exit(stopped.exit_code if isinstance(stopped, Interrupted) else 130)

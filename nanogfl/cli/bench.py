@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from nanogfl.cli.extras import require
+from nanogfl.cli.say import say, say_lines
 from nanogfl.contract.errors import UserError
 
 _MOST_THREADS = 256
@@ -84,21 +85,21 @@ def bench(
         Detector(model, threads=1)  # a file that is no model ends the command before anything is measured
     cold_starts = {}
     for model in dict.fromkeys(models) if cold else ():
-        click.echo(f"cold start: {cold + 1} processes with {model}", err=True)
+        say(f"cold start: {cold + 1} processes with {model}", err=True)
         cold_starts[str(model)] = cold_start(model, threads[0], cold)
     what = f"{len(models)} model{'s' * (len(models) > 1)} with {', '.join(map(str, threads))} threads"
-    click.echo(f"latency: {what}, {rounds} rounds", err=True)
+    say(f"latency: {what}, {rounds} rounds", err=True)
     others = OtherLoad()
     costs = measure_costs(list(dict.fromkeys(models)), threads, frame, rounds)
     other_cores = others.cores()
     name = "textured, generated" if image is None else str(image)
     report = Report(machine(), (frame.shape[0], frame.shape[1]), name, costs, cold_starts, other_cores)
-    click.echo(table(report))
+    say_lines(table(report))
     if plot is not None:
         from nanogfl_deploy.bench_plot import write_plot
 
         write_plot(report, plot)
-        click.echo(f"plot: {plot}")
+        say(f"plot: {plot}")
     if card:
         from datetime import UTC, datetime
 
@@ -107,8 +108,8 @@ def bench(
 
         for path in dict.fromkeys(models):
             update_card(path, bench=card_figures(report, str(path), datetime.now(UTC).date()))
-            click.echo(f"card: {path}")
-    click.echo(json.dumps(as_json(report)))
+            say(f"card: {path}")
+    say(json.dumps(as_json(report)))
 
 
 def _check(models: tuple[Path, ...], image: Path | None, frame_hw: tuple[int, int] | None, plot: Path | None) -> None:

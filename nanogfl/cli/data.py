@@ -9,6 +9,7 @@ from typing import Literal
 import click
 
 from nanogfl.cli.data_check import check
+from nanogfl.cli.say import say, say_lines
 
 
 @click.group()
@@ -54,10 +55,10 @@ def draw(folder: Path, train: int, val: int, seed: int, tail: int | None) -> Non
             drawn = draw_dataset(folder, train=train, val=val, seed=seed, tail=tail, on_image=lambda: bar.update(1))
     else:  # in a log a progress bar is noise
         drawn = draw_dataset(folder, train=train, val=val, seed=seed, tail=tail)
-    click.echo(f"{'drew' if drawn else 'already there, left as it is:'} {folder}")
+    say(f"{'drew' if drawn else 'already there, left as it is:'} {folder}")
     for split in ("train", "val"):
-        click.echo(_summary(folder, split))
-    click.echo(f"look at {folder}{os.sep}train; next: nanogfl train configs/quickstart.yaml --set data.root={folder}")
+        say_lines(_summary(folder, split))
+    say(f"look at {folder}{os.sep}train; next: nanogfl train configs/quickstart.yaml --set data.root={folder}")
 
 
 @data.command()
@@ -122,10 +123,10 @@ def show(
     assert encoded, f"OpenCV cannot write {output.suffix}"
     with atomic_path(output) as temporary:
         temporary.write_bytes(content.tobytes())
-    click.echo(f"{dataset.name}: {dataset.summary()}")
+    say(f"{dataset.name}: {dataset.summary()}")
     if dataset.problems:
-        click.echo(f"  left out or mended: {dataset.problem_summary()}")
-    click.echo(f"{min(images, len(dataset.images))} pictures of epoch {epoch}: {output}")
+        say(f"  left out or mended: {dataset.problem_summary()}")
+    say(f"{min(images, len(dataset.images))} pictures of epoch {epoch}: {output}")
 
 
 @data.command()
@@ -153,12 +154,12 @@ def convert(annotations: Path, images: Path, output: Path, force: bool, strict: 
         raise UserError(f"{output} is already there: give --force to overwrite it, or another -o")
     dataset = load_split(annotations, images, strict=strict)
     write_coco(dataset, images, output)
-    click.echo(f"{dataset.name}: {dataset.summary()}")
+    say(f"{dataset.name}: {dataset.summary()}")
     if dataset.problems:
-        click.echo(f"  left out or mended: {dataset.problem_summary()}")
+        say(f"  left out or mended: {dataset.problem_summary()}")
     for problem in dataset.problems:
-        click.echo(f"  {problem.where}: {problem.reason}")
-    click.echo(f"{output}: COCO json, file names relative to {images}")
+        say(f"  {problem.where}: {problem.reason}")
+    say(f"{output}: COCO json, file names relative to {images}")
 
 
 def _summary(folder: Path, split: str) -> str:

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nanogfl.cli.say import say
+from nanogfl.contract.printable import printable
+
 if TYPE_CHECKING:
     from nanogfl.config import Config
     from nanogfl.criterion.reach import ReachReport
@@ -70,8 +73,8 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     report = CheckReport(str(config), loaded, train, val, tuple(by_severity(findings)), _reach_line(reach), not quick)
     _write(folder, report, finest_stride)
     for severity, line in format_table(report):
-        click.echo(click.style(line, fg=_COLOURS[severity], bold=severity is not None))
-    click.echo(f"pictures and histograms: {folder / 'check.md'}")
+        click.echo(click.style(printable(line), fg=_COLOURS[severity], bold=severity is not None))
+    say(f"pictures and histograms: {folder / 'check.md'}")
     if strict and report.count("error") + report.count("warning"):
         sys.exit(1)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nanogfl.cli.say import say
 from nanogfl.contract.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def detect(
         problem = "--no-window" if no_window else window_problem()
         if problem and save is None and json_file is None:
             save = default_place(frames)
-            click.echo(f"no window: {problem}; saving to {save}")
+            say(f"no window: {problem}; saving to {save}")
         saver = None if save is None else open_saver(save, frames)
         listing = None if json_file is None else DetectionsFile(json_file, detector.class_names)
         window = None if problem else Window("nanogfl")
@@ -65,8 +66,9 @@ def detect(
 def load_detector(path: Path, threads: int | None) -> "OpenedModel":
     """An .onnx through onnxruntime, anything else as a checkpoint through torch."""
     from nanogfl.cli.models import open_model
+    from nanogfl.contract.read_file import is_file
 
-    if not path.is_file():
+    if not is_file(path):
         raise UserError(f"model {path} does not exist or is no file: check the path")
     if threads is not None and path.suffix != ".onnx":
         raise UserError("--threads is for an .onnx: for a checkpoint set the environment's OMP_NUM_THREADS")
@@ -123,7 +125,7 @@ def _detect_all(
         if window is not None:
             window.close()
     for reason in frames.skipped:
-        click.echo(f"skipped: {reason}", err=True)
+        say(f"skipped: {reason}", err=True)
     names = detector.class_names
     summary = [
         f"{len(milliseconds)} frame{'s' * (len(milliseconds) != 1)}",
@@ -134,6 +136,6 @@ def _detect_all(
     if frames.live:
         summary.append(f"dropped {frames.dropped}")
     summary += [f"saved {result.path}" for result in (saver, json_file) if result is not None]
-    click.echo("; ".join(summary))
+    say("; ".join(summary))
     if frames.problem:
         raise UserError(frames.problem)

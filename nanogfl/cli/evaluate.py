@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from nanogfl.cli.say import say, say_lines
+
 
 @click.command("eval", short_help="AP of a checkpoint or an .onnx, by pycocotools.")
 @click.argument("model", type=click.Path(path_type=Path))
@@ -99,13 +101,13 @@ def evaluate(
         images = data.with_suffix("")
     dataset = load_split(data, images, strict=strict, class_ids=opened.category_ids, class_names=opened.class_names)
     dataset = without_unreadable(dataset, strict=strict)
-    click.echo(f"{data}: {dataset.summary()}")
+    say(f"{data}: {dataset.summary()}")
     for problem in dataset.problems:
-        click.echo(f"  left out or mended: {problem.where}: {problem.reason}")
+        say(f"  left out or mended: {problem.where}: {problem.reason}")
     detector = opened.detect
     if dataset.federated is not None and opened.keep < MOST_DETECTIONS:
         if opened.keeping is None:
-            click.echo(
+            say(
                 f"{model} delivers at most {opened.keep} detections an image where LVIS counts {MOST_DETECTIONS}:"
                 f" its AP is of those {opened.keep}"
             )
@@ -119,13 +121,13 @@ def evaluate(
             return found
 
         report = run_evaluation(detect, dataset)
-    click.echo(format_report(report))
+    say_lines(format_report(report))
     figures = report.to_dict()
     if counts is not None:
         frequency = group_by_frequency(report, counts.tolist(), frequency_limits)
-        click.echo(format_frequency(frequency))
+        say_lines(format_frequency(frequency))
         figures["frequency"] = frequency.to_dict()
-    click.echo(f"{report.images} images in {report.seconds:.1f} s, reading them included")
+    say(f"{report.images} images in {report.seconds:.1f} s, reading them included")
     if json_file:
         with atomic_path(json_file) as temporary:
             temporary.write_text(json.dumps(figures, indent=1), encoding="utf-8")

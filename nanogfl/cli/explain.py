@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nanogfl.cli.say import say
 from nanogfl.contract.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,11 +48,11 @@ def explain(model: Path, image: Path, output: Path | None, threshold: float, max
     found = opened.explain(frame).above(threshold)
     shown = found.take(np.arange(min(len(found), max_boxes)))
     for line in side_table(shown, opened.class_names):
-        click.echo(line)
+        say(line)
     write_picture(target, explain_picture(frame, shown, opened.class_names))
     count = f"{len(found)} detection{'s' * (len(found) != 1)}" if len(found) else "no detections"
     only = f", the best {len(shown)} shown" if len(shown) < len(found) else ""
-    click.echo(f"{count} of score {threshold:g} or more{only}; saved {target}")
+    say(f"{count} of score {threshold:g} or more{only}; saved {target}")
 
 
 def side_table(detections: "Detections", class_names: tuple[str, ...]) -> list[str]:

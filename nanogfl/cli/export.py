@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from nanogfl.cli.say import say
+
 GATE_IMAGES = 32
 
 
@@ -65,7 +67,7 @@ def export(
     if target.suffix != ".onnx":
         raise UserError(f"--output must end in .onnx, got {target}")
     origin, frames = gate_frames(checkpoint, images, image_count)
-    click.echo(f"tracing {checkpoint}, then comparing with PyTorch on {origin}")
+    say(f"tracing {checkpoint}, then comparing with PyTorch on {origin}")
     exported = export_checkpoint(
         checkpoint,
         target,
@@ -77,11 +79,11 @@ def export(
         frames_origin=origin,
         open_device=Detector,
     )
-    click.echo(f"agrees with PyTorch: {exported.parity}")
+    say(f"agrees with PyTorch: {exported.parity}")
     for line in exported.parity.tie_rows:
-        click.echo(f"  decided by a tie: {line}")
+        say(f"  decided by a tie: {line}")
     size = target.stat().st_size / 1e6
-    click.echo(f"wrote {target}: {size:.2f} MB, {len(exported.model.graph.node)} nodes, format {output_format}")
+    say(f"wrote {target}: {size:.2f} MB, {len(exported.model.graph.node)} nodes, format {output_format}")
     if report:
         from nanogfl.model.predictor import load_predictor
         from nanogfl_deploy.machine import cpu_name
@@ -94,5 +96,5 @@ def export(
             open_device=lambda path: Detector(path, threads=1),
             machine=f"{cpu_name()}, 1 thread",
         )
-        click.echo(f"wrote {written.page} and {written.picture.name}")
-    click.echo(f"next: nanogfl detect {target} IMAGE_OR_FOLDER_OR_VIDEO")
+        say(f"wrote {written.page} and {written.picture.name}")
+    say(f"next: nanogfl detect {target} IMAGE_OR_FOLDER_OR_VIDEO")

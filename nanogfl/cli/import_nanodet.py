@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from nanogfl.cli.say import say
+
 
 @click.command("import-nanodet", short_help="Turn a NanoDet .ckpt or .pth into a checkpoint.")
 @click.argument("file", metavar="CKPT", type=click.Path(path_type=Path))
@@ -52,18 +54,19 @@ def import_nanodet(file: Path, output: Path, names_file: Path | None, input_hw: 
     save_checkpoint(output, checkpoint)
 
     averaged = "the averaged weights" if found.averaged else "the weights"
-    click.echo(f"{found.variant}, {len(names)} classes: took {averaged}, {found.taken} tensors")
+    say(f"{found.variant}, {len(names)} classes: took {averaged}, {found.taken} tensors")
     for part in found.left_out:
-        click.echo(f"  left out: {part.group}, {part.tensors} tensor{'s' * (part.tensors != 1)}: {part.why}")
+        say(f"  left out: {part.group}, {part.tensors} tensor{'s' * (part.tensors != 1)}: {part.why}")
     height, width = found.model.input.hw
-    click.echo(f"input {height} x {width} (height x width), {found.model.input.resize}; {size}")
-    click.echo(f"wrote {output}")
-    click.echo(f"next: nanogfl export {output} --images FOLDER_OF_PHOTOS")
+    say(f"input {height} x {width} (height x width), {found.model.input.resize}; {size}")
+    say(f"wrote {output}")
+    say(f"next: nanogfl export {output} --images FOLDER_OF_PHOTOS")
 
 
 def _classes(file: Path, count: int, names_file: Path | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Names and category ids: of the file of names, else COCO's. Raises UserError where the count does not fit."""
     from nanogfl.contract.errors import UserError
+    from nanogfl.contract.read_file import read_lines
     from nanogfl.data.coco_classes import COCO_CATEGORY_IDS, COCO_CLASSES
 
     if names_file is None:
@@ -73,10 +76,7 @@ def _classes(file: Path, count: int, names_file: Path | None) -> tuple[tuple[str
                 " --classes FILE, one a line"
             )
         return COCO_CLASSES, COCO_CATEGORY_IDS
-    try:
-        lines = names_file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--classes {names_file} cannot be read ({error}): expected a name a line in UTF-8") from None
+    lines = read_lines(names_file, "--classes", advice="expected a name a line in UTF-8")
     names = tuple(line.strip() for line in lines if line.strip())
     if len(names) != count:
         raise UserError(f"--classes {names_file} has {len(names)} names, but {file} detects {count}: give one a class")

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nanogfl.cli.extras import require
+from nanogfl.cli.say import say
 from nanogfl.contract.errors import UserError
+from nanogfl.contract.read_file import is_file
 
 if TYPE_CHECKING:
     from nanogfl_deploy.runtime import Detector
@@ -25,7 +27,7 @@ def info(file: Path) -> None:
     nanogfl info runs/bccd/best.onnx
     nanogfl info runs/bccd/best.pt
     """
-    if not file.is_file():
+    if not is_file(file):
         raise UserError(f"model {file} does not exist or is no file: check the path")
     if file.suffix.lower() == ".onnx":
         from nanogfl_deploy.runtime import Detector
@@ -38,7 +40,7 @@ def info(file: Path) -> None:
         rows = describe_checkpoint(file)
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        click.echo(f"{name:<{width}}  {value}")
+        say(f"{name:<{width}}  {value}")
 
 
 def describe_onnx(detector: "Detector") -> list[tuple[str, str]]:

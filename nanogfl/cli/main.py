@@ -1,5 +1,6 @@
 """`nanogfl`: a file of this folder for each command, which imports what it needs when it runs: --help is quick."""
 
+import os
 import sys
 
 import click
@@ -15,6 +16,7 @@ from nanogfl.cli.export import export
 from nanogfl.cli.import_nanodet import import_nanodet
 from nanogfl.cli.info import info
 from nanogfl.cli.recipes import models
+from nanogfl.cli.say import error_line
 from nanogfl.cli.train import train
 from nanogfl.contract.errors import UserError
 
@@ -37,13 +39,11 @@ def nanogfl() -> None:
 
 def main() -> None:
     """Expected errors are one line on stderr and exit code 2; anything else is a bug and shows its traceback."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what fails is said once, by our error
     try:
         nanogfl.main(standalone_mode=False)
-    except UserError as error:
-        click.echo(f"nanogfl: {error}", err=True)
-        sys.exit(2)
-    except click.ClickException as error:
-        click.echo(f"nanogfl: {error.format_message()}", err=True)
+    except (UserError, click.ClickException) as error:
+        click.echo(error_line(error), err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("nanogfl: stopped", err=True)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from nanogfl.cli.say import say
+
 
 @click.command(short_help="The recipes, what they cost and reach.")
 @click.option(
@@ -34,14 +36,12 @@ def models(configs: Path | None, classes: int) -> None:
         )
     cards = read_recipe_cards(folder, classes)
     width = max(len(card.name) for card in cards)
-    click.echo(
-        f"{'recipe':<{width}}  {'input':>10}  {'resize':<9}  {'parameters':>10}  {'GMACs':>7}  {'AP':>5}  published"
-    )
+    say(f"{'recipe':<{width}}  {'input':>10}  {'resize':<9}  {'parameters':>10}  {'GMACs':>7}  {'AP':>5}  published")
     for card in cards:
         height_width = "{} x {}".format(*card.model.input.hw)
         ap = "-" if card.ap is None else f"{card.ap:.1f}"
-        click.echo(
+        say(
             f"{card.name:<{width}}  {height_width:>10}  {card.model.input.resize:<9}  {card.size.parameters:>10,}"
             f"  {card.size.macs / 1e9:>7.3f}  {ap:>5}  {card.source}".rstrip()
         )
-    click.echo(f"below {folder}; input is height x width; counted with {classes} classes; AP in percent, as published")
+    say(f"below {folder}; input is height x width; counted with {classes} classes; AP in percent, as published")

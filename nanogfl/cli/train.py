@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from nanogfl.cli.say import say
+
 
 @click.command(short_help="Train a detector on your images.")
 @click.argument("config", type=click.Path(path_type=Path))
@@ -58,11 +60,11 @@ def train(
     try:
         outcome = run_training(loaded, folder, resume=resume)
     except Interrupted as stopped:
-        click.echo(f"nanogfl: {stopped}", err=True)
+        say(f"nanogfl: {stopped}", err=True)
         sys.exit(stopped.exit_code)
-    click.echo(f"best AP {outcome.best_ap:.3f} after epoch {outcome.best_epoch}: {folder / 'best.pt'}")
-    click.echo(f"curves: {folder / 'curves.png'}, pictures: {folder / 'validation.png'}")
-    click.echo(f"next: nanogfl export {folder / 'best.pt'}")
+    say(f"best AP {outcome.best_ap:.3f} after epoch {outcome.best_epoch}: {folder / 'best.pt'}")
+    say(f"curves: {folder / 'curves.png'}, pictures: {folder / 'validation.png'}")
+    say(f"next: nanogfl export {folder / 'best.pt'}")
 
 
 def _default_run_dir(name: str, resume: bool) -> Path:

@@ -2,14 +2,17 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from nanogfl.contract.detections import Selection
+from nanogfl.contract.detections import MOST_CLASSES, Selection
 from nanogfl.contract.errors import UserError
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.preprocess import InputSpec, Resize
+from nanogfl.contract.printable import shortened
 
 METADATA_KEY = "nanogfl"
 CONTRACT_VERSION = 1
+_MOST_CHARACTERS = 8_000_000
+"""of a card: MOST_CLASSES names of 60 letters take 2"""
 
 ExportFormat = Literal["detections", "raw"]
 
@@ -45,7 +48,10 @@ class ModelCard:
 
     @staticmethod
     def from_json(text: str) -> "ModelCard":
-        """Raises UserError where the text is no card of a contract version that we read."""
+        """Raises UserError where the text is no card of a contract version that we read, or one that contradicts what a
+        client builds on."""
+        if len(text) > _MOST_CHARACTERS:
+            raise UserError(f"the model card has {len(text):,} characters: it is no such card, export again")
         try:
             content = json.loads(text)
             if content.get("contract") != CONTRACT_VERSION:
@@ -54,15 +60,52 @@ class ModelCard:
                     f" {CONTRACT_VERSION}: export the checkpoint again or install the nanogfl that wrote the file"
                 )
             spec = content["input"]
+            height, width = _list_of(int, spec["hw"], "hw", 2)
             content["input"] = InputSpec(
-                hw=(int(spec["hw"][0]), int(spec["hw"][1])),
-                resize=spec["resize"],
-                mean=tuple(spec["mean"]),
-                std=tuple(spec["std"]),
+                hw=(height, width),
+                resize=_one_of(get_args(Resize), spec["resize"], "resize"),
+                mean=_three_numbers(spec["mean"], "mean"),
+                std=_three_numbers(spec["std"], "std"),
             )
             content["selection"] = Selection(**content["selection"])
-            content["classes"] = tuple(content["classes"])
-            content["category_ids"] = tuple(content["category_ids"])
+            content["classes"] = classes = _list_of(str, content["classes"], "classes")
+            content["category_ids"] = _list_of(int, content["category_ids"], "category_ids", len(classes))
+            if not 0 < len(classes) <= MOST_CLASSES:
+                raise ValueError(f"1 to {MOST_CLASSES:,} classes are expected, got {len(classes):,}")
+            _one_of(get_args(ExportFormat), content["format"], "format")
+            for name, kind in _PLAIN_FIELDS.items():
+                if type(content.get(name, kind())) is not kind:
+                    raise TypeError(f"{name} must be of the kind {kind.__name__}")
             return ModelCard(**content)
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise UserError(f"the model card cannot be read ({error}): export the checkpoint again") from None
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+            reason = shortened(str(error), 200)
+            raise UserError(f"the model card cannot be read ({reason}): export the checkpoint again") from None
+
+
+_PLAIN_FIELDS: dict[str, type] = {
+    "has_spread": bool,
+    "bins": int,
+    **dict.fromkeys(("parity", "source", "bench"), dict),
+    **dict.fromkeys(("colour", "layout", "interpolation"), str),
+}
+
+
+def _list_of(kind: type, values: Any, name: str, count: int | None = None) -> tuple[Any, ...]:
+    if not isinstance(values, list) or not all(type(value) is kind for value in values):
+        raise TypeError(f"{name} must be a list of the kind {kind.__name__}")
+    if count is not None and len(values) != count:
+        raise ValueError(f"{name} must have {count} entries, got {len(values)}")
+    return tuple(values)
+
+
+def _three_numbers(values: Any, name: str) -> tuple[float, float, float]:
+    blue, green, red = values if isinstance(values, list) and len(values) == 3 else ("", "", "")
+    if not all(type(value) in (int, float) for value in (blue, green, red)):
+        raise TypeError(f"{name} must be three numbers")
+    return float(blue), float(green), float(red)
+
+
+def _one_of(choices: tuple[Any, ...], value: Any, name: str) -> Any:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}")
+    return value

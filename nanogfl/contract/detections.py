@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 
 from nanogfl.contract.preprocess import Placement
 
+MOST_CLASSES = 30_000
+"""of a model or a data set: V3Det, which has the most that we know of, has 13,204. A score for each of them at each of
+the 2,125 points of a 320 x 320 picture takes 255 MB"""
+_MOST_CANDIDATES = 100_000
+"""all points of a 2048 x 2048 input are 87,040"""
+
 
 @dataclass(frozen=True)
 class Sides:
@@ -96,8 +102,9 @@ class Selection:
     def __post_init__(self) -> None:
         if not 0 <= self.score < 1 or not 0 < self.iou <= 1:
             raise ValueError(f"score must lie in [0, 1) and iou in (0, 1], got {self.score} and {self.iou}")
-        if not 1 <= self.keep <= self.candidates:
-            raise ValueError(f"1 <= keep <= candidates must hold, got keep {self.keep}, candidates {self.candidates}")
+        if not 1 <= self.keep <= self.candidates <= _MOST_CANDIDATES:
+            most = f"1 <= keep <= candidates <= {_MOST_CANDIDATES:,}"
+            raise ValueError(f"{most} must hold, got keep {self.keep}, candidates {self.candidates}")
 
 
 def select(

@@ -7,9 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.contract.errors import UserError
+from nanogfl.contract.image_header import claimed_hw
+from nanogfl.contract.read_file import read_bounded
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 """What counts as an image when a folder is listed."""
+MOST_PIXELS = 200_000_000
+"""of an image: a phone's 200 megapixels. A JPEG of 300 bytes can claim 10^9, for which OpenCV takes 6 GB before it
+finds that they are not there"""
+_MOST_BYTES = 2_000_000_000
+"""of an image file: so many pixels of three 16-bit channels, uncompressed, take 1.2"""
 
 
 def read_frame(path: Path | str) -> NDArray[np.uint8]:
@@ -23,25 +30,27 @@ def read_frame(path: Path | str) -> NDArray[np.uint8]:
 
 def read_content(path: Path | str) -> bytes:
     """The file's bytes. Raises UserError for a missing file, a folder, and one without permission."""
-    try:
-        return Path(path).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"image {path} does not exist: check the path") from None
-    except OSError as error:
-        raise UserError(f"image {path} cannot be read ({error.strerror}): check the path and its permissions") from None
+    return read_bounded(path, "image", _MOST_BYTES, "check the path")
 
 
 def decode_frame(content: bytes) -> NDArray[np.uint8]:
     """An image file's bytes as uint8 (H, W, 3) BGR. The content decides the format, not the file's name.
 
     Grey, palette and CMYK become BGR; alpha is dropped, not blended; 16 bits become 8; an EXIF rotation is applied.
-    Raises UserError, a sentence without its subject (the caller names the file), for what is no image and for one
-    that breaks off. (cv2.imread would return the latter half grey; imdecode refuses it. Neither sees a file that
-    breaks off and was then closed with an end marker.)
+    Raises UserError, a sentence without its subject (the caller names the file), for what is no image, for one of more
+    than MOST_PIXELS and for one that breaks off. (cv2.imread would return the latter half grey; imdecode refuses it.
+    Neither sees a file that breaks off and was then closed with an end marker.)
     """
+    claimed = claimed_hw(content)  # before decoding: that takes the memory first
+    if claimed is not None and claimed[0] * claimed[1] > MOST_PIXELS:
+        raise UserError(
+            f"claims {claimed[1]} x {claimed[0]} pixels in {len(content)} bytes, and at most {MOST_PIXELS:,} are read:"
+            " cut it into parts, or replace or remove it"
+        )
     try:
-        frame = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR) if content else None
-    except cv2.error:  # a header that claims more pixels than OpenCV takes, or than there is memory
+        # what has no claim is not decoded either: OpenCV would guess its size from who knows where
+        frame = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR) if claimed else None
+    except cv2.error:  # OpenCV has limits of its own, or there is not the memory
         frame = None
     if frame is None:
         raise UserError(

@@ -1,11 +1,15 @@
 """Frame -> network input, and the way back. The only definition: training, evaluation, parity and device call it."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+LARGEST_SIDE = 4096
+"""of a network's input in pixels: one layer of 24 channels at half of it takes 400 MB"""
 
 Resize = Literal["stretch", "letterbox"]
 
@@ -27,8 +31,12 @@ class InputSpec:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
+        if max(self.hw) > LARGEST_SIDE:
+            raise ValueError(f"height and width must be at most {LARGEST_SIDE}, got {self.hw[0]} x {self.hw[1]}")
         if min(self.hw) < 32 or self.hw[0] % 32 or self.hw[1] % 32:
             raise ValueError(f"height and width must be multiples of 32, got {self.hw[0]} x {self.hw[1]}")
+        if not all(math.isfinite(value) for value in (*self.mean, *self.std)):
+            raise ValueError(f"mean and std must be finite, got {self.mean} and {self.std}")
         if min(self.std) <= 0:
             raise ValueError(f"std must be positive, got {self.std}")
 

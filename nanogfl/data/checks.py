@@ -7,11 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nanogfl.contract.detections import MOST_CLASSES
 from nanogfl.contract.errors import UserError
+from nanogfl.contract.printable import printable
+from nanogfl.contract.read_file import is_file, is_folder
 from nanogfl.data.index import DataSet, ImageRecord, Problem
 
 EDGE_TOLERANCE = 1.0
 """pixels that a box may reach outside its image without a word: annotation tools round"""
+_MOST_BOXES = 20_000
+"""of an image: training compares each with every grid point, and 10^6 of them would take 8 GB"""
 _LARGEST_AREA = float(np.finfo(np.float32).max)
 
 
@@ -61,6 +66,12 @@ class Objects:
         self.crowd.append(crowd)
 
     def record(self, number: int, path: Path) -> ImageRecord:
+        """Raises UserError for more boxes than an image can have."""
+        if len(self.boxes) > _MOST_BOXES:
+            raise UserError(
+                f"image {path} has {len(self.boxes):,} boxes, and at most {_MOST_BOXES:,} are read: check that these"
+                " are not the annotations of many images"
+            )
         return ImageRecord(
             number,
             path,
@@ -86,7 +97,7 @@ class ImageFolder:
     """The images of a data set, named relative to `folder`; `file` is who names them, for the sentences."""
 
     def __init__(self, folder: Path, file: Path) -> None:
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise UserError(f"image folder {folder} does not exist: check data.root and the split's images")
         self.folder, self.file = folder, file
         self._resolved = folder.resolve()
@@ -104,7 +115,7 @@ def contained(folder: Path, name: str, file: Path, what: str, resolved: Path | N
     """folder / name. Raises UserError where that leads out of the folder, or where no file can have this name."""
     path = folder / name
     try:
-        if any(letter < " " for letter in name):
+        if printable(name) != name:
             raise ValueError
         inside = path.resolve().is_relative_to(resolved or folder.resolve())
     except (ValueError, OSError, RuntimeError):  # half of a character, links in a circle
@@ -112,13 +123,6 @@ def contained(folder: Path, name: str, file: Path, what: str, resolved: Path | N
     if not inside:
         raise UserError(f"{file}: {what} {name} lies outside of {folder}: use names relative to it")
     return path
-
-
-def is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name longer than the system takes
-        return False
 
 
 class Classes(NamedTuple):
@@ -145,6 +149,11 @@ def choose_classes(
                 f" {', '.join(list(number_of)[:10])}"
             )
         return Classes(class_names, class_ids, {number_of[name]: label for label, name in enumerate(class_names)})
+    if len(categories) > MOST_CLASSES:
+        raise UserError(
+            f"{file} has {len(categories):,} classes, and at most {MOST_CLASSES:,} are read: check that the names are"
+            " those of classes"
+        )
     ids = tuple(sorted(categories)) if class_ids is None else class_ids
     unknown = [i for i in ids if i not in categories]
     if unknown:

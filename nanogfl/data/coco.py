@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nanogfl.contract.errors import UserError
+from nanogfl.contract.read_file import read_text
 from nanogfl.data.checks import EDGE_TOLERANCE, ImageFolder, Objects, choose_classes, finish
 from nanogfl.data.index import DataSet, ImageRecord, Problem
 
@@ -21,6 +22,10 @@ __all__ = [
 
 _LARGEST_SIDE = 1 << 20
 """pixels: OpenCV decodes no larger image"""
+_LARGEST_ID = (1 << 63) - 1
+"""pycocotools and numpy count in 64 bits"""
+_MOST_BYTES = 8_000_000_000
+"""of a json: LVIS's training set, with its masks, takes 1.1"""
 
 
 def load_coco(
@@ -110,8 +115,10 @@ class _Index:
 
     def _whole(self, entry: Any, key: str, what: str) -> int:
         value = self._field(entry, key, what)
-        if not isinstance(value, int):
-            raise UserError(f"{self.file}: {what} {str(entry)[:80]} has {key} {value!r}: a whole number is expected")
+        if not isinstance(value, int) or abs(value) > _LARGEST_ID:
+            raise UserError(
+                f"{self.file}: {what} {str(entry)[:80]} has {key} {repr(value)[:80]}: a whole number is expected"
+            )
         return value
 
 
@@ -127,12 +134,8 @@ def _four_numbers(box: Any) -> tuple[float, ...] | None:
 def read_annotations(path: Path) -> dict[str, Any]:
     """The file's content; its lists images, annotations and categories are there. Raises UserError."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"annotations {path} do not exist: check data.root and the split's annotations") from None
-    except OSError as error:
-        raise UserError(f"annotations {path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, a number of thousands of digits
+        content = json.loads(read_text(path, "annotations", _MOST_BYTES))
+    except (ValueError, RecursionError) as error:  # not JSON, a number of thousands of digits
         raise UserError(f"annotations {path} are not valid JSON: {error}") from None
     keys = ("images", "annotations", "categories")
     missing = [key for key in keys if not isinstance(content, dict) or not isinstance(content.get(key), list)]
@@ -145,11 +148,12 @@ def read_categories(content: dict[str, Any], file: Path) -> dict[int, str]:
     """id -> name. Raises UserError."""
     categories: dict[int, str] = {}
     for entry in content["categories"]:
-        if not isinstance(entry, dict) or not isinstance(entry.get("id"), int) or "name" not in entry:
-            raise UserError(f"{file}: category {entry} needs a whole number 'id' and a 'name'")
-        if entry["id"] in categories:
-            raise UserError(f"{file}: two categories have the id {entry['id']}")
-        categories[entry["id"]] = str(entry["name"])
+        number = entry.get("id") if isinstance(entry, dict) else None
+        if not isinstance(number, int) or abs(number) > _LARGEST_ID or "name" not in entry:
+            raise UserError(f"{file}: category {str(entry)[:200]} needs a whole number 'id' and a 'name'")
+        if number in categories:
+            raise UserError(f"{file}: two categories have the id {number}")
+        categories[number] = str(entry["name"])
     if not categories:
         raise UserError(f"{file} lists no categories: at least one is needed")
     return categories

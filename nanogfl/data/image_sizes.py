@@ -16,8 +16,8 @@ from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.cache_folder import cache_folder
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.frames import read_frame
+from nanogfl.contract.image_header import header_hw
 from nanogfl.data.ahead import available_threads, map_ahead
-from nanogfl.data.image_header import header_hw
 
 _Entry = tuple[int, int, int, int]
 

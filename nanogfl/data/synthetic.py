@@ -191,7 +191,7 @@ def _claim(folder: Path, parameters: dict[str, Any]) -> bool:
         complete = stamp["complete"]
         stamp, parameters = ({_TAIL: "none", **either} for either in (stamp, parameters))
         found = {key: stamp[key] for key in parameters}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"{folder} holds files that are no drawing of this data set: {advice}") from None
     if found != parameters:
         differs = [f"{key} {found[key]} instead of {value}" for key, value in parameters.items() if found[key] != value]

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.frames import IMAGE_SUFFIXES
-from nanogfl.data.checks import Classes, ImageFolder, Objects, choose_classes, contained, finish, is_file
+from nanogfl.contract.read_file import is_file, read_lines
+from nanogfl.data.checks import Classes, ImageFolder, Objects, choose_classes, contained, finish
 from nanogfl.data.image_sizes import image_sizes
 from nanogfl.data.index import DataSet, Problem
-from nanogfl.data.text_file import read_lines
 from nanogfl.data.voc_xml import VocAnnotation, read_xml
 
 _LAYOUT = "<bndbox> with four finite numbers xmin ymin xmax ymax"

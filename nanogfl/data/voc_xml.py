@@ -6,8 +6,8 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from nanogfl.contract.errors import UserError
+from nanogfl.contract.read_file import read_bounded
 from nanogfl.data.checks import to_number
-from nanogfl.data.text_file import read_bounded
 
 _MOST_BYTES = 8_000_000
 """of an xml file: one object takes some 300"""

@@ -4,16 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.frames import IMAGE_SUFFIXES
+from nanogfl.contract.read_file import is_folder, read_lines
 from nanogfl.data.checks import Objects, choose_classes, finish, to_number
 from nanogfl.data.image_sizes import image_sizes
 from nanogfl.data.index import DataSet, Problem
-from nanogfl.data.text_file import read_lines, read_text
+from nanogfl.yaml_file import read_yaml
 
-_MOST_YAML_BYTES = 4_000_000
 _MOST_LABEL_BYTES = 16_000_000
 """of one image: polygons of a thousand objects take some 5 MB"""
 _SLACK = 0.01
@@ -43,7 +41,7 @@ def load_yolo(
     """
     names = read_names(data_yaml)
     classes = choose_classes(data_yaml, names, class_ids, class_names)
-    if not images.is_dir():
+    if not is_folder(images):
         raise UserError(f"image folder {images} does not exist: check data.root and the split's images")
     paths = sorted(path for path in images.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     file_of = _label_files(paths, data_yaml)
@@ -93,7 +91,8 @@ def _read_labels(
 
 def read_names(data_yaml: Path) -> dict[int, str]:
     """Class number -> name, rising. Raises UserError for what does not give each class a name of its own."""
-    content = _parse(data_yaml)
+    # as text: a class called 'no' stays 'no'
+    content = read_yaml(data_yaml, "data file", "check data.root and the split's annotations", as_text=True)
     if not isinstance(content, dict):
         raise UserError(f"{data_yaml} must hold keys and values, with 'names', as YOLO's data.yaml does")
     if "names" not in content:
@@ -106,6 +105,7 @@ def read_names(data_yaml: Path) -> dict[int, str]:
     else:
         raise UserError(f"{data_yaml}: names must be a list of class names, or give each class number its name")
     names: dict[int, str] = {}
+    taken: set[str] = set()
     for key, name in pairs:
         number = key if isinstance(key, int) else _class_number(key)
         if number is None:
@@ -114,9 +114,10 @@ def read_names(data_yaml: Path) -> dict[int, str]:
             raise UserError(f"{data_yaml}: class {number} has no name: give it one, in quotes if it is empty or a sign")
         if number in names:
             raise UserError(f"{data_yaml}: two classes have the number {number}: give each its own")
-        if name in names.values():
+        if name in taken:
             raise UserError(f"{data_yaml}: two classes have the name '{name}': give each its own")
         names[number] = name
+        taken.add(name)
     if not names:
         raise UserError(f"{data_yaml} names no classes: at least one is needed")
     count = content.get("nc")
@@ -124,24 +125,6 @@ def read_names(data_yaml: Path) -> dict[int, str]:
         shown = f"'{count[:20]}'" if isinstance(count, str) else "no number"
         raise UserError(f"{data_yaml}: nc is {shown}, but {len(names)} classes have names: correct one of them")
     return dict(sorted(names.items()))
-
-
-def _parse(path: Path) -> Any:
-    """Every scalar as its text: a class called 'no' stays 'no', and there is nothing to construct."""
-    text = read_text(path, "data file", _MOST_YAML_BYTES)
-    try:
-        return yaml.load(text, Loader=yaml.BaseLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or " ".join(str(error).split())  # of a control character: two lines
-        raise UserError(f"{path} is not valid YAML{where}: {reason}") from None
-    except (
-        ValueError,
-        OverflowError,
-        RecursionError,
-    ) as error:  # an escaped character beyond Unicode; brackets without end
-        raise UserError(f"{path} is not valid YAML: {error}") from None
 
 
 def labels_folder(images: Path) -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.contract.detections import Detect, Detections
+from nanogfl.contract.printable import printable
 from nanogfl.data.cache import read_checked
 from nanogfl.data.coco import DataSet, ImageRecord
 from nanogfl.evaluate.groups import Groups, group_figures, group_lines, group_means
@@ -95,10 +96,11 @@ def score(dataset: DataSet, detections: Sequence[Detections], seconds: float = 0
 
 def format_report(report: Report) -> str:
     """A table for people."""
-    width = max([len("class"), *(len(entry.name) for entry in report.classes)])
+    names = [printable(entry.name) for entry in report.classes]
+    width = max(map(len, ["class", *names]))
     lines = [f"{'class':{width}}  objects     AP   AP50"]
-    for entry in report.classes:
-        lines.append(f"{entry.name:{width}}  {entry.objects:7d}  {_show(entry.ap)}  {_show(entry.ap50)}")
+    for entry, name in zip(report.classes, names, strict=True):
+        lines.append(f"{name:{width}}  {entry.objects:7d}  {_show(entry.ap)}  {_show(entry.ap50)}")
     objects = sum(entry.objects for entry in report.classes)
     lines.append(
         f"{'all':{width}}  {objects:7d}  {_show(report.ap)}  {_show(report.ap50)}"

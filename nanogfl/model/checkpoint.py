@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 import struct
+import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -14,12 +15,15 @@ from torch import Tensor
 
 from nanogfl.config import Config, HeadConfig
 from nanogfl.contract.atomic import atomic_path
+from nanogfl.contract.detections import MOST_CLASSES
 from nanogfl.contract.errors import UserError
+from nanogfl.contract.read_file import is_file
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector, build_detector
 from nanogfl.recipe import config_from_dict
 
 _FORMAT = "nanogfl checkpoint 1"
+_FACT = str | int | float | None
 _KEYS = {"config", "classes", "category_ids", "weights", "facts", "training"}
 
 # What torch.load has raised on text files, damaged and truncated ones (found by feeding it some hundreds).
@@ -35,6 +39,10 @@ NOT_A_CHECKPOINT = (
     LookupError,
     TypeError,
     AttributeError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    AssertionError,
 )
 
 
@@ -95,19 +103,16 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, keep_as: Path | None 
 def load_checkpoint(path: Path | str) -> Checkpoint:
     """Tensors land on the CPU. Raises UserError for a missing file and for anything that is not our checkpoint."""
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise UserError(f"checkpoint {path} does not exist: expected a .pt file that `nanogfl train` wrote")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # torch itself reads over a wrong checksum
-        content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
-    except NOT_A_CHECKPOINT:
-        content = None
+    content = read_weights(path)
     if not isinstance(content, dict) or content.get("format") != _FORMAT or not content.keys() >= _KEYS:
         raise UserError(
             f"{path} is not a nanogfl checkpoint (or it is truncated or damaged): expected a .pt that `nanogfl train`"
             " wrote"
         )
+    if wrong := _wrong_part(content):
+        raise UserError(f"{path} is a nanogfl checkpoint whose {wrong}: expected a .pt that `nanogfl train` wrote")
     return Checkpoint(
         config_from_dict(content["config"], str(path)),
         tuple(content["classes"]),
@@ -116,6 +121,58 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         content["facts"],
         content["training"],
     )
+
+
+def read_weights(path: Path, *, old_format: bool = False) -> Any:
+    """What torch saved in a file, on the CPU; nothing in it is executed. None for what is no such file, and for one
+    that is truncated, damaged, or larger inside than outside. `old_format`: of torch before 1.6, too, which is no zip.
+    """
+    try:
+        if not is_safe_to_open(path, old_format=old_format):
+            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own about a file that is then refused
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except NOT_A_CHECKPOINT:
+        return None
+
+
+def is_safe_to_open(path: Path, *, old_format: bool = False) -> bool:
+    """torch stores its records as they are, one behind the other. But it reads over a wrong checksum, inflates what is
+    compressed (of 1 MB, 1 GB) and takes records that lie over one another. Raises NOT_A_CHECKPOINT."""
+    if old_format and not zipfile.is_zipfile(path):
+        return True
+    with zipfile.ZipFile(path) as archive:
+        records = archive.infolist()
+        stored = all(record.compress_type == zipfile.ZIP_STORED for record in records)
+        fits = sum(record.file_size for record in records) <= path.stat().st_size
+        return stored and fits and archive.testzip() is None
+
+
+def _wrong_part(content: dict[str, Any]) -> str | None:
+    """What is not as `save_checkpoint` writes it, apart from the config, which has checks of its own."""
+    classes, ids = content["classes"], content["category_ids"]
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        return "classes are no list of names"
+    if not 0 < len(classes) <= MOST_CLASSES:
+        return f"classes are {len(classes):,}, and 1 to {MOST_CLASSES:,} are read"
+    if not isinstance(ids, list) or len(ids) != len(classes) or not all(type(number) is int for number in ids):
+        return "category_ids are not one whole number for each class"
+    weights = content["weights"]
+    if not isinstance(weights, dict) or not all(map(_is_weight, weights.items())):
+        return "weights are not tensors by name"
+    facts = content["facts"]
+    if not isinstance(facts, dict) or not all(isinstance(value, _FACT) for item in facts.items() for value in item):
+        return "facts are not plain values by name"
+    if not isinstance(content["training"], dict | None):
+        return "training is no state"
+    return None
+
+
+def _is_weight(item: tuple[Any, Any]) -> bool:
+    name, value = item
+    plain = isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
+    return isinstance(name, str) and plain and not (value.is_complex() or value.is_quantized)
 
 
 def describe_checkpoint(path: Path | str) -> list[tuple[str, str]]:

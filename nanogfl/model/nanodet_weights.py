@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from nanogfl.config import BackboneConfig, HeadConfig, ModelConfig, NeckConfig
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import InputSpec
-from nanogfl.model.checkpoint import NOT_A_CHECKPOINT
+from nanogfl.contract.read_file import is_file
+from nanogfl.model.checkpoint import NOT_A_CHECKPOINT, is_safe_to_open, read_weights
 from nanogfl.model.detector import build_detector
 
 _EXPECTED = "expected a .ckpt or .pth of RangiLyu/nanodet"
@@ -150,20 +152,22 @@ class _Inert(dict[Any, Any]):
 
 
 def _load(path: Path) -> Any:
-    if not path.is_file():
+    if not is_file(path):
         raise UserError(f"{path} does not exist: {_EXPECTED}")
     foreign: list[str] = []
-    with contextlib.suppress(*NOT_A_CHECKPOINT):  # torch's format before 1.6, too, which torch.load reads
-        foreign = sorted(get_unsafe_globals_in_checkpoint(str(path)))
+    with contextlib.suppress(*NOT_A_CHECKPOINT), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if is_safe_to_open(path, old_format=True):
+            foreign = sorted(get_unsafe_globals_in_checkpoint(str(path)))
     lightning = [name for name in foreign if name.startswith("pytorch_lightning.")]
     if others := [name for name in foreign if name not in lightning]:
         raise UserError(f"{path} is refused: it would run code when loaded ({', '.join(others[:3])}); {_EXPECTED}")
-    try:
-        # Lightning before 1.5 wrote its callbacks' states under their classes: names only, nothing of it is imported.
-        with safe_globals([(_Inert, name) for name in lightning]):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except NOT_A_CHECKPOINT:
-        raise UserError(f"{path} is not a file of weights, or it is truncated: {_EXPECTED}") from None
+    # Lightning before 1.5 wrote its callbacks' states under their classes: names only, nothing of it is imported.
+    with safe_globals([(_Inert, name) for name in lightning]):
+        content = read_weights(path, old_format=True)
+    if content is None:
+        raise UserError(f"{path} is not a file of weights, or it is truncated: {_EXPECTED}")
+    return content
 
 
 def _state(content: Any, path: Path) -> tuple[dict[str, Tensor], bool]:

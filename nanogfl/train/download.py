@@ -12,11 +12,14 @@ from urllib.request import Request, urlopen
 from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.cache_folder import cache_folder
 from nanogfl.contract.errors import UserError
+from nanogfl.contract.read_file import is_file
 from nanogfl.train.progress import show_download
 
 TIMEOUT_S = 30.0
 """without an answer or a further byte"""
 _CHUNK = 1 << 16
+_MOST_BYTES = 2_000_000_000
+"""of a file of weights: ResNet-101's has 180 million, and a server may send without end"""
 
 # torch.hub's convention: the beginning of the file's sha256 ends its name, as in shufflenetv2_x1-5666bf0f80.pth.
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
@@ -36,7 +39,7 @@ def fetch(key: str, source: str, sha256: str | None) -> Fetched:
     """
     if not re.match("(https?|file):", source, re.IGNORECASE):
         path = Path(source).expanduser()
-        if not path.is_file():
+        if not is_file(path):
             raise UserError(f"{key} {source} does not exist: expected a file, or an http, https or file URL")
         if sha256 is not None and (actual := _sha256(path)) != sha256:
             raise UserError(f"{key} {source} has sha256 {actual}, expected {sha256}: it is another or a damaged file")
@@ -90,6 +93,11 @@ def _read(url: str, by_hand: str) -> Iterator[bytes]:
             with show_download(_name(url), length) as advance:
                 while chunk := response.read(_CHUNK):
                     done += len(chunk)
+                    if done > _MOST_BYTES:
+                        raise UserError(
+                            f"{url} has more than {_MOST_BYTES:,} bytes, which no file of weights has: nothing was kept"
+                            f"{by_hand}"
+                        )
                     advance(len(chunk))
                     yield chunk
     except HTTPError as error:

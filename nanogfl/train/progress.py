@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingCo
 from rich.progress import Progress as Bar
 
 from nanogfl.config import Config
+from nanogfl.contract.printable import printable
 from nanogfl.criterion.criterion import LOSS_PARTS
 from nanogfl.data.batch import Loader
 
@@ -55,7 +56,8 @@ class Progress:
         self._bar.stop()
 
     def say(self, line: str) -> None:
-        self._console.print(line, markup=False)
+        for part in line.split("\n"):
+            self._console.print(printable(part), markup=False)
 
     def step(self, epoch: int, done: int, loader: Loader, means: dict[str, float], rate: float, started: float) -> None:
         """After `done` batches of an epoch that began at `started` (perf_counter)."""

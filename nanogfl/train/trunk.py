@@ -8,7 +8,7 @@ from torch import Tensor
 from nanogfl.config import BackboneConfig
 from nanogfl.contract.errors import UserError
 from nanogfl.model.backbone import Backbone, build_backbone
-from nanogfl.model.checkpoint import NOT_A_CHECKPOINT
+from nanogfl.model.checkpoint import read_weights
 from nanogfl.train.download import fetch
 
 KEY = "model.backbone.weights"
@@ -21,10 +21,7 @@ def read_trunk(config: BackboneConfig) -> tuple[dict[str, Tensor], list[str]]:
     assert config.weights is not None
     first = _shapes_of(config).first_kernel
     fetched = fetch(KEY, config.weights, config.weights_sha256)
-    try:
-        content = torch.load(fetched.path, map_location="cpu", weights_only=True)
-    except NOT_A_CHECKPOINT:
-        content = None
+    content = read_weights(fetched.path, old_format=True)
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise UserError(
             f"{KEY} {fetched.path} is not a plain state dict (or it is truncated): expected a .pth of tensors with"

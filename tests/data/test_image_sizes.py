@@ -13,8 +13,8 @@ import pytest
 from nanogfl.contract.cache_folder import cache_folder
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.frames import decode_frame, read_frame
+from nanogfl.contract.image_header import header_hw
 from nanogfl.data import image_sizes as module
-from nanogfl.data.image_header import header_hw
 from nanogfl.data.image_sizes import image_sizes
 from tests.data.voc_set import draw_image
 from tests.shared_data import shared

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.frames import decode_frame
-from nanogfl.data.image_header import header_hw
+from nanogfl.contract.image_header import header_hw
 from nanogfl.data.index import DataSet
 from nanogfl.data.read import load_split
 from nanogfl.data.write_coco import write_coco

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.printable import printable
 from nanogfl.data.check.finding import Split
 from nanogfl.data.check.sizes import TINY, sides_at_input
 
@@ -88,14 +89,14 @@ def _class_bars(axes: Any, train: Split) -> None:
     long = bool(boxes.max() > 50 * max(1, boxes.min()))
     if len(order) <= MOST_NAMED:
         axes.barh(np.arange(len(order)), boxes[order], color=_BAR)
-        axes.set_yticks(np.arange(len(order)), [train.dataset.classes[label] for label in order], fontsize=8)
+        axes.set_yticks(np.arange(len(order)), [_drawn(train.dataset.classes[label]) for label in order], fontsize=8)
         axes.invert_yaxis()
         axes.set(xlabel="boxes", title="boxes a class")
         axes.set_xscale("symlog" if long else "linear")
         axes.grid(alpha=0.3, axis="x")
     else:
         axes.bar(np.arange(len(order)), boxes[order], width=1.0, color=_BAR)
-        names = [train.dataset.classes[label] for label in order]
+        names = [_drawn(train.dataset.classes[label]) for label in order]
         ends = f"{', '.join(names[:3])} ... {', '.join(names[-2:])}"
         axes.set(xlabel=f"classes by frequency: {ends}", ylabel="boxes", title=f"boxes of {len(order)} classes")
         axes.set_yscale("symlog" if long else "linear")
@@ -109,3 +110,8 @@ def _counts(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[
 
 def _objects_per_image(train: Split) -> NDArray[np.int64]:
     return np.bincount(train.image_of[~train.index.crowd], minlength=len(train.index))
+
+
+def _drawn(name: str) -> str:
+    """Matplotlib would read what is between two dollars as a formula."""
+    return printable(name).replace("$", r"\$")
