@@ -101,7 +101,7 @@ class Loader:
         self.batch_size = min(config.train.batch_size, self._order.length)
         """of all processes together"""
         if self.batch_size % world:
-            few = ", as many as the training set has" if self.batch_size < config.train.batch_size else ""
+            few = ", as many as the training set has," if self.batch_size < config.train.batch_size else ""
             raise UserError(
                 f"{world} processes cannot share batches of {self.batch_size} images{few} equally: set train.batch_size"
                 f" to a multiple of {world}"

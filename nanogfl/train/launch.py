@@ -19,6 +19,7 @@ from nanogfl.data.ahead import available_threads
 GRACE_S = 10.0
 """for the others to end by themselves, with a sentence of their own, once one has failed"""
 _POLL_S = 0.1
+_STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes of a training that saved its state first
 _KEPT_LINES = 60  # of what a process says on stderr
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
@@ -119,6 +120,8 @@ class _Rank:
             self.process.kill()
         self.process.wait()
         self._reader.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
 
     def exit_code(self) -> int:
         """As a shell has it: 128 + the number of the signal that ended it."""
@@ -137,22 +140,21 @@ def _wait(ranks: Sequence[_Rank], signals: Sequence[int]) -> _Rank | None:
     """The first that failed, when all have ended or GRACE_S after it; None where all went well."""
     first: _Rank | None = None
     until = float("inf")
-    while any(rank.process.poll() is None for rank in ranks) and time.monotonic() < until:
-        failed = [rank for rank in ranks if rank.process.poll()]
-        if first is None and failed:
-            first = min(failed, key=lambda rank: rank.process.returncode)  # a kill, below 0, is what the others follow
-        if first is not None and not signals:
-            until = min(until, time.monotonic() + GRACE_S)
+    while True:
+        codes = {rank.process.poll(): rank for rank in reversed(ranks)}
+        if first is None and (failed := [code for code in codes if code]):
+            first = codes[min(failed)]  # a kill, below 0, is what the others follow
+            until = time.monotonic() + GRACE_S
+        if None not in codes or (time.monotonic() > until and not signals):
+            return first
         time.sleep(_POLL_S)
-    return first or next((rank for rank in ranks if rank.process.poll()), None)
 
 
 def _explain(first: _Rank, ranks: Sequence[_Rank]) -> None:
-    """Raises UserError unless rank 0 has said the same."""
-    if first.number == 0 and first.process.returncode > 0:
-        return
-    said = first.last_line()
-    if first.process.returncode > 0 and said and said == ranks[0].last_line():
+    """Raises UserError unless rank 0 has said it: its own sentence, the same one, or that a signal stopped all."""
+    said, code = first.last_line(), ranks[0].process.returncode
+    agreed = code in _STOPPED or (first.process.returncode > 0 and said and said == ranks[0].last_line())
+    if (first.number == 0 and code > 0) or agreed:
         return
     if first.process.returncode not in (0, 2) and first.number:  # not a sentence: all that it said
         sys.stderr.writelines(first.lines)

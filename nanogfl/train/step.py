@@ -58,7 +58,8 @@ class TrainStep:
         self._stopped = torch.zeros((), device=device)
         self._bad_step = torch.full((), -1.0, device=device)
         self.sums = torch.zeros(len(Losses._fields), device=device)
-        """of every entry of Losses, since this was last set to 0"""
+        """of every entry of Losses, since this was last set to 0; of several ranks the mean is the whole batches', and
+        all have it after an update"""
         self._compiled: Callable[..., Losses] | None = None
         if config.train.compile:
             mode = "reduce-overhead" if config.train.compile == "cuda_graphs" else None
@@ -84,7 +85,7 @@ class TrainStep:
         lap("backward")
         if self.equalizer is not None:
             self.equalizer.add(share)
-        everything = torch.stack(losses).detach()
+        everything = torch.stack(losses._replace(positives=losses.positives * self.ranks.place.world)).detach()
         self.sums += everything
         self._watch(everything.sum(), step)
 
@@ -113,16 +114,15 @@ class TrainStep:
         Waits for the device."""
         rows = self.ranks.all_of(torch.cat((self.sums, self._bad_step[None])).tolist())
         *sums, _ = (sum(column) / len(rows) for column in zip(*rows, strict=True))
-        sums[Losses._fields.index("positives")] *= len(rows)
         return sums, min((int(bad) for *_, bad in rows if bad >= 0), default=None)
 
     def _average_over_ranks(self, step: int) -> None:
         """By one all-reduce: gradients, still scaled, so that the scaler finds the same overflow everywhere; norms'
-        statistics, which saw other pictures in every process; and whether anything was not finite."""
+        statistics, which saw other pictures in every process; the losses' sums; and whether anything was not finite."""
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         if not self.scaler.is_enabled():
             self._watch(torch.stack([gradient.sum() for gradient in gradients]).sum(), step)
-        self.ranks.average([*gradients, *self._moving_statistics(), self._stopped])
+        self.ranks.average([*gradients, *self._moving_statistics(), self.sums, self._stopped])
         self._stopped.copy_(self._stopped > 0)
 
     def _moving_statistics(self) -> list[Tensor]:
