@@ -17,9 +17,11 @@ from nanogfl.config import LossConfig
 from nanogfl.contract.errors import UserError
 from nanogfl.data.batch import Loader
 from nanogfl.model.checkpoint import load_checkpoint
+from nanogfl.model.detector import build_detector
 from nanogfl.train import launch
 from nanogfl.train.datasets import load_data
-from nanogfl.train.launch import run_ranks
+from nanogfl.train.launch import Place, run_ranks
+from nanogfl.train.loop import share_statistics
 from nanogfl.train.ranks import Ranks, joined
 from tests.train import rank_checks
 from tests.train.test_loop import fingerprint
@@ -271,3 +273,25 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
         joined(torch.device("cuda"), 1),
     ):
         pass
+
+
+def test_batch_norms_on_gpus_see_the_whole_batch_unless_told_otherwise(joint):
+    config, _, _ = joint
+    apart = replace(config, train=replace(config.train, sync_batch_norm=False))
+    gpus, cpus = Ranks(torch.device("cuda"), Place(1, 2, 1)), Ranks(CPU, Place(1, 2, 1))
+    for unchanged in ((config, cpus), (apart, gpus), (config, Ranks(torch.device("cuda")))):
+        detector = build_detector(config.model, 2)
+        assert share_statistics(detector, *unchanged) is detector
+    detector = build_detector(config.model, 2)
+    before = {name: value.clone() for name, value in detector.state_dict().items()}
+    picture = torch.randint(0, 256, (1, *config.model.input.hw, 3), dtype=torch.uint8)
+    expected = detector.eval()(picture)
+    shared = share_statistics(detector, config, gpus)
+    norms = [module for module in shared.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+    assert len(norms) > 30
+    assert all(isinstance(norm, torch.nn.SyncBatchNorm) for norm in norms)
+    assert shared.state_dict().keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in shared.state_dict().items())
+    assert torch.equal(shared.eval()(picture).cls_logits, expected.cls_logits)
+    assert gpus.lines(config) == ["processes: 2, each with 2 of 4 images; batch norms see all together"]
+    assert Ranks().lines(config) == []
