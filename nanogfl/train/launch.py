@@ -19,6 +19,7 @@ from nanogfl.data.ahead import available_threads
 GRACE_S = 10.0
 """for the others to end by themselves, with a sentence of their own, once one has failed"""
 _POLL_S = 0.1
+_DRAIN_S = 2.0
 _STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes of a training that saved its state first
 _KEPT_LINES = 60  # of what a process says on stderr
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -119,9 +120,10 @@ class _Rank:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self._reader.join()
+        self._reader.join(_DRAIN_S)
         assert self.process.stderr is not None
-        self.process.stderr.close()
+        if not self._reader.is_alive():  # else a process that it started, a compiler's, still has it open
+            self.process.stderr.close()
 
     def exit_code(self) -> int:
         """As a shell has it: 128 + the number of the signal that ended it."""
