@@ -438,6 +438,7 @@ class TrainConfig:
     """parts that stay as loaded, their norms' statistics included"""
     epochs: int = 100
     batch_size: int = 16
+    """of all processes together: each renders and learns an equal share of it"""
     accumulate: int = 1
     """batches whose gradients are averaged for one update of the weights"""
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -479,7 +480,13 @@ class TrainConfig:
     """torch.compile forward, assignment and loss: minutes at the start, then faster; needs a C++ compiler on a CPU.
     cuda_graphs: replayed as CUDA graphs as well"""
     threads: int = 0
-    """CPU threads of torch; 0: torch's own choice"""
+    """CPU threads of torch, in each process; 0: torch's own choice"""
+    sync_batch_norm: bool = True
+    """batch norms see the pictures of all processes on GPUs; on CPUs, and with false, each process its own, and the
+    means and variances that are kept are averaged"""
+    timeout_minutes: float = 30.0
+    """the longest that a process waits for the others: more than reading all images for the first time, an evaluation
+    or a save takes"""
 
     __pydantic_config__ = _FORBID
 
@@ -492,7 +499,7 @@ class TrainConfig:
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must lie in [0, 1), got {self.momentum}")
         self._check_milestones()
-        for name in ("lr", "clip_norm"):
+        for name in ("lr", "clip_norm", "timeout_minutes"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if not 0 <= self.ema_decay < 1:

@@ -53,4 +53,6 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
     classes, ids = checkpoint.classes, checkpoint.category_ids
     model = checkpoint.config.model
     keep, spread = model.selection.keep, model.head.has_spread
-    return OpenedModel(predictor, classes, ids, validation, training, spread, keep, predictor.keeping, predictor.explain)
+    return OpenedModel(
+        predictor, classes, ids, validation, training, spread, keep, predictor.keeping, predictor.explain
+    )

@@ -19,6 +19,9 @@ from nanogfl.cli.say import say
     "--init-from", type=click.Path(path_type=Path), help="Start from a checkpoint's weights: --set train.init_from=..."
 )
 @click.option("--device", help="auto, cpu, cuda, cuda:1 or mps: short for --set train.device=...")
+@click.option(
+    "--devices", metavar="N", help="Train in N processes of this machine, one for each GPU; auto: as many as it has."
+)
 @click.option("--strict", is_flag=True, help="A bad box or a missing image is an error instead of left out and listed.")
 def train(
     config: Path,
@@ -27,6 +30,7 @@ def train(
     resume: bool,
     init_from: Path | None,
     device: str | None,
+    devices: str | None,
     strict: bool,
 ) -> None:
     """Train the recipe CONFIG, a YAML that states what differs from the defaults.
@@ -41,6 +45,8 @@ def train(
     nanogfl train my.yaml --set train.epochs=20 --set model.backbone.width=0.5x
     nanogfl train my.yaml --init-from runs/other/best.pt
     nanogfl train my.yaml --run-dir runs/my --resume
+    nanogfl train my.yaml --devices 4
+    torchrun --nnodes 2 --nproc-per-node 4 ... -m nanogfl train my.yaml
     """
     import json
 
@@ -49,7 +55,7 @@ def train(
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools")
     from nanogfl.contract.errors import Interrupted
     from nanogfl.recipe import load_config
-    from nanogfl.train.loop import train as run_training
+    from nanogfl.train.launch import count_processes, place_from_environment, run_ranks
 
     shortcuts = [f"train.device={device}"] if device else []
     shortcuts += ["data.strict=true"] if strict else []
@@ -57,11 +63,22 @@ def train(
     shortcuts += [f"train.init_from={json.dumps(str(init_from), ensure_ascii=False)}"] if init_from else []
     loaded = load_config(config, (*overrides, *shortcuts))
     folder = run_dir or _default_run_dir(config.stem, resume)
+    if devices is not None and (count := count_processes(devices, loaded.train.device)) > 1:
+        keys = [word for override in (*overrides, *shortcuts) for word in ("--set", override)]
+        again = ["train", str(config), *keys, "--run-dir", str(folder), *(["--resume"] if resume else [])]
+        sys.exit(run_ranks([sys.executable, "-m", "nanogfl", *again], count))
+    from nanogfl.train.loop import train as run_training
+
+    place = place_from_environment()
+    first = place is None or place.rank == 0
     try:
         outcome = run_training(loaded, folder, resume=resume)
     except Interrupted as stopped:
-        say(f"nanogfl: {stopped}", err=True)
+        if first:
+            say(f"nanogfl: {stopped}", err=True)
         sys.exit(stopped.exit_code)
+    if not first:
+        return
     say(f"best AP {outcome.best_ap:.3f} after epoch {outcome.best_epoch}: {folder / 'best.pt'}")
     say(f"curves: {folder / 'curves.png'}, pictures: {folder / 'validation.png'}")
     say(f"next: nanogfl export {folder / 'best.pt'}")

@@ -25,14 +25,20 @@ def classification_loss(
     equalizer: Equalizer | None,
     *,
     guided: bool,
+    positives: Tensor,
 ) -> Tensor:
     """(B, N, C), the pairs' labels and quality (P,) -> (B, N): summed over the classes, points in ignored regions
     included.
 
     The target at a positive's class is its quality for qfl and eqfl, 1 for fl and efl, whose loss there is weighted by
     the quality where it is `guided`; 0 everywhere else. efl and eqfl take each class's focus from the `equalizer`,
-    which observes the slopes.
+    which observes the slopes as they stand in the total: divided by `positives` (), the batch's number of them.
     """
+
+    def in_total(slope: Tensor) -> Tensor:
+        """(B, N, C) of each loss alone -> of their sum without ignored points / number of positives: criterion.py's."""
+        return slope * ~assignment.ignored[..., None] / positives
+
     ones = torch.ones_like(quality)
     pull = 1 + _at_positives(cls_logits, label, assignment, quality - 1) if guided else 1.0
     match config.classification:
@@ -49,7 +55,7 @@ def classification_loss(
             loss = pull * equalized_focal_loss(cls_logits, target, config.alpha, gamma, weight)
             with torch.no_grad():
                 slope = pull * equalized_focal_slope(cls_logits, target, config.alpha, gamma, weight)
-                equalizer.observe(_as_in_total(slope, assignment), target)
+                equalizer.observe(in_total(slope), target)
         case "eqfl":
             assert equalizer is not None
             gamma, weight = equalizer.focus()
@@ -57,7 +63,7 @@ def classification_loss(
             loss = equalized_quality_focal_loss(cls_logits, target, gamma, weight)
             with torch.no_grad():
                 slope = equalized_quality_focal_slope(cls_logits, target, gamma, weight)
-                equalizer.observe(_as_in_total(slope, assignment), target)
+                equalizer.observe(in_total(slope), target)
     return loss.sum(dim=-1)
 
 
@@ -67,8 +73,3 @@ def _at_positives(cls_logits: Tensor, label: Tensor, assignment: Assignment, val
     place = torch.where(assignment.positive, assignment.slot() * classes + label, count)
     flat = torch.zeros(count + 1, device=cls_logits.device).scatter(0, place, values)
     return flat[:-1].view(cls_logits.shape)
-
-
-def _as_in_total(slope: Tensor, assignment: Assignment) -> Tensor:
-    """(B, N, C) of each loss alone -> of their sum without ignored points / number of positives: criterion.py's."""
-    return slope * ~assignment.ignored[..., None] / assignment.positive.sum().clamp(min=1)

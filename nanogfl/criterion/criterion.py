@@ -12,6 +12,7 @@ from nanogfl.criterion.classification import classification_loss
 from nanogfl.criterion.entropy import binary_cross_entropy
 from nanogfl.criterion.equalized import Equalizer
 from nanogfl.criterion.losses import giou_loss
+from nanogfl.criterion.normalisers import mean_over_ranks
 from nanogfl.criterion.side_losses import centerness, side_loss
 from nanogfl.criterion.smooth_l1 import smooth_l1_loss
 from nanogfl.data.batch import Truth
@@ -35,6 +36,7 @@ class Losses(NamedTuple):
     quality: Tensor
     """the cross entropy of a quality of its own, else 0"""
     positives: Tensor
+    """of this process"""
 
 
 LOSS_PARTS = Losses._fields[1:-1]
@@ -76,7 +78,7 @@ def losses_of_assignment(
     equalizer: Equalizer | None = None,
 ) -> Losses:
     """The classification loss over all points and classes / positives; the box's over positives, by default weighted
-    by their best class score."""
+    by their best class score. Both means are of all processes (criterion/normalisers.py)."""
     head, slots = grid.head, assignment.ignored.numel()
     predictions = scored(predictions, head)
     cls_logits = predictions.cls_logits
@@ -91,12 +93,6 @@ def losses_of_assignment(
     pixels = torch.cat((places.points - target_boxes[:, :2], target_boxes[:, 2:] - places.points), dim=-1)
     quality = centerness(pixels) if head.quality.startswith("centerness") else assignment.quality
 
-    positives = positive.sum().float()
-    qfl_points = classification_loss(
-        cls_logits, truth.labels[owner], assignment, quality, config, equalizer, guided=head.quality.endswith("guided")
-    )
-    qfl = (qfl_points * ~assignment.ignored).sum() / positives.clamp(min=1)
-
     match config.box_weight:
         case "score":
             best_logit = cls_logits.detach()[image, point].amax(dim=-1).float()
@@ -105,7 +101,14 @@ def losses_of_assignment(
             weight = by_slot(centerness(pixels))
         case "none":
             weight = by_slot(positive.float())
-    weight_sum = weight.sum().clamp(min=1)
+    positives = positive.sum().float()
+    positives_mean, weight_sum = mean_over_ranks(torch.stack((positives, weight.sum()))).clamp(min=1).unbind()
+
+    labels, guided = truth.labels[owner], head.quality.endswith("guided")
+    qfl_points = classification_loss(
+        cls_logits, labels, assignment, quality, config, equalizer, guided=guided, positives=positives_mean
+    )
+    qfl = (qfl_points * ~assignment.ignored).sum() / positives_mean
 
     box_pred = predictions.box_pred[image, point]  # (P, 4, values)
     giou = (weight * by_slot(_box_loss(box_pred, places, target_boxes, config))).sum() / weight_sum
@@ -119,7 +122,7 @@ def losses_of_assignment(
     if head.has_quality_branch:
         assert predictions.quality_logits is not None
         entropy = binary_cross_entropy(predictions.quality_logits[image, point], quality)
-        branch = by_slot(entropy).sum() / positives.clamp(min=1)
+        branch = by_slot(entropy).sum() / positives_mean
         total = total + config.quality * branch
     return Losses(total, qfl, giou, dfl, branch, positives)
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from nanogfl.config import LossConfig
+from nanogfl.criterion.normalisers import mean_over_ranks
 
 _LEAST = 1e-10
 
@@ -26,7 +27,8 @@ class Equalizer:
     weight, times the batch's share of the update: what moves the logits, but for one factor of the whole run, which
     leaves the ratio as it is. The size of the slope is computed from its formula in float32, not read from the
     backward pass: it is the same in any precision, knows no loss scale, and compiled code has no hook to carry.
-    A step counts once it has changed the weights: gamma_j is the same for all batches of an update.
+    Of several processes the account holds the mean, which is the slope of their joint batch: it does not depend on
+    their number. A step counts once it has changed the weights: gamma_j is the same for all batches of an update.
     """
 
     def __init__(self, config: LossConfig, class_count: int, device: torch.device) -> None:
@@ -34,7 +36,7 @@ class Equalizer:
         # float64, for a run adds millions of small numbers to a large one; mps has none
         dtype = torch.float32 if device.type == "mps" else torch.float64
         self.totals = torch.zeros(2, class_count, dtype=dtype, device=device)
-        """P and N of all steps and processes"""
+        """P and N of all steps, the same in every process"""
         self._update = torch.zeros_like(self.totals)  # of this update's batches so far, of this process
         self._batch = torch.zeros_like(self.totals)  # of the last batch
 
@@ -59,11 +61,8 @@ class Equalizer:
         self._update += share * self._batch
 
     def update(self, stopped: Tensor) -> None:
-        """Adds the update's sums, of all processes, to the run's. stopped () above 0: this process adds nothing."""
-        sums = torch.where(stopped > 0, 0, self._update)
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(sums)
-        self.totals += sums
+        """Adds the update's sums, their mean over all processes, to the run's; nothing where stopped () is above 0."""
+        self.totals += mean_over_ranks(torch.where(stopped > 0, 0, self._update))
         self._update.zero_()
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nanogfl.config import Config
+from nanogfl.contract.errors import UserError
 from nanogfl.data.cache import Frames
 from nanogfl.data.coco import DataSet
 from nanogfl.data.flat_index import DataIndex
@@ -87,14 +88,26 @@ class Loader:
         device: torch.device | None = None,
         *,
         pad: bool = False,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         """`device` is where the pictures go, and with data.cache=device where they are rendered. `pad`: truth lists of
-        few lengths, for compiled code."""
+        few lengths, for compiled code. Of `world` processes each takes the `rank`-th share of every batch. Raises
+        UserError where a batch has no equal shares."""
         self.dataset, self.config, self.frames = dataset, config, frames
         self.waited = 0.0
         """seconds that the loop has waited for batches since it last set this to 0"""
         self._order = EpochOrder(dataset, seed=config.train.seed, repeat_threshold=config.data.repeat_threshold)
         self.batch_size = min(config.train.batch_size, self._order.length)
+        """of all processes together"""
+        if self.batch_size % world:
+            few = ", as many as the training set has," if self.batch_size < config.train.batch_size else ""
+            raise UserError(
+                f"{world} processes cannot share batches of {self.batch_size} images{few} equally: set train.batch_size"
+                f" to a multiple of {world}"
+            )
+        self._share = self.batch_size // world
+        self._first = rank * self._share
         self.steps = self._order.length // self.batch_size  # a last part batch is left out: batch norm needs full ones
         self._index = DataIndex.of(dataset)
         self._device = device or torch.device("cpu")
@@ -150,7 +163,8 @@ class Loader:
 
     def _draw(self, epoch: int, number: int, order: NDArray[np.int64]) -> Plans:
         spec, augment, train = self.config.model.input, self.config.augment, self.config.train
-        positions = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
+        first = number * self.batch_size + self._first
+        positions = np.arange(first, first + self._share)
         plain = is_plain(augment, epoch, train.epochs)
         own = order[positions]
         return draw_plans(self._index, own, positions, spec, augment, seed=train.seed, epoch=epoch, plain=plain)

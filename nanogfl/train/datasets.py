@@ -1,5 +1,6 @@
 """The data sets of a run: read and checked before any training, their images decoded once, their problems listed."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,16 @@ class Data(NamedTuple):
     val: DataSet
     train_frames: Frames
     val_frames: Frames
+
+    def digest(self) -> str:
+        """Of what processes must have in common: the images in their order, and the objects in them."""
+        sha = hashlib.sha256()
+        for dataset in (self.train, self.val):
+            sha.update(repr((dataset.classes, dataset.category_ids)).encode())
+            for image in dataset.images:
+                sha.update(repr((image.path.name, image.hw)).encode())
+                sha.update(image.boxes.tobytes() + image.labels.tobytes() + image.crowd.tobytes())
+        return sha.hexdigest()
 
 
 def load_data(config: Config) -> Data:

@@ -15,19 +15,18 @@ from nanogfl.data.coco import DataSet
 from nanogfl.train.step import TrainStep
 
 SHOWN_PICTURES = 16
+BAD_ARRAYS, BAD_PICTURE = "bad_batch.npz", "bad_batch.png"
+_STAGES = ("weight", "output of", "loss", "gradient of")
 
 
 def first_bad_tensor(step: TrainStep, batch: Batch, *, detach_guide: bool) -> str | None:
     """Runs the batch once more and names the first tensor, in the order of computing, that is not finite.
 
-    None: everything is finite this time. Gradients of `step` are overwritten.
+    None: everything is finite this time. Gradients of `step` are overwritten. All is computed before anything is looked
+    at: of several processes each takes part in what the others compute.
     """
     batch = batch.to(step.device)
     modules = {"": step.detector} if step.assist is None else {"": step.detector, "assist.": step.assist}
-    for prefix, module in modules.items():
-        for name, weight in module.named_parameters():
-            if found := _describe(f"weight {prefix}{name}", weight):
-                return found
     found_outputs: list[str] = []
     handles = [
         layer.register_forward_hook(_note_bad_output(f"output of {prefix}{name}", found_outputs))
@@ -40,21 +39,30 @@ def first_bad_tensor(step: TrainStep, batch: Batch, *, detach_guide: bool) -> st
     finally:
         for handle in handles:
             handle.remove()
+    losses = step.losses(outputs, batch.truth, step.assign(outputs, batch.truth))
+    step.optimizer.zero_grad(set_to_none=True)
+    losses.total.backward()  # type: ignore[no-untyped-call]
+    for prefix, module in modules.items():
+        for name, weight in module.named_parameters():
+            if found := _describe(f"weight {prefix}{name}", weight):
+                return found
     if found_outputs:
         return found_outputs[0]
-    losses = step.losses(outputs, batch.truth, step.assign(outputs, batch.truth))
     for name, value in zip(losses._fields, losses, strict=True):
         if name != "total" and (found := _describe(f"loss {name}", value)):
             return found
     if found := _describe("loss total", losses.total):
         return found
-    step.optimizer.zero_grad(set_to_none=True)
-    losses.total.backward()  # type: ignore[no-untyped-call]
     for prefix, module in modules.items():
         for name, weight in reversed(list(module.named_parameters())):  # backward computes the last layers first
             if weight.grad is not None and (found := _describe(f"gradient of {prefix}{name}", weight.grad)):
                 return found
     return None
+
+
+def stage(found: str | None) -> int:
+    """Where in the order of computing `first_bad_tensor` found it; after all of them where it found nothing."""
+    return next((i for i, word in enumerate(_STAGES) if found and found.startswith(word)), len(_STAGES))
 
 
 def _note_bad_output(name: str, found: list[str]):  # type: ignore[no-untyped-def]
@@ -74,9 +82,9 @@ def _describe(name: str, tensor: Tensor) -> str | None:
     return f"{name} ({count:,} of {tensor.numel():,} values, {kind})"
 
 
-def save_batch(run_dir: Path, batch: Batch, dataset: DataSet) -> tuple[Path, Path]:
+def save_batch(run_dir: Path, batch: Batch, dataset: DataSet) -> None:
     """bad_batch.npz (the arrays and the files' names; nothing to execute) and bad_batch.png."""
-    arrays, picture = run_dir / "bad_batch.npz", run_dir / "bad_batch.png"
+    arrays, picture = run_dir / BAD_ARRAYS, run_dir / BAD_PICTURE
     truth = {f"truth_{name}": value.cpu().numpy() for name, value in batch.truth._asdict().items()}
     files = np.array([dataset.images[int(index)].path.name for index in batch.indices])
     images = batch.images.cpu().numpy()
@@ -90,4 +98,3 @@ def save_batch(run_dir: Path, batch: Batch, dataset: DataSet) -> tuple[Path, Pat
         pictures.append(draw_detections(images[b], shown, dataset.classes, show_scores=False))
     with atomic_path(picture) as temporary:
         cv2.imwrite(str(temporary), tile(pictures, columns=4, titles=[str(name) for name in files[: len(pictures)]]))
-    return arrays, picture

@@ -4,18 +4,16 @@ import math
 import time
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from nanogfl.contract.errors import UserError
 from nanogfl.criterion.criterion import Losses
 from nanogfl.data.batch import Batch, Loader
-from nanogfl.train.diagnose import first_bad_tensor, save_batch
+from nanogfl.train.diagnose import BAD_ARRAYS, BAD_PICTURE, first_bad_tensor, save_batch, stage
 from nanogfl.train.interrupt import Interrupt
 from nanogfl.train.optim import learning_rate
 from nanogfl.train.progress import Progress
 from nanogfl.train.state import RunState
-from nanogfl.train.step import TrainStep
 
 READ_EVERY = 10  # steps between reads of the loss: a read waits for the device
 LOGGED = ("loss", *Losses._fields[1:])  # the log calls the total the loss
@@ -49,10 +47,12 @@ def run_epoch(
         state.seconds, state.waited = time.perf_counter() - started, loader.waited
         if state.batches_done % READ_EVERY == 0 or state.batches_done == loader.steps:
             progress.step(epoch, state.batches_done, loader, _means(state, loader), rate, started)
-        if within + 1 == size and state.batches_done < loader.steps and (interrupt.asked or state.due()):
-            _means(state, loader)  # what is no longer finite is not worth saving
-            state.save()
-            interrupt.check()
+        if within + 1 == size and state.batches_done < loader.steps:
+            due = interrupt.agree(state.ranks, due=state.due())
+            if interrupt.asked or due:
+                _means(state, loader)  # what is no longer finite is not worth saving
+                state.save()
+                interrupt.check()
     return {
         "epoch": epoch + 1,
         "step": (epoch + 1) * loader.steps,
@@ -68,19 +68,27 @@ def _means(state: RunState, loader: Loader) -> dict[str, float]:
     """Of the losses of the epoch's batches so far. Raises UserError where one is not finite. Waits for the device."""
     sums, bad_step = state.step.read()
     if bad_step is not None:
-        raise _no_longer_finite(bad_step, state.step, loader, state.run_dir)
+        raise _no_longer_finite(bad_step, state, loader)
     return {name: value / state.batches_done for name, value in zip(LOGGED, sums, strict=True)}
 
 
-def _no_longer_finite(bad_step: int, step: TrainStep, loader: Loader, run_dir: Path) -> UserError:
-    """Looks again at the batch of that step, with the weights that it met, and keeps it."""
+def _no_longer_finite(bad_step: int, state: RunState, loader: Loader) -> UserError:
+    """Looks again at the batch of that step, with the weights that it met, and keeps it: of several processes the one
+    that finds something first in the order of computing."""
     epoch, number = divmod(bad_step, loader.steps)
     batch = loader.batch(epoch, number)
     detach_guide = epoch >= loader.config.loss.assist_detach_epochs
-    first = first_bad_tensor(step, batch, detach_guide=detach_guide) or "none when the batch was run once more"
-    arrays, picture = save_batch(run_dir, batch, loader.dataset)
+    ranks = state.ranks
+    bad = ranks.all_of(first_bad_tensor(state.step, batch, detach_guide=detach_guide))
+    whose = min(range(len(bad)), key=lambda rank: stage(bad[rank]))
+    if whose == ranks.place.rank:
+        save_batch(state.run_dir, batch, loader.dataset)
+    ranks.meet("keeping the bad batch")
+    arrays, picture = state.run_dir / BAD_ARRAYS, state.run_dir / BAD_PICTURE
+    first = f"first bad tensor{f' of rank {whose}' if ranks.several else ''}:"
+    found = bad[whose] or "none when the batch was run once more"
     return UserError(
         f"the loss or its gradient is no longer a finite number at step {bad_step} (epoch {epoch + 1}, batch"
-        f" {number + 1}); first bad tensor: {first}; the batch is kept in {arrays} and {picture}: lower train.lr, or"
+        f" {number + 1}); {first} {found}; the batch is kept in {arrays} and {picture}: lower train.lr, or"
         " use train.precision=fp32, and start again, or go on from what was saved last with --resume"
     )

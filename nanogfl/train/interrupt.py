@@ -9,6 +9,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from nanogfl.contract.errors import Interrupted
+from nanogfl.train.ranks import Ranks
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -22,7 +23,9 @@ class Interrupt:
 
     def __init__(self, how_to_go_on: Callable[[], str]) -> None:
         """`how_to_go_on`: the sentence for people, asked for when the state is saved."""
+        self._came: signal.Signals | None = None
         self.asked: signal.Signals | None = None
+        """what all processes have agreed on"""
         self._how_to_go_on = how_to_go_on
         self._before: dict[signal.Signals, Any] = {}
         self._at_once = False
@@ -42,27 +45,39 @@ class Interrupt:
         self._restore()
 
     def check(self) -> None:
-        """Raises Interrupted if a signal came. To be called where everything is saved."""
-        if self.asked is not None:
-            raise Interrupted(self._how_to_go_on(), self.asked)
+        """Raises Interrupted if that was agreed. To be called where everything is saved."""
+        self._raise(self.asked)
+
+    def agree(self, ranks: Ranks, *, due: bool = False) -> bool:
+        """A signal that came to any process is `asked` of all from here on -> whether `due` is true of any.
+
+        All call it at the same places: who looked at its own signals would leave the others waiting.
+        """
+        came, any_due = ranks.largest(self._came or 0, int(due))
+        self.asked = signal.Signals(came) if came else None
+        return bool(any_due)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
         """For what is saved already and can be repeated: within, a signal raises Interrupted wherever it finds us."""
         self._at_once = True
         try:
-            self.check()
+            self._raise(self._came)
             yield
         finally:
             self._at_once = False
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.asked = signal.Signals(number)
+        self._came = signal.Signals(number)
         self._restore()
         if self._at_once:
-            self.check()
+            self._raise(self._came)
         with suppress(OSError):  # nobody may be reading; print could meet itself in the middle of a line
             os.write(2, b"\nnanogfl: stopping after this update of the weights; once more ends at once\n")
+
+    def _raise(self, number: signal.Signals | None) -> None:
+        if number is not None:
+            raise Interrupted(self._how_to_go_on(), number)
 
     def _restore(self) -> None:
         for number, before in self._before.items():

@@ -1,8 +1,9 @@
 """Training, top to bottom."""
 
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import torch
@@ -16,6 +17,7 @@ from nanogfl.data.check.check import advise_before_training
 from nanogfl.data.class_counts import images_per_class
 from nanogfl.evaluate.coco_ap import Report, format_report
 from nanogfl.evaluate.frequency import LVIS_LIMITS, by_frequency, format_frequency, frequency_figures
+from nanogfl.model.checkpoint import weights_digest
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector, build_detector
 from nanogfl.model.predictor import Predictor
@@ -30,6 +32,7 @@ from nanogfl.train.memory import keep_freed_memory
 from nanogfl.train.optim import build_optimizer
 from nanogfl.train.parts import FrozenParts
 from nanogfl.train.progress import Progress
+from nanogfl.train.ranks import Ranks, joined
 from nanogfl.train.report import save_curves, save_validation_picture
 from nanogfl.train.run_dir import (
     CURVES,
@@ -47,6 +50,8 @@ from nanogfl.train.state import RunState
 from nanogfl.train.step import TrainStep
 from nanogfl.train.validate import validate
 
+Module = TypeVar("Module", bound=nn.Module)
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -62,49 +67,79 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
     an equalized loss gamma.png.
 
     With `resume` it goes on from run_dir/last.pt, whatever it started from, and ends as if it had never been stopped.
-    Raises UserError, and Interrupted when a signal ended it.
+    Raises UserError, and Interrupted when a signal ended it. In each of several processes that the environment tells of
+    (train/launch.py, torchrun) it trains its share of every batch, and rank 0 alone writes and speaks.
     """
-    require_state(run_dir, resume)
     device = choose_device(config.train.device)
     require_compiler(device, config.train.compile)
+    with joined(device, config.train.timeout_minutes) as ranks:
+        return _train(config, ranks.of_first(run_dir), resume, ranks)
+
+
+def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks) -> Outcome:
+    if ranks.first or resume:
+        require_state(run_dir, resume)
+    device = ranks.device
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     if device.type == "cpu":
         keep_freed_memory()
     cv2.setNumThreads(0)  # the loader has threads of its own
-    start = None if resume else read_start(config)
+    with ranks.one_a_machine_first("reading the weights to start from and the images"):
+        start = None if resume else read_start(config)
+        data = load_data(config)
+    ranks.require_same("data set", data.digest())
     torch.manual_seed(config.train.seed)
-
-    data = load_data(config)
-    detector = build_detector(config.model, len(data.train.classes))
+    detector = share_statistics(build_detector(config.model, len(data.train.classes)), config, ranks)
     frozen = FrozenParts(detector, config.train.freeze)
     started_from: list[str] = []
     if start is not None:
         filled = fill(detector, config, data.train.classes, start)
         frozen.require_loaded(detector, filled.loaded)
         started_from = filled.lines
-    loader = Loader(data.train, config, data.train_frames, device, pad=bool(config.train.compile))
-    with own_run_dir(run_dir):
-        require_state(run_dir, resume)  # another process may have trained meanwhile
-        last = load_last(run_dir, config, data.train, loader.steps) if resume else None
-        write_config(run_dir, config)
-
-        progress = Progress(config, run_dir)
-        list_problems(run_dir, progress, data.train, data.val)
-        progress.say(f"frames: {data.train_frames.summary}")
-        progress.say(f"detector: {count_complexity(detector)}")
-        for line in (*started_from, *frozen.lines()):
-            progress.say(line)
-        finest = float(detector.grid.strides.min())
-        for line in advise_before_training(data.train, data.val, config, finest_stride=finest, rare=LVIS_LIMITS[0]):
-            progress.say(line)
-        if config.model.head.bins:
-            truths = plain_truths(data.train, config.model.input)
-            progress.say(str(measure_reach(detector.grid, truths, config.loss)))
-        state = RunState(run_dir, config, data.train, build_step(config, detector, device), loader.steps)
+    pad, (rank, world, _) = bool(config.train.compile), ranks.place
+    loader = Loader(data.train, config, data.train_frames, device, pad=pad, rank=rank, world=world)
+    with own_run_dir(run_dir) if ranks.first else nullcontext():
+        last = _take_over(run_dir, config, data, resume, loader, ranks)
+        progress = Progress(config, run_dir, silent=not ranks.first)
+        if ranks.first:
+            write_config(run_dir, config)
+            _introduce(
+                config, run_dir, data, detector, [*started_from, *frozen.lines(), *ranks.lines(config)], progress
+            )
+        state = RunState(run_dir, config, data.train, build_step(config, detector, device, ranks), loader.steps)
         if last is not None:
             _resume(state, last, progress)
         return _train_epochs(state, data, frozen, loader, progress)
+
+
+def _take_over(run_dir: Path, config: Config, data: Data, resume: bool, loader: Loader, ranks: Ranks) -> Saved | None:
+    """The state to go on from, which rank 0 reads before the others: it may find last.pt damaged and put it aside."""
+    if not ranks.first:
+        ranks.meet("reading the run folder")
+    if ranks.first or resume:
+        require_state(run_dir, resume)  # another process may have trained meanwhile
+    last = load_last(run_dir, config, data.train, loader.steps) if resume else None
+    if ranks.first:
+        ranks.meet("reading the run folder")
+    ranks.require_same("saved state", last and weights_digest(last.checkpoint.weights))
+    return last
+
+
+def _introduce(
+    config: Config, run_dir: Path, data: Data, detector: Detector, lines: list[str], progress: Progress
+) -> None:
+    list_problems(run_dir, progress, data.train, data.val)
+    progress.say(f"frames: {data.train_frames.summary}")
+    progress.say(f"detector: {count_complexity(detector)}")
+    for line in lines:
+        progress.say(line)
+    finest = float(detector.grid.strides.min())
+    for line in advise_before_training(data.train, data.val, config, finest_stride=finest, rare=LVIS_LIMITS[0]):
+        progress.say(line)
+    if config.model.head.bins:
+        truths = plain_truths(data.train, config.model.input)
+        progress.say(str(measure_reach(detector.grid, truths, config.loss)))
 
 
 def _resume(state: RunState, last: Saved, progress: Progress) -> None:
@@ -120,7 +155,7 @@ def _resume(state: RunState, last: Saved, progress: Progress) -> None:
 
 
 def _train_epochs(state: RunState, data: Data, frozen: FrozenParts, loader: Loader, progress: Progress) -> Outcome:
-    config, step = state.config, state.step
+    config, step, ranks = state.config, state.step, state.ranks
     predictor = Predictor(step.averaged.detector, config.model, data.train.classes)
     # who shows rare classes more often wants to see what it brings them
     tail = images_per_class(data.train).tolist() if config.data.repeat_threshold > 0 else []
@@ -143,8 +178,10 @@ def _train_epochs(state: RunState, data: Data, frozen: FrozenParts, loader: Load
             evaluated = (epoch + 1) % config.train.eval_every == 0 or epoch + 1 == config.train.epochs
             if evaluated:
                 state.save()  # validation may take longer than anybody waits
+                stop.agree(ranks)
+                stop.check()
                 with stop.at_once():
-                    report = validate(predictor, data.val, data.val_frames)
+                    report = validate(predictor, data.val, data.val_frames, ranks)
                 entry |= {"ap": report.ap, "ap50": report.ap50, "eval_seconds": report.seconds}
                 if tail or report.groups:
                     entry |= frequency_figures(report, tail)
@@ -152,12 +189,14 @@ def _train_epochs(state: RunState, data: Data, frozen: FrozenParts, loader: Load
             progress.epoch(entry, state.best_ap)
             if evaluated:
                 _save_pictures(state, predictor, data)
+            stop.agree(ranks)
             stop.check()
 
         if report is None:  # resumed after the last epoch
             with stop.at_once():
-                report = validate(predictor, data.val, data.val_frames)
+                report = validate(predictor, data.val, data.val_frames, ranks)
             _save_pictures(state, predictor, data)  # the run may have ended before them
+            stop.agree(ranks)
             stop.check()
     progress.say(format_report(report))
     if tail and not report.groups:
@@ -166,6 +205,8 @@ def _train_epochs(state: RunState, data: Data, frozen: FrozenParts, loader: Load
 
 
 def _save_pictures(state: RunState, predictor: Predictor, data: Data) -> None:
+    if not state.ranks.first:
+        return
     with going_on_after_errors(state.run_dir):
         save_curves(state.run_dir / CURVES, state.log)
         save_validation_picture(state.run_dir / PICTURE, predictor, data.val)
@@ -173,14 +214,24 @@ def _save_pictures(state: RunState, predictor: Predictor, data: Data) -> None:
             save_focus(state.run_dir / GAMMA, state.log, data.train)
 
 
-def build_step(config: Config, detector: Detector, device: torch.device) -> TrainStep:
-    """A fresh `detector`, and what trains it, on the device."""
+def share_statistics(module: Module, config: Config, ranks: Ranks) -> Module:
+    """With batch norms of the whole batch, where several processes train on GPUs and train.sync_batch_norm says so."""
+    if not ranks.shares_statistics(config.train):
+        return module
+    shared: Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
+    return shared
+
+
+def build_step(config: Config, detector: Detector, device: torch.device, ranks: Ranks | None = None) -> TrainStep:
+    """A fresh `detector`, and what trains it, on the device. All processes start from rank 0's weights."""
+    ranks = ranks or Ranks(device)
     detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained = nn.ModuleList([detector])
     assist: AssistBranch | None = None
     if config.loss.assist:
-        assist = AssistBranch(detector, config.loss, config.model.activation)
+        assist = share_statistics(AssistBranch(detector, config.loss, config.model.activation), config, ranks)
         trained.append(assist.to(device=device, memory_format=torch.channels_last))  # type: ignore[call-overload]
+    ranks.spread(trained)
     averaged = AveragedDetector(detector, config.train.ema_decay)
     optimizer = build_optimizer(trained, config.train)
-    return TrainStep(config, detector, averaged, optimizer, device, assist)
+    return TrainStep(config, detector, averaged, optimizer, device, assist, ranks)

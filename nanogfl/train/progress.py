@@ -35,10 +35,10 @@ def show_download(name: str, size: int | None) -> Iterator[Callable[[int], None]
 class Progress:
     """Loss, rate, AP, time left, and the share of time spent waiting for data."""
 
-    def __init__(self, config: Config, run_dir: Path) -> None:
+    def __init__(self, config: Config, run_dir: Path, *, silent: bool = False) -> None:
         self._epochs = config.train.epochs
-        self._console = Console(highlight=False, soft_wrap=True)
-        self._live = sys.stdout.isatty()
+        self._console = Console(highlight=False, soft_wrap=True, quiet=silent)
+        self._live = sys.stdout.isatty() and not silent
         columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
         self._bar = Bar(*columns, console=self._console, disable=not self._live, transient=True)
         self._task = self._bar.add_task("starting", total=1.0)

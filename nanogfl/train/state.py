@@ -12,6 +12,7 @@ from nanogfl.config import Config
 from nanogfl.contract.atomic import atomic_path
 from nanogfl.data.coco import DataSet
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
+from nanogfl.train.ranks import Ranks
 from nanogfl.train.run_dir import BEST, LAST, LOG, PREVIOUS, going_on_after_errors
 from nanogfl.train.step import TrainStep
 
@@ -20,7 +21,8 @@ from nanogfl.train.step import TrainStep
 class RunState:
     """Everything that changes during a run. Data and learning rate are functions of the step and are not kept.
 
-    It is saved between two updates of the weights only, so no gradient is a part of it.
+    It is saved between two updates of the weights only, so no gradient is a part of it. All of several processes keep
+    it, and rank 0 writes it while the others wait.
     """
 
     run_dir: Path
@@ -42,6 +44,10 @@ class RunState:
     log: list[dict[str, Any]] = field(default_factory=list)
     """an entry for every whole epoch"""
     saved_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def ranks(self) -> Ranks:
+        return self.step.ranks
 
     def restore(self, last: Checkpoint) -> None:
         training = last.training
@@ -92,13 +98,20 @@ class RunState:
         self.batches_done, self.seconds, self.waited = 0, 0.0, 0.0
         if "ap" in entry and (entry["ap"] or 0.0) > self.best_ap:
             self.best_ap, self.best_epoch = entry["ap"] or 0.0, entry["epoch"]
-            with going_on_after_errors(self.run_dir):
-                save_checkpoint(self.run_dir / BEST, self._checkpoint(None))
+            if self.ranks.first:
+                with going_on_after_errors(self.run_dir):
+                    save_checkpoint(self.run_dir / BEST, self._checkpoint(None))
         self.save()
         self._write_log()
 
     def save(self) -> None:
         """last.pt, which becomes previous.pt with the next one."""
+        if self.ranks.first:
+            self._write_last()
+        self.ranks.meet("saving last.pt")
+        self.saved_at = time.monotonic()
+
+    def _write_last(self) -> None:
         training = {
             "detector": self.step.detector.state_dict(),
             "assist": None if self.step.assist is None else self.step.assist.state_dict(),
@@ -115,7 +128,6 @@ class RunState:
         }
         with going_on_after_errors(self.run_dir):
             save_checkpoint(self.run_dir / LAST, self._checkpoint(training), keep_as=self.run_dir / PREVIOUS)
-        self.saved_at = time.monotonic()
 
     def _unfinished(self) -> dict[str, Any] | None:
         if not self.batches_done:
@@ -137,5 +149,7 @@ class RunState:
         return Checkpoint(self.config, dataset.classes, dataset.category_ids, weights, facts, training)
 
     def _write_log(self) -> None:
+        if not self.ranks.first:
+            return
         with going_on_after_errors(self.run_dir), atomic_path(self.run_dir / LOG) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in self.log), encoding="utf-8")

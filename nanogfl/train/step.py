@@ -17,6 +17,8 @@ from nanogfl.data.colour import apply_colour
 from nanogfl.model.detector import Detector, Predictions
 from nanogfl.train.device import autocast, choose_precision
 from nanogfl.train.ema import AveragedDetector
+from nanogfl.train.parts import STATISTICS
+from nanogfl.train.ranks import Ranks
 
 Lap = Callable[[str], None]
 """called with a phase's name when it ends: benchmarks time with it"""
@@ -33,6 +35,7 @@ class TrainStep:
 
     Nothing but `read` waits for the device. A step whose loss or gradient is not finite changes no weight, and neither
     does any step after it: so the weights that made it are still there to look at (in fp16 the scaler's rule holds).
+    In several processes all have the same weights, and what is not finite in one of them stops all.
     """
 
     def __init__(
@@ -43,7 +46,9 @@ class TrainStep:
         optimizer: torch.optim.Optimizer,
         device: torch.device,
         assist: AssistBranch | None,
+        ranks: Ranks | None = None,
     ) -> None:
+        self.ranks = ranks or Ranks(device)
         self.config, self.detector, self.averaged, self.optimizer = config, detector, averaged, optimizer
         self.assist, self.device = assist, device
         self.equalizer = Equalizer(config.loss, detector.class_count, device) if config.loss.equalized else None
@@ -53,7 +58,8 @@ class TrainStep:
         self._stopped = torch.zeros((), device=device)
         self._bad_step = torch.full((), -1.0, device=device)
         self.sums = torch.zeros(len(Losses._fields), device=device)
-        """of every entry of Losses, since this was last set to 0"""
+        """of every entry of Losses, since this was last set to 0; of several ranks the mean is the whole batches', and
+        all have it after an update"""
         self._compiled: Callable[..., Losses] | None = None
         if config.train.compile:
             mode = "reduce-overhead" if config.train.compile == "cuda_graphs" else None
@@ -79,12 +85,14 @@ class TrainStep:
         lap("backward")
         if self.equalizer is not None:
             self.equalizer.add(share)
-        everything = torch.stack(losses).detach()
+        everything = torch.stack(losses._replace(positives=losses.positives * self.ranks.place.world)).detach()
         self.sums += everything
         self._watch(everything.sum(), step)
 
     def update(self, step: int, lap: Lap = lambda _: None) -> None:
         """Changes the weights by the gradient and the average by the weights."""
+        if self.ranks.several:
+            self._average_over_ranks(step)
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self._parameters, self.config.train.clip_norm)
         if self.scaler.is_enabled():  # an overflow is usual while the scale adapts: the scaler leaves that step out
@@ -102,9 +110,30 @@ class TrainStep:
         lap("average")
 
     def read(self) -> tuple[list[float], int | None]:
-        """`sums`, and the first step whose loss or gradient was not finite. Waits for the device."""
-        *sums, bad = torch.cat((self.sums, self._bad_step[None])).tolist()
-        return sums, None if bad < 0 else int(bad)
+        """`sums` of the whole batches, and the first step whose loss or gradient was not finite, in whichever process.
+        Waits for the device."""
+        rows = self.ranks.all_of(torch.cat((self.sums, self._bad_step[None])).tolist())
+        *sums, _ = (sum(column) / len(rows) for column in zip(*rows, strict=True))
+        return sums, min((int(bad) for *_, bad in rows if bad >= 0), default=None)
+
+    def _average_over_ranks(self, step: int) -> None:
+        """By one all-reduce: gradients, still scaled, so that the scaler finds the same overflow everywhere; norms'
+        statistics, which saw other pictures in every process; the losses' sums; and whether anything was not finite."""
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        if not self.scaler.is_enabled():
+            self._watch(torch.stack([gradient.sum() for gradient in gradients]).sum(), step)
+        self.ranks.average([*gradients, *self._moving_statistics(), self.sums, self._stopped])
+        self._stopped.copy_(self._stopped > 0)
+
+    def _moving_statistics(self) -> list[Tensor]:
+        return [
+            value
+            for module in self.modules()
+            for norm in module.modules()
+            if norm.training
+            for name, value in norm.named_buffers(recurse=False)
+            if name in STATISTICS
+        ]
 
     def _watch(self, value: Tensor, step: int) -> None:
         bad = ~torch.isfinite(value)

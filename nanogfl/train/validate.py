@@ -2,35 +2,53 @@
 
 import time
 from collections.abc import Iterator
+from operator import itemgetter
 
 import numpy as np
 
 from nanogfl.contract.detections import Detections, to_source
 from nanogfl.contract.preprocess import place
-from nanogfl.data.cache import Frames
+from nanogfl.data.cache import Frames, read_checked
 from nanogfl.data.coco import DataSet
-from nanogfl.evaluate.coco_ap import Report, evaluate, score
+from nanogfl.evaluate.coco_ap import Report, score
 from nanogfl.evaluate.lvis_ap import MOST_DETECTIONS
 from nanogfl.model.predictor import Predictor
+from nanogfl.train.ranks import Ranks
 
 BATCH = 16
 
 
-def validate(predictor: Predictor, dataset: DataSet, frames: Frames) -> Report:
-    """What `evaluate` gives, from frames cached at the input's own size; with the cache off, `evaluate` itself."""
+def validate(predictor: Predictor, dataset: DataSet, frames: Frames, ranks: Ranks | None = None) -> Report:
+    """What `evaluate` gives, from frames cached at the input's own size, else from the files.
+
+    Each of several processes detects in its share of the batches; rank 0 scores, and all get its report.
+    """
+    ranks = ranks or Ranks()
     if dataset.federated is not None:
         predictor = predictor.keeping(MOST_DETECTIONS)
-    if frames.slots is None:
-        return evaluate(predictor, dataset)
     start = time.perf_counter()
-    detections = list(_detect_all(predictor, dataset, frames))
-    return score(dataset, detections, time.perf_counter() - start)
+    own = range(BATCH * ranks.place.rank, len(dataset.images), BATCH * ranks.place.world)
+    batches = [(first, list(_detect(predictor, dataset, frames, first))) for first in own]
+    ranks.meet("the end of its share of the validation images")
+    shares = ranks.collect(batches)
+    seconds = time.perf_counter() - start
+    report: Report | None = None
+    if ranks.first:
+        in_order = sorted((batch for share in shares for batch in share), key=itemgetter(0))
+        report = score(dataset, [found for _, batch in in_order for found in batch], seconds)
+    ranks.meet("the scores of the validation")
+    report = ranks.of_first(report)
+    assert report is not None
+    return report
 
 
-def _detect_all(predictor: Predictor, dataset: DataSet, frames: Frames) -> Iterator[Detections]:
-    assert frames.slots is not None
-    for first in range(0, len(dataset.images), BATCH):
-        images = dataset.images[first : first + BATCH]
+def _detect(predictor: Predictor, dataset: DataSet, frames: Frames, first: int) -> Iterator[Detections]:
+    """In BATCH images from `first` on."""
+    images = dataset.images[first : first + BATCH]
+    if frames.slots is None:
+        for image in images:
+            yield predictor(read_checked(image))
+    else:
         # a slot holds what contract.preprocess makes of the image, padding included
         inputs = np.stack([frames.slots[slot] for slot in frames.slot_of[first : first + len(images)]])
         for image, raw in zip(images, predictor.raw_batch(inputs), strict=True):

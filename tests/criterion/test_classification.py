@@ -36,7 +36,10 @@ def balance_of(totals: list[list[float]], config: LossConfig) -> Equalizer:
 
 def of_kind(logits, config: LossConfig, equalizer: Equalizer | None, guided=False) -> torch.Tensor:
     quality = ASSIGNMENT.quality
-    return classification_loss(logits, LABEL, ASSIGNMENT, quality, config, equalizer, guided=guided)
+    positives = ASSIGNMENT.positive.sum().clamp(min=1)
+    return classification_loss(
+        logits, LABEL, ASSIGNMENT, quality, config, equalizer, guided=guided, positives=positives
+    )
 
 
 @pytest.mark.parametrize("kind", ["qfl", "fl", "efl", "eqfl"])
