@@ -289,7 +289,11 @@ def test_a_distribution_that_was_learned_otherwise_is_kept_whole(tmp_path):
     *_, after, filled, shown = start_with(tmp_path, with_box("general"), with_box("general+dfl"))
     assert outputs(after) <= filled.loaded
     assert "model.head.box general -> general+dfl" in shown
-    assert "loss" not in shown
+
+
+def test_another_loss_or_start_does_not_make_it_another_model(tmp_path):
+    *_, shown = start_with(tmp_path, with_box("dirac", "none"), with_box("dirac"))
+    assert shown.endswith("  another model than the file's: model.head.quality none -> joint")
 
 
 def test_reg_max_says_nothing_of_a_box_without_distributions(tmp_path):
