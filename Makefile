@@ -65,7 +65,7 @@ test: $(VENV)/.installed $(DEVICE_VENV)/.installed
 	  tests/cli/test_bench_cli.py tests/cli/test_eval_onnx_cli.py tests/cli/test_eval_lvis_cli.py tests/data/test_coco.py tests/data/test_synthetic.py tests/data/test_cache.py \
 	  tests/data/test_frame_store.py tests/data/test_ahead.py tests/data/test_voc.py tests/data/test_lvis.py tests/data/test_yolo.py \
 	  tests/data/test_image_sizes.py tests/data/test_write_coco.py tests/data/test_readers_fuzz.py tests/cli/test_data_convert.py
-	$(BIN)/python -m pytest -q $(PYTEST_OPTIONS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_OPTIONS)
 
 test-all:
 	@$(MAKE) test PYTEST_OPTIONS=--exhaustive
