@@ -108,6 +108,8 @@ ONNX_FILES = [
     info("weights in another file of the machine", external("/etc/passwd"), "is not an .onnx that onnxruntime"),
     info("weights in a file above", external("../../../etc/passwd"), "is not an .onnx that onnxruntime"),
     info("weights in a file that is not there", external("weights.bin"), "is not an .onnx that onnxruntime"),
+    info("a name that is no text", MODEL.read_bytes().replace(b"spread", b"spr\xffad"), "in UTF-8|is not an"),
+    info("a card that is no text", MODEL.read_bytes().replace(b'{"classes"', b'\xff"classes"'), "is not text in UTF-8"),
     info("another program's", MODEL.read_bytes().replace(b"nanogfl", b"another"), "an .onnx that is not ours"),
     info("a card that is empty", with_text(""), UNREADABLE),
     info("a card that is deep", with_text(DEEP), UNREADABLE),
