@@ -28,6 +28,7 @@ _ERRORS = (
     ort_errors.RuntimeException,
 )
 _KIND_OF = ("tensor(float)", "tensor(int64)")  # of an output, and of the labels
+_NO_TEXT = "a name in its graph or metadata is not text in UTF-8"
 _FATAL = 4  # errors come as exceptions; onnxruntime would print them as well
 
 
@@ -54,11 +55,14 @@ class Detector:
         """`threads`: onnxruntime's threads within an operator; None lets it take one per physical core."""
         self.path = Path(path)
         self._session = open_session(self.path, threads)
-        self.card = _read_card(self._session, self.path)
-        self.class_names = self.card.classes
-        self.output_shapes: dict[str, list[int | str]] = {o.name: o.shape for o in self._session.get_outputs()}
-        """as the file declares them; a word is a dimension that is free"""
-        self._output_names = _check_graph(self._session, self.card, self.path)
+        try:
+            self.card = _read_card(self._session, self.path)
+            self.class_names = self.card.classes
+            self.output_shapes: dict[str, list[int | str]] = {o.name: o.shape for o in self._session.get_outputs()}
+            """as the file declares them; a word is a dimension that is free"""
+            self._output_names = _check_graph(self._session, self.card, self.path)
+        except UnicodeDecodeError:  # onnxruntime hands names on without looking
+            raise UserError(f"{self.path}: {_NO_TEXT}: export the checkpoint again") from None
 
     def __call__(self, frame: NDArray[np.uint8]) -> Detections:
         """Frame uint8 (h, w, 3) BGR -> detections in the frame's pixels."""
@@ -129,7 +133,10 @@ def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSessio
     # One planned block for all activations held 12 MB more at 416 and was no faster.
     options.enable_mem_pattern = False
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # without its second attempt, which would print and then fail on the same file
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0)
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: {_NO_TEXT}: write it with `nanogfl export`") from None
     except _ERRORS as error:
         reason = " ".join(str(error).split())  # one line
         raise UserError(

@@ -69,7 +69,7 @@ def claimed_hw(content: bytes) -> tuple[int, int] | None:
             return _avif(content)
         if found := _PNM.match(content):
             return int(found[2]), int(found[1])
-    except (struct.error, IndexError, ValueError):  # it breaks off
+    except (struct.error, IndexError, ValueError, OverflowError):  # it breaks off, or points beyond any file
         return None
     return None
 

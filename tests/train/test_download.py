@@ -184,3 +184,11 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(server, tmp_path, monkey
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NANOGFL_CACHE", str(tmp_path / "file"))
     assert "cannot be written" in refused(f"{server.url}/w.pth")
+
+
+def test_a_server_that_sends_without_an_end_is_stopped_and_nothing_kept(server, monkeypatch, cache):
+    monkeypatch.setattr(download, "_MOST_BYTES", len(BODY) - 1)
+    with pytest.raises(UserError, match=r"has more than 255,999 bytes, which no file of weights has: nothing was kept"):
+        fetch(KEY, f"{server.url}/unsized.pth", None)
+    target, _ = cached_as(f"{server.url}/unsized.pth", None)
+    assert not list(target.parent.glob("*"))

@@ -77,6 +77,7 @@ NO_IMAGES: dict[str, Content] = {
     "half a TIFF": encoded(".tiff")[:300],
     "half a BMP": encoded(".bmp")[:300],
     "a TIFF whose directory is itself": b"II*\0\0\0\0\0" + bytes(20),
+    "a TIFF whose directory lies beyond any file": b"MM\0+\0\x08\0\0" + b"\xff" * 30,
     "a PNG of no pixels": png(0, 0),
     "a PNG bomb within the limit": png(9_000, 9_000, bytes(1000)),
     "radiance, whose size cannot be told": b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 30000 +X 30000\nabc",

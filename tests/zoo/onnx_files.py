@@ -71,6 +71,15 @@ def rewired(output: str, operator: str, shape: list[int], **attributes: object) 
     return with_graph(change)
 
 
+def labels_as_floats(graph: onnx.GraphProto) -> None:
+    for node in graph.node:
+        node.output[:] = ["labels_before" if name == "labels" else name for name in node.output]
+    graph.node.append(onnx.helper.make_node("Cast", ["labels_before"], ["labels"], to=onnx.TensorProto.FLOAT))
+    for output in graph.output:
+        if output.name == "labels":
+            output.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+
+
 def huge(graph: onnx.GraphProto) -> None:
     """A constant of 2^50 floats beside the rest."""
     graph.initializer.append(onnx.helper.make_tensor("size", onnx.TensorProto.INT64, [1], [1 << 50]))
@@ -108,6 +117,8 @@ ONNX_FILES = [
     info("weights in another file of the machine", external("/etc/passwd"), "is not an .onnx that onnxruntime"),
     info("weights in a file above", external("../../../etc/passwd"), "is not an .onnx that onnxruntime"),
     info("weights in a file that is not there", external("weights.bin"), "is not an .onnx that onnxruntime"),
+    info("a name that is no text", MODEL.read_bytes().replace(b"spread", b"spr\xffad"), "in UTF-8|is not an"),
+    info("a card that is no text", MODEL.read_bytes().replace(b'{"classes"', b'\xff"classes"'), "is not text in UTF-8"),
     info("another program's", MODEL.read_bytes().replace(b"nanogfl", b"another"), "an .onnx that is not ours"),
     info("a card that is empty", with_text(""), UNREADABLE),
     info("a card that is deep", with_text(DEEP), UNREADABLE),
@@ -144,6 +155,7 @@ ONNX_FILES = [
     card("an unknown key", UNREADABLE, threshold=1),
     detect("boxes of another shape", rewired("boxes", "Reshape", [1, 20, 2]), r"delivers boxes \(20, 2\)|loads, but"),
     detect("labels beyond the classes", rewired("labels", "Add", [1000]), "the label 10.. of 3 classes|delivers"),
+    detect("labels that are no whole numbers", with_graph(labels_as_floats), r"outputs labels tensor\(float\) are not"),
     detect("an array without end", with_graph(huge), "loads, but cannot be run|is not an .onnx that"),
     detect("a deep card", with_text(DEEP), UNREADABLE),
     Bad("bench: no model", "bench model.onnx", "is not an .onnx", {"model.onnx": "text"}),
