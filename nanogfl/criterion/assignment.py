@@ -13,7 +13,7 @@ from nanogfl.model.decode import Grid
 
 class Assignment(NamedTuple):
     """P pairs of an object and a point, P known without looking at the data: G * K of the objects' candidates, K fixed
-    by the configuration and the grid; with anchors one for every anchor of every image, none where G is 0."""
+    by the configuration and the grid; with anchors one for every anchor of every image."""
 
     image: Tensor
     """(P,) position in the batch"""

@@ -84,6 +84,9 @@ def losses_of_assignment(
     cls_logits = predictions.cls_logits
     image, point, owner, positive = assignment.image, assignment.point, assignment.owner, assignment.positive
     slot = assignment.slot()
+    if not len(truth.boxes):  # the owner of an anchor that learns nothing is object 0, which then is an empty one
+        nobody = torch.zeros(1, dtype=torch.long, device=slot.device)
+        truth = truth._replace(boxes=truth.boxes.new_zeros(1, 4), labels=nobody, image=nobody)
 
     def by_slot(of_pairs: Tensor) -> Tensor:
         """(P,) -> (B * N,): a sum over slots has the same length and order whatever the list of objects is."""

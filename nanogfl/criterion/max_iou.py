@@ -24,8 +24,7 @@ def max_iou_assignment(
     positive: float = 0.5,
     negative: float = 0.4,
 ) -> Assignment:
-    """N anchors (N, 2), (N, 2) in pixels -> B * N pairs: every anchor of every image once, image by image;
-    without any object in the batch no pair.
+    """N anchors (N, 2), (N, 2) in pixels -> B * N pairs: every anchor of every image once, image by image.
 
     An anchor learns the object that it overlaps most, if the IoU is at least `positive`. Before that it learns an
     object whose largest IoU is with it, however small above 0 (all anchors that share the largest do), as in Detectron
@@ -33,7 +32,7 @@ def max_iou_assignment(
     that learns nothing is ignored from `negative` on, and with its centre inside an ignored region.
     0 < negative <= positive.
 
-    The owner of a pair that is not positive is 0, its quality 0, else the IoU.
+    The owner of a pair that is not positive is 0, also where there is no object 0; its quality is 0, else the IoU.
     """
     assert 0 < negative <= positive, (negative, positive)
     anchors, device = len(centres), centres.device
@@ -58,12 +57,11 @@ def max_iou_assignment(
 
     ignored = (overlap >= negative).view(batch_size, anchors)
     ignored = ignored | inside_ignored(Grid(centres, sizes[:, 0], ()), truth, batch_size)
-    pairs = batch_size * anchors if len(truth.boxes) else 0
     return Assignment(
-        image=torch.arange(batch_size, device=device)[:, None].expand(-1, anchors).flatten()[:pairs],
-        point=torch.arange(anchors, device=device).expand(batch_size, -1).flatten()[:pairs],
-        owner=owner[:pairs],
-        positive=taken[:pairs],
-        quality=torch.where(taken, overlap, 0)[:pairs],
+        image=torch.arange(batch_size, device=device)[:, None].expand(-1, anchors).flatten(),
+        point=torch.arange(anchors, device=device).expand(batch_size, -1).flatten(),
+        owner=owner,
+        positive=taken,
+        quality=torch.where(taken, overlap, 0),
         ignored=ignored & ~taken.view(batch_size, anchors),
     )

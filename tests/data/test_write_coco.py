@@ -120,5 +120,6 @@ def test_classes_are_counted_alike_in_every_format(tmp_path):
 
 
 def test_a_suffix_that_is_no_format_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"boxes\.csv ends in \.csv, but annotations are COCO's \.json, the \.txt list"):
+    expected = r"boxes\.csv ends in \.csv, but annotations are COCO's or LVIS's \.json, the \.txt list"
+    with pytest.raises(UserError, match=expected):
         load_split(tmp_path / "boxes.csv", tmp_path)

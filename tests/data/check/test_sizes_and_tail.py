@@ -105,7 +105,7 @@ def test_a_recipe_that_repeats_rare_classes_has_nothing_to_do(split, by_key):
     finding = by_key(check_tail(tailed(split, (200, 2)), config, rare=10))["long-tail"]
     assert finding.severity == "note"
     assert "0.01" in finding.advice
-    equalized = replace(Config(), loss=LossConfig(classification="efl"))
+    equalized = replace(Config(), loss=LossConfig(classification="eqfl"))
     assert "eqfl" not in check_tail(tailed(split, (200, 2)), equalized, rare=10)[0].advice
 
 
