@@ -17,6 +17,8 @@ from nanogfl.data.coco import load_coco
 from nanogfl.data.synthetic import draw_dataset
 from nanogfl.recipe import load_config
 
+pytestmark = pytest.mark.slow  # all together longer than make check may take
+
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:

@@ -14,6 +14,8 @@ from nanogfl.evaluate.coco_ap import evaluate
 from nanogfl_deploy import Detector
 from tests.data.lvis_files import as_lvis
 
+pytestmark = pytest.mark.slow  # all together longer than make check may take
+
 GOLDEN = Path(__file__).parents[1] / "golden" / "embedded.onnx"
 
 

@@ -122,6 +122,7 @@ def test_expected_errors_are_one_line(folder, tmp_path):
     (tmp_path / "typo.yaml").write_text("model: {bacbone: {width: 0.5x}}\n", encoding="utf-8")
     (tmp_path / "note.onnx").write_text("hello", encoding="utf-8")
     (tmp_path / "note.pt").write_text("hello", encoding="utf-8")
+    (tmp_path / "note.json").write_text("hello", encoding="utf-8")
     cases = [
         (["train", "nowhere.yaml"], "nowhere.yaml does not exist"),
         (["train", tmp_path / "typo.yaml"], "unknown key 'model.bacbone': did you mean 'backbone'?"),
@@ -139,7 +140,8 @@ def test_expected_errors_are_one_line(folder, tmp_path):
         (["export", "runs/recipe/best.pt", "-o", tmp_path / "model.txt"], "must end in .onnx"),
         (["export", "runs/recipe/best.pt", "--images", tmp_path], "holds no images"),
         (["detect", "runs/recipe/best.pt", tmp_path / "note.pt"], ""),
-        (["eval", "runs/recipe/best.pt", "--data", "recipe.yaml"], "not valid JSON"),
+        (["eval", "runs/recipe/best.pt", "--data", "recipe.yaml"], "needs its image folder: give --images FOLDER"),
+        (["eval", "runs/recipe/best.pt", "--data", tmp_path / "note.json"], "not valid JSON"),
     ]
     for arguments, sentence in cases:
         assert sentence in refused(nanogfl(folder, *arguments)), arguments

@@ -231,5 +231,6 @@ def test_two_processes_keep_one_account(tmp_path):
     found = [json.loads(process.communicate(timeout=120)[0]) for process in processes]
     assert found[0] == found[1]
     # slopes 1, 2, 3 in the first process and 2, 3 in the second, at 3 points: one positive, of another class in each
-    assert found[0][0] == [[6.0, 5.0], [2 * 6.0 + 3 * 5.0, 3 * 6.0 + 2 * 5.0]]
+    # (the mean of both; the ratio is that of the sums)
+    assert found[0][0] == [[6.0 / 2, 5.0 / 2], [(2 * 6.0 + 3 * 5.0) / 2, (3 * 6.0 + 2 * 5.0) / 2]]
     assert found[0][1] == pytest.approx([2 + 8 * (1 - 6 / 27), 2 + 8 * (1 - 5 / 28)])

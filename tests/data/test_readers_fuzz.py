@@ -24,6 +24,8 @@ from tests.data.test_write_coco import assert_same, round_trip
 from tests.data.voc_set import box, draw_image, thing, write_voc, xml
 from tests.data.yolo_set import write_yolo
 
+pytestmark = pytest.mark.slow  # all together longer than make check may take
+
 fuzz = settings(
     max_examples=int(os.environ.get("NANOGFL_FUZZ", "40")),
     deadline=None,

@@ -67,7 +67,7 @@ def test_the_rewrites_are_exact(activation, kind):
     image = draw_image(5, 9, HW).image[None]
     rewritten = answers(rewrite_network(traced), image)
     with torch.no_grad():
-        by_torch = [output.numpy() for output in detector(torch.from_numpy(image))]
+        by_torch = [output.numpy() for output in detector(torch.from_numpy(image))[:2]]
     for plain, fast, expected in zip(answers(traced, image), rewritten, by_torch, strict=True):
         assert expected.std() > 0.1
         np.testing.assert_allclose(fast, plain, atol=1e-5 * abs(plain).max())

@@ -24,6 +24,8 @@ from nanogfl.train.loop import train
 from nanogfl.train.validate import validate
 from tests.data.lvis_files import as_lvis
 
+pytestmark = pytest.mark.slow  # all together longer than make check may take
+
 
 @pytest.fixture
 def predictor(tiny: Config) -> Predictor:

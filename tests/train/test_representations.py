@@ -13,6 +13,8 @@ from nanogfl.train.datasets import load_data
 from nanogfl.train.loop import build_step
 from tests.representations import DGQP, PER_LEVEL, RETINA, matching_loss
 
+pytestmark = pytest.mark.slow  # all together longer than make check may take
+
 
 def with_head(tiny: Config, head, **loss_keys) -> Config:
     model = replace(tiny.model, head=head)

@@ -28,6 +28,8 @@ from tests.zoo.bad import MODEL, RECIPE, encoded, good_checkpoint
 from tests.zoo.configs import LAUGHS, ROWS
 from tests.zoo.images import CLAIMS, jpeg, png
 
+pytestmark = pytest.mark.slow  # all together longer than make check may take
+
 FRAME = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 
 

@@ -16,6 +16,8 @@ from tests.zoo.configs import CONFIGS
 from tests.zoo.images import IMAGES
 from tests.zoo.onnx_files import ONNX_FILES
 
+pytestmark = pytest.mark.slow  # all together longer than make check may take
+
 ZOO = [*CONFIGS, *ANNOTATIONS, *IMAGES, *CHECKPOINTS, *ONNX_FILES]
 COMMANDS = {"train", "eval", "export", "detect", "bench", "info", "explain", "ablate", "import-nanodet", "models"}
 DATA = {"check", "show", "convert", "draw"}
