@@ -20,7 +20,7 @@ def enliven(detector: Detector) -> Detector:
             detector(frames)
         for name, parameter in detector.head.named_parameters():
             if "output" in name or "dgqp" in name:
-                parameter.normal_(std=1.2 * parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1)
+                parameter.normal_(std=0.7 * parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1)
         if detector.grid.anchors is not None:  # e to the power of these would be boxes of no size
             detector.head.box_output.weight *= 0.2
         rows = detector.head.layout.class_rows
