@@ -10,6 +10,7 @@ import numpy as np
 from nanogfl.contract.detections import MOST_CLASSES
 from nanogfl.contract.errors import UserError
 from nanogfl.data.index import DataSet, ImageRecord, Problem
+from nanogfl.data.values import is_number
 
 EDGE_TOLERANCE = 1.0
 """pixels that a box may reach outside its image without a word: annotation tools round"""
@@ -59,7 +60,7 @@ class Objects:
 
     def add(self, box: tuple[float, float, float, float], label: int, *, area: object = None, crowd: bool) -> None:
         """A checked box. `area` as annotated; the box's where it is missing or no size."""
-        usable = isinstance(area, int | float) and not isinstance(area, bool) and 0 < area <= _LARGEST_AREA
+        usable = is_number(area) and 0 < area <= _LARGEST_AREA
         self.boxes.append(box)
         self.labels.append(label)
         self.areas.append(float(area) if usable else (box[2] - box[0]) * (box[3] - box[1]))  # type: ignore[arg-type]
@@ -98,32 +99,6 @@ class Objects:
 
     def _list(self, where: str, reason: str) -> None:
         self.problems.append(Problem(where, reason))
-
-
-def to_number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-LARGEST_ID = (1 << 63) - 1
-"""pycocotools and numpy count in 64 bits"""
-_FLAGS = {"0": False, "false": False, "1": True, "true": True}
-
-
-def to_whole(value: object) -> int | None:
-    """A whole number of at most 64 bits; 1.0 is one, which pandas writes, and true is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_ID:
-        return None
-    return int(value) if value == int(value) else None
-
-
-def to_flag(value: object) -> bool | None:
-    """0, 1, false or true, as text, too; None for anything else."""
-    if isinstance(value, str):
-        return _FLAGS.get(value.strip().lower())
-    return bool(value) if isinstance(value, int | float) and value in (0, 1) else None
 
 
 def upright_hull(box: Sequence[float], degrees: float) -> tuple[float, float, float, float]:

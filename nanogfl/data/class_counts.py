@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.contract.errors import UserError
-from nanogfl.data.checks import to_flag, to_whole
 from nanogfl.data.coco import read_annotations, read_categories
 from nanogfl.data.index import DataSet
 from nanogfl.data.read import is_coco, load_split
+from nanogfl.data.values import to_flag, to_whole
 
 _IDS = ("image_id", "category_id")
 

@@ -7,18 +7,11 @@ from typing import Any
 
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.read_file import read_text
-from nanogfl.data.checks import (
-    EDGE_TOLERANCE,
-    Objects,
-    choose_classes,
-    finish,
-    refuse_fractions,
-    to_flag,
-    to_whole,
-)
+from nanogfl.data.checks import EDGE_TOLERANCE, Objects, choose_classes, finish, refuse_fractions
 from nanogfl.data.image_folder import ImageFolder
 from nanogfl.data.image_sizes import image_sizes
 from nanogfl.data.index import DataSet, ImageRecord, Problem
+from nanogfl.data.values import is_number, to_flag, to_whole
 
 __all__ = [
     "EDGE_TOLERANCE",
@@ -182,16 +175,12 @@ def _rotation(annotation: dict[str, Any]) -> Any:
 
 
 def _four_numbers(box: Any) -> tuple[float, ...] | None:
-    if not (isinstance(box, list) and len(box) == 4 and all(_is_number(value) for value in box)):
+    if not (isinstance(box, list) and len(box) == 4 and all(is_number(value) for value in box)):
         return None
     try:
         return tuple(float(value) for value in box)
     except OverflowError:  # JSON's whole numbers have no end
         return None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def read_annotations(path: Path) -> dict[str, Any]:
@@ -213,7 +202,7 @@ def read_categories(content: dict[str, Any], file: Path) -> dict[int, str]:
     for entry in content["categories"]:
         number = to_whole(entry.get("id")) if isinstance(entry, dict) else None
         name = entry.get("name") if isinstance(entry, dict) else None
-        if number is None or not (_is_number(name) or (isinstance(name, str) and name.strip())):
+        if number is None or not (is_number(name) or (isinstance(name, str) and name.strip())):
             raise UserError(f"{file}: category {str(entry)[:200]} needs a whole number 'id' and a 'name'")
         if number in categories:
             raise UserError(f"{file}: two categories have the id {number}")

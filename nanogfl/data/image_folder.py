@@ -65,8 +65,8 @@ class ImageFolder:
             candidates = {number: self.like(names[number], taken) for number in missing}
             if any(candidates.values()):
                 self._require_one_for_each(names, candidates)
-            for number, (path, *_) in ((n, found or [None]) for n, found in candidates.items()):
-                paths[number] = path
+            for number, found in candidates.items():
+                paths[number] = path = found[0] if found else None
                 reason = self.mended(path) if path else self._why_missing(names[number], taken)
                 problems.append(Problem(names[number], reason))
         self._require_different(names, paths)

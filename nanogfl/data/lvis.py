@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from nanogfl.contract.errors import UserError
-from nanogfl.data.checks import refuse_problems, to_whole
+from nanogfl.data.checks import refuse_problems
 from nanogfl.data.coco import index_coco, read_annotations, read_categories
 from nanogfl.data.federated import Federated
 from nanogfl.data.image_folder import ImageFolder
 from nanogfl.data.index import DataSet, Problem
+from nanogfl.data.values import to_whole
 
 FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
 _NEGATIVE, _NOT_EXHAUSTIVE = "neg_category_ids", "not_exhaustive_category_ids"

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.read_file import read_bounded
-from nanogfl.data.checks import to_flag, to_number
+from nanogfl.data.values import to_flag, to_number
 
 _MOST_BYTES = 8_000_000
 """of an xml file: one object takes some 300"""

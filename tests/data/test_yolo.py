@@ -6,7 +6,8 @@ import pytest
 from nanogfl.contract.errors import UserError
 from nanogfl.data.coco import load_coco
 from nanogfl.data.read import load_split
-from nanogfl.data.yolo import labels_folder, read_names
+from nanogfl.data.yolo import labels_folder
+from nanogfl.data.yolo_yaml import read_data_yaml
 from tests.data.voc_set import draw_image
 from tests.data.yolo_set import write_yolo, yolo_copy
 from tests.shared_data import shared
@@ -65,7 +66,7 @@ def test_windows_line_ends_and_a_byte_order_mark_are_taken(tmp_path):
 def test_names_are_a_list_or_a_mapping_and_stay_as_they_are_written(tmp_path, data, expected):
     file = tmp_path / "data.yaml"
     file.write_text(data, encoding="utf-8")
-    assert list(read_names(file).items()) == list(expected.items())
+    assert list(read_data_yaml(file).names.items()) == list(expected.items())
 
 
 def test_class_numbers_with_gaps_become_dense_labels(tmp_path):
@@ -234,7 +235,7 @@ def test_a_data_yaml_that_does_not_name_each_class_is_refused_with_one_sentence(
 def test_a_tag_is_not_obeyed(tmp_path):
     gone = tmp_path / "gone"
     (tmp_path / "data.yaml").write_text(f"names: !!python/object/apply:os.mkdir ['{gone}']")
-    assert read_names(tmp_path / "data.yaml") == {0: str(gone)}
+    assert read_data_yaml(tmp_path / "data.yaml").names == {0: str(gone)}
     assert not gone.exists()
 
 
