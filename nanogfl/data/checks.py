@@ -14,6 +14,8 @@ from nanogfl.data.values import is_number
 
 EDGE_TOLERANCE = 1.0
 """pixels that a box may reach outside its image without a word: annotation tools round"""
+_UPRIGHT = 0.01
+"""degrees by which a box may be turned without a word: angles in radians are rounded"""
 _MOST_BOXES = 20_000
 """of an image: training compares each with every grid point, and 10^6 of them would take 8 GB"""
 _LARGEST_AREA = float(np.finfo(np.float32).max)
@@ -60,10 +62,10 @@ class Objects:
 
     def add(self, box: tuple[float, float, float, float], label: int, *, area: object = None, crowd: bool) -> None:
         """A checked box. `area` as annotated; the box's where it is missing or no size."""
-        usable = is_number(area) and 0 < area <= _LARGEST_AREA
+        size = area if is_number(area) and 0 < area <= _LARGEST_AREA else (box[2] - box[0]) * (box[3] - box[1])
         self.boxes.append(box)
         self.labels.append(label)
-        self.areas.append(float(area) if usable else (box[2] - box[0]) * (box[3] - box[1]))  # type: ignore[arg-type]
+        self.areas.append(float(size))
         self.crowd.append(crowd)
 
     def record(self, number: int, path: Path) -> ImageRecord:
@@ -92,7 +94,7 @@ class Objects:
         if not all(map(math.isfinite, hull)):
             self._list(where, f"rotation is not understood, box taken as upright: {repr(turn)[:40]}")
             return box
-        if degrees % 180 == 0:
+        if abs(math.remainder(degrees, 180)) < _UPRIGHT:
             return box
         self._list(where, f"rotated box, its upright hull is taken: turned by {degrees:g} degrees")
         return hull

@@ -28,6 +28,8 @@ _LARGEST_SIDE = 1 << 20
 """pixels: OpenCV decodes no larger image"""
 _MOST_BYTES = 8_000_000_000
 """of a json: LVIS's training set, with its masks, takes 1.1"""
+_Annotation = tuple[int, dict[str, Any]]
+"""its category, and all that the file says of it"""
 
 
 def load_coco(
@@ -66,14 +68,14 @@ class _Index:
         entries = {self._whole(entry, "id", "image"): entry for entry in content["images"]}
         if len(entries) != len(content["images"]):
             raise UserError(f"{self.file} has two images with the same id: give each its own")
-        by_image: dict[int, list[dict[str, Any]]] = {key: [] for key in entries}
+        by_image: dict[int, list[_Annotation]] = {key: [] for key in entries}
         for annotation in content["annotations"]:
             image_id = self._whole(annotation, "image_id", "annotation")
             if image_id not in by_image:
                 raise UserError(
                     f"{self.file}: annotation {annotation.get('id')} names image {image_id}, which is not in it"
                 )
-            by_image[image_id].append(annotation)
+            by_image[image_id].append((self._category(annotation), annotation))
 
         ids = sorted(entries)
         names = [str(self._field(entries[image_id], "file_name", "image")) for image_id in ids]
@@ -105,13 +107,12 @@ class _Index:
         return sizes
 
     def _record(
-        self, image_id: int, name: str, path: Path, hw: tuple[int, int], annotations: list[dict[str, Any]]
+        self, image_id: int, name: str, path: Path, hw: tuple[int, int], annotations: Sequence[_Annotation]
     ) -> ImageRecord:
         objects = Objects(hw, self.problems)
-        for annotation in annotations:
+        for category, annotation in annotations:
             where = f"{name}, annotation {annotation.get('id')}"
-            category = self._whole(annotation, "category_id", "annotation")
-            box = self._box(annotation, where, category, objects)
+            box = self._box(annotation, where, objects)
             label = self.classes.label_of.get(category)
             crowd = to_flag(annotation.get("iscrowd", 0))
             if crowd is None:
@@ -121,15 +122,19 @@ class _Index:
                 objects.add(box, label, area=annotation.get("area"), crowd=crowd)
         return objects.record(image_id, path)
 
-    def _box(
-        self, annotation: dict[str, Any], where: str, category: int, objects: Objects
-    ) -> tuple[float, float, float, float] | None:
-        """x1 y1 x2 y2 clipped to the image, or None for one that is listed as a problem."""
+    def _category(self, annotation: dict[str, Any]) -> int:
+        category = self._whole(annotation, "category_id", "annotation")
         if category not in self.categories:
             raise UserError(
-                f"{self.file}: {where} has the unknown category {category!r}:"
+                f"{self.file}: annotation {annotation.get('id')} has the unknown category {category}:"
                 f" known are {', '.join(str(i) for i in sorted(self.categories)[:20])}"
             )
+        return category
+
+    def _box(
+        self, annotation: dict[str, Any], where: str, objects: Objects
+    ) -> tuple[float, float, float, float] | None:
+        """x1 y1 x2 y2 clipped to the image, or None for one that is listed as a problem."""
         written = self._field(annotation, "bbox", "annotation")
         box = _four_numbers(written)
         if box is not None:

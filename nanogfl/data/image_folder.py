@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -67,12 +68,12 @@ class ImageFolder:
                 self._require_one_for_each(names, candidates)
             for number, found in candidates.items():
                 paths[number] = path = found[0] if found else None
-                reason = self.mended(path) if path else self._why_missing(names[number], taken)
+                reason = self.mended(path) if path else self.why_missing(names[number], taken)
                 problems.append(Problem(names[number], reason))
         self._require_different(names, paths)
         return paths
 
-    def like(self, name: str, taken: set[Path] | frozenset[Path] = frozenset()) -> list[Path]:
+    def like(self, name: str, taken: AbstractSet[Path] = frozenset()) -> list[Path]:
         """The files, but for those `taken`, that the name may mean: of its last part, where the folders around both do
         not contradict each other. Of several the best: those that share most folders, then those in its case."""
         wanted = _plain(name)
@@ -98,6 +99,15 @@ class ImageFolder:
     def mended(self, path: Path) -> str:
         return f"image found under another name: {path.relative_to(self.folder).as_posix()}"
 
+    def why_missing(self, name: str, taken: AbstractSet[Path] = frozenset()) -> str:
+        """Raises UserError for a name that leads out of the folder."""
+        path = require_inside(self.folder, name, self.file, "image")
+        if os.path.islink(path):  # False, too, for a name that no file can have
+            return f"image is missing: a link to {os.readlink(path)}, which is not there"
+        others = (other for other in self._index.by_name.get(_last(name), []) if self.folder / other not in taken)
+        elsewhere = next(others, None)
+        return f"{MISSING}; is it {elsewhere.as_posix()}?" if elsewhere else MISSING
+
     @cached_property
     def _index(self) -> _Index:
         by_name, by_stem = defaultdict(list), defaultdict(list)
@@ -107,15 +117,6 @@ class ImageFolder:
             if path.suffix.lower() in IMAGE_SUFFIXES:
                 by_stem[_last(relative.stem)].append(relative)
         return _Index(dict(by_name), dict(by_stem))
-
-    def _why_missing(self, name: str, taken: set[Path]) -> str:
-        """Raises UserError for a name that leads out of the folder."""
-        path = require_inside(self.folder, name, self.file, "image")
-        if os.path.islink(path):  # False, too, for a name that no file can have
-            return f"image is missing: a link to {os.readlink(path)}, which is not there"
-        others = (other for other in self._index.by_name.get(_last(name), []) if self.folder / other not in taken)
-        elsewhere = next(others, None)
-        return f"{MISSING}; is it {elsewhere.as_posix()}?" if elsewhere else MISSING
 
     def _require_one_for_each(self, names: Sequence[str], candidates: dict[int, list[Path]]) -> None:
         owners = Counter(found[0] for found in candidates.values() if len(found) == 1)

@@ -1,5 +1,7 @@
 """What annotations write as a number or a flag, in all the ways of their tools."""
 
+from typing import TypeGuard
+
 LARGEST_ID = (1 << 63) - 1
 """pycocotools and numpy count in 64 bits"""
 _FLAGS = {"0": False, "false": False, "1": True, "true": True}
@@ -26,6 +28,6 @@ def to_flag(value: object) -> bool | None:
     return bool(value) if isinstance(value, int | float) and value in (0, 1) else None
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Of JSON's numbers; true is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)

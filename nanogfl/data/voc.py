@@ -10,7 +10,7 @@ from nanogfl.contract.frames import IMAGE_SUFFIXES
 from nanogfl.contract.read_file import is_file, read_lines
 from nanogfl.data.checks import Classes, Objects, choose_classes, finish, refuse_fractions
 from nanogfl.data.files_below import files_below
-from nanogfl.data.image_folder import MISSING, ImageFolder, inside, require_inside, require_name
+from nanogfl.data.image_folder import ImageFolder, inside, require_inside, require_name
 from nanogfl.data.image_sizes import image_sizes
 from nanogfl.data.index import DataSet, Problem
 from nanogfl.data.voc_xml import VocAnnotation, read_xml
@@ -125,7 +125,7 @@ def _pair(
         if image is None:
             image = _image_like(read.filename, path.stem, found)
             if image is None:
-                problems.append(Problem(read.filename or path.stem, MISSING))
+                problems.append(Problem(read.filename or path.stem, found.why_missing(read.filename or path.stem)))
                 continue
             if (read.filename or path.stem) not in (image.name, image.stem):
                 problems.append(Problem(f"{path.name}, <filename> {read.filename}", found.mended(image)))
@@ -153,7 +153,7 @@ def _annotation_folder(split_list: Path) -> Path:
 def _listed_files(split_list: Path, folder: Path) -> list[Path]:
     files: dict[Path, None] = {}
     for line in read_lines(split_list, "split list"):
-        if not (name := line.strip()):
+        if not (name := line.strip().replace("\t", " ")):
             continue
         path = _xml_of(name, split_list, folder)
         if path in files:
@@ -186,14 +186,11 @@ def _xml_of(name: str, split_list: Path, folder: Path) -> Path:
 
 
 def _image_like(filename: str, stem: str, images: ImageFolder) -> Path | None:
-    """Raises UserError for a <filename> that leads out of the folder where none in it is meant, and for two images of
-    one name."""
+    """Raises UserError where there are two."""
     candidates = images.like(filename) or images.of_stem(stem)
     if len(candidates) > 1:
         raise UserError(
             f"{images.file}: {candidates[0]} and {candidates[1]} could both be the image of {stem}.xml: give"
             " the folder of this split's images, or rename one"
         )
-    if not candidates:
-        require_inside(images.folder, filename, images.file, "image")
     return candidates[0] if candidates else None

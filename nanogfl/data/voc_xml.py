@@ -102,7 +102,8 @@ def _turned_object(node: ElementTree.Element, name: str, difficult: bool | None)
     if numbers is None:
         return VocObject(name, None, f"<robndbox> {shown}", difficult)
     cx, cy, w, h, angle = numbers
-    return VocObject(name, (cx - w / 2, cy - h / 2, w, h), f"<robndbox> {shown}", difficult, math.degrees(angle))
+    turn = math.degrees(angle) if abs(angle) <= 2 * math.pi else f"{angle:g} radians"  # a larger one is in degrees?
+    return VocObject(name, (cx - w / 2, cy - h / 2, w, h), f"<robndbox> {shown}", difficult, turn)
 
 
 def _numbers(node: ElementTree.Element, paths: list[str]) -> tuple[list[float] | None, str]:

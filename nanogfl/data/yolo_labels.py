@@ -101,7 +101,7 @@ def box_of(shape: Sequence[float], hw: tuple[int, int]) -> tuple[float, ...] | N
 def _has_keypoints(numbers: Sequence[float], each: int) -> bool:
     """Whether the numbers behind the first five are keypoints of `each` numbers (the third says whether it is seen)."""
     (cx, cy, w, h), rest = numbers[1:5], numbers[5:]
-    if len(rest) < 2 * each or len(rest) % each or w <= 0 or h <= 0:
+    if not rest or len(rest) % each or w <= 0 or h <= 0:
         return False
     if each == 3 and not set(rest[2::3]) <= {0, 1, 2}:
         return False
