@@ -9,12 +9,13 @@ import numpy as np
 
 from nanogfl.contract.detections import MOST_CLASSES
 from nanogfl.contract.errors import UserError
-from nanogfl.contract.printable import printable
-from nanogfl.contract.read_file import is_file, is_folder
 from nanogfl.data.index import DataSet, ImageRecord, Problem
+from nanogfl.data.values import is_number
 
 EDGE_TOLERANCE = 1.0
 """pixels that a box may reach outside its image without a word: annotation tools round"""
+_UPRIGHT = 0.01
+"""degrees by which a box may be turned without a word: angles in radians are rounded"""
 _MOST_BOXES = 20_000
 """of an image: training compares each with every grid point, and 10^6 of them would take 8 GB"""
 _LARGEST_AREA = float(np.finfo(np.float32).max)
@@ -31,12 +32,12 @@ class Objects:
         self.crowd: list[bool] = []
 
     def check(
-        self, where: str, box: Sequence[float] | None, written: object, layout: str
+        self, where: str, box: Sequence[float] | None, written: object, layout: str, turn: object = None
     ) -> tuple[float, float, float, float] | None:
         """x y width height in pixels -> x1 y1 x2 y2 clipped to the image, or None for one that is listed as a problem.
 
         A box that has no four numbers comes as None. The sentences show it as it was `written`, and the `layout` that
-        was expected.
+        was expected. Of a box with a `turn`, in degrees, the upright hull is taken, which is listed.
         """
         if box is None or not all(math.isfinite(value) for value in box):
             self._list(where, f"bad box: {layout} expected, got {written}")
@@ -45,6 +46,8 @@ class Objects:
         if w <= 0 or h <= 0:
             self._list(where, f"empty box: width {w:g}, height {h:g}")
             return None
+        if turn is not None:
+            x, y, w, h = self._upright(where, (x, y, w, h), turn)
         height, width = self.hw
         x1, y1, x2, y2 = max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
         if x2 <= x1 or y2 <= y1:
@@ -59,10 +62,10 @@ class Objects:
 
     def add(self, box: tuple[float, float, float, float], label: int, *, area: object = None, crowd: bool) -> None:
         """A checked box. `area` as annotated; the box's where it is missing or no size."""
-        usable = isinstance(area, int | float) and 0 < area <= _LARGEST_AREA
+        size = area if is_number(area) and 0 < area <= _LARGEST_AREA else (box[2] - box[0]) * (box[3] - box[1])
         self.boxes.append(box)
         self.labels.append(label)
-        self.areas.append(float(area) if usable else (box[2] - box[0]) * (box[3] - box[1]))  # type: ignore[arg-type]
+        self.areas.append(float(size))
         self.crowd.append(crowd)
 
     def record(self, number: int, path: Path) -> ImageRecord:
@@ -82,47 +85,40 @@ class Objects:
             np.array(self.crowd, dtype=np.bool_),
         )
 
+    def _upright(self, where: str, box: tuple[float, float, float, float], turn: object) -> tuple[float, ...]:
+        try:
+            degrees = math.nan if isinstance(turn, bool) else float(turn)  # type: ignore[arg-type]
+            hull = upright_hull(box, degrees)
+        except (TypeError, ValueError, OverflowError):  # no number, an infinite one, one of hundreds of digits
+            hull = (math.nan,) * 4
+        if not all(map(math.isfinite, hull)):
+            self._list(where, f"rotation is not understood, box taken as upright: {repr(turn)[:40]}")
+            return box
+        if abs(math.remainder(degrees, 180)) < _UPRIGHT:
+            return box
+        self._list(where, f"rotated box, its upright hull is taken: turned by {degrees:g} degrees")
+        return hull
+
     def _list(self, where: str, reason: str) -> None:
         self.problems.append(Problem(where, reason))
 
 
-def to_number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+def upright_hull(box: Sequence[float], degrees: float) -> tuple[float, float, float, float]:
+    """x y width height of the upright box around the one that is turned about its centre."""
+    x, y, w, h = box
+    across, along = abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees)))
+    width, height = w * across + h * along, w * along + h * across
+    return x + (w - width) / 2, y + (h - height) / 2, width, height
 
 
-class ImageFolder:
-    """The images of a data set, named relative to `folder`; `file` is who names them, for the sentences."""
-
-    def __init__(self, folder: Path, file: Path) -> None:
-        if not is_folder(folder):
-            raise UserError(f"image folder {folder} does not exist: check data.root and the split's images")
-        self.folder, self.file = folder, file
-        self._resolved = folder.resolve()
-        self._listing = {path.name for path in folder.iterdir()}
-
-    def path(self, name: str) -> Path:
-        """Raises UserError for a name that leads out of the folder, or that no file can have."""
-        return contained(self.folder, name, self.file, "image", self._resolved)
-
-    def has(self, name: str) -> bool:
-        return name in self._listing or is_file(self.folder / name)
-
-
-def contained(folder: Path, name: str, file: Path, what: str, resolved: Path | None = None) -> Path:
-    """folder / name. Raises UserError where that leads out of the folder, or where no file can have this name."""
-    path = folder / name
-    try:
-        if printable(name) != name:
-            raise ValueError
-        inside = path.resolve().is_relative_to(resolved or folder.resolve())
-    except (ValueError, OSError, RuntimeError):  # half of a character, links in a circle
-        raise UserError(f"{file}: {what} {name[:200]!r} is not a name that a file can have: correct it") from None
-    if not inside:
-        raise UserError(f"{file}: {what} {name} lies outside of {folder}: use names relative to it")
-    return path
+def refuse_fractions(file: Path, records: Sequence[ImageRecord]) -> None:
+    """Raises UserError where every box lies within the first pixel of its image."""
+    boxes = [record.boxes for record in records if len(record.boxes)]
+    if boxes and max(float(of_image.max()) for of_image in boxes) <= 1:
+        raise UserError(
+            f"{file}: all {sum(map(len, boxes))} boxes lie within 0 .. 1, so they are fractions of the image, and"
+            " pixels are expected: multiply them by its width and height"
+        )
 
 
 class Classes(NamedTuple):

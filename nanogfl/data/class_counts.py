@@ -9,6 +9,9 @@ from nanogfl.contract.errors import UserError
 from nanogfl.data.coco import read_annotations, read_categories
 from nanogfl.data.index import DataSet
 from nanogfl.data.read import is_coco, load_split
+from nanogfl.data.values import to_flag, to_whole
+
+_IDS = ("image_id", "category_id")
 
 
 def images_per_class(dataset: DataSet) -> NDArray[np.int64]:
@@ -44,9 +47,12 @@ def count_in_file(
     label_of = {number: label for label, number in enumerate(category_ids)}
     held: list[set[int]] = [set() for _ in category_ids]
     for entry in content["annotations"]:
-        if not isinstance(entry, dict) or "image_id" not in entry or "category_id" not in entry:
-            raise UserError(f"{annotations}: annotation {str(entry)[:80]} needs an 'image_id' and a 'category_id'")
-        label = label_of.get(entry["category_id"])
-        if label is not None and not entry.get("iscrowd", 0):
-            held[label].add(entry["image_id"])
+        image, category = (to_whole(entry.get(key)) if isinstance(entry, dict) else None for key in _IDS)
+        if image is None or category is None:
+            raise UserError(
+                f"{annotations}: annotation {str(entry)[:80]} needs whole numbers as 'image_id' and 'category_id'"
+            )
+        label = label_of.get(category)
+        if label is not None and to_flag(entry.get("iscrowd", 0)) is False:
+            held[label].add(image)
     return np.array([len(images) for images in held], dtype=np.int64)

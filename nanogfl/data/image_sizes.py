@@ -1,4 +1,5 @@
-"""Sizes of images whose annotations do not state them: read once from the files, kept in the user's cache folder.
+"""Sizes of images whose annotations do not state them: read once from the files, kept in the user's cache folder where
+there is one that can be written to.
 
 An index for each image folder, JSON: {name: [bytes, mtime_ns, height, width]}. What a file's size or time of change
 contradicts is read again; a damaged index is rebuilt. Of two processes that write at once the later one's stays, and
@@ -7,8 +8,10 @@ what the other one read is read again the next time.
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
@@ -17,20 +20,18 @@ from nanogfl.contract.cache_folder import cache_folder
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.frames import read_frame
 from nanogfl.contract.image_header import header_hw
+from nanogfl.contract.printable import printable
 from nanogfl.data.ahead import available_threads, map_ahead
 
 _Entry = tuple[int, int, int, int]
 
 
 def image_sizes(paths: Sequence[Path], folder: Path) -> list[tuple[int, int] | str]:
-    """(height, width) of each image of `folder`, as `read_frame` delivers it, or why it cannot be read.
-
-    Raises UserError where the cache folder cannot be written to.
-    """
+    """(height, width) of each image of `folder`, as `read_frame` delivers it, or why it cannot be read."""
     if not paths:
         return []
     index = _index_of(folder)
-    known = _load(index)
+    known = _load(index) if index else {}
     names = [os.path.relpath(path, folder) for path in paths]
     stats = [_stat(path) for path in paths]
     sizes: list[tuple[int, int] | str] = []
@@ -49,7 +50,7 @@ def image_sizes(paths: Sequence[Path], folder: Path) -> list[tuple[int, int] | s
         stat = stats[position]
         if stat is not None and not isinstance(size, str):
             fresh[names[position]] = (*stat, *size)
-    if fresh:
+    if fresh and index:
         _save(index, known | fresh, folder)
     return sizes
 
@@ -65,9 +66,14 @@ def _measure(path: Path) -> tuple[int, int] | str:
     return height, width
 
 
-def _index_of(folder: Path) -> Path:
+def _index_of(folder: Path) -> Path | None:
+    """None where the user has no cache folder."""
     key = blake2b(os.fsencode(os.path.abspath(folder)), digest_size=16).hexdigest()
-    return cache_folder("sizes") / f"{key}.json"
+    try:
+        return cache_folder("sizes") / f"{key}.json"
+    except (RuntimeError, UserError) as error:  # neither HOME nor an entry in passwd
+        _say_not_kept(str(error))
+        return None
 
 
 def _load(index: Path) -> dict[str, _Entry]:
@@ -97,7 +103,14 @@ def _save(index: Path, entries: dict[str, _Entry], folder: Path) -> None:
         with atomic_path(index) as temporary:
             temporary.write_text(json.dumps(there), encoding="utf-8")
     except UserError as error:
-        raise UserError(f"{error}: set NANOGFL_CACHE to a folder that can be written to") from None
+        _say_not_kept(str(error))
+
+
+@cache
+def _say_not_kept(reason: str) -> None:
+    """Once for each reason."""
+    advice = "set NANOGFL_CACHE to a folder that can be written to"
+    print(printable(f"the sizes of images are not kept, and read again next time: {reason}: {advice}"), file=sys.stderr)
 
 
 def _stat(path: Path) -> tuple[int, int] | None:

@@ -10,7 +10,9 @@ from nanogfl.contract.errors import UserError
 from nanogfl.data.checks import refuse_problems
 from nanogfl.data.coco import index_coco, read_annotations, read_categories
 from nanogfl.data.federated import Federated
+from nanogfl.data.image_folder import ImageFolder
 from nanogfl.data.index import DataSet, Problem
+from nanogfl.data.values import to_whole
 
 FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
 _NEGATIVE, _NOT_EXHAUSTIVE = "neg_category_ids", "not_exhaustive_category_ids"
@@ -37,7 +39,8 @@ def index_lvis(
     content: dict[str, Any], annotations: Path, images: Path, *, strict: bool, class_ids: tuple[int, ...] | None
 ) -> DataSet:
     """`load_lvis` of a content that was read. Raises UserError."""
-    named = {**content, "images": [_named(entry, annotations, images) for entry in content["images"]]}
+    folder = ImageFolder(images, annotations)
+    named = {**content, "images": [_named(entry, annotations, folder) for entry in content["images"]]}
     dataset = index_coco(named, annotations, images, strict=False, class_ids=class_ids)
     for image in dataset.images:
         if image.crowd.any():
@@ -52,7 +55,7 @@ def index_lvis(
     return dataset
 
 
-def _named(entry: Any, file: Path, folder: Path) -> Any:
+def _named(entry: Any, file: Path, folder: ImageFolder) -> Any:
     """The image's entry with the file_name by which it lies in the folder, or its first name if by none."""
     if not isinstance(entry, dict):
         return entry
@@ -61,7 +64,7 @@ def _named(entry: Any, file: Path, folder: Path) -> Any:
         raise UserError(
             f"{file}: image {entry.get('id')} has neither 'file_name' nor 'coco_url': LVIS's layout is expected"
         )
-    return {**entry, "file_name": next((name for name in names if (folder / name).is_file()), names[0])}
+    return {**entry, "file_name": next((name for name in names if folder.there(name)), names[0])}
 
 
 def _names(entry: dict[str, Any]) -> Iterator[str]:
@@ -97,17 +100,19 @@ def _federated(content: dict[str, Any], file: Path, dataset: DataSet) -> tuple[F
 
 def _categories(entry: dict[str, Any], key: str, known: dict[int, str], file: Path) -> set[int]:
     ids = entry.get(key)
-    if not isinstance(ids, list) or not all(isinstance(i, int) for i in ids):
+    numbers = [to_whole(i) for i in ids] if isinstance(ids, list) else [None]
+    if None in numbers:
         raise UserError(
             f"{file}: image {entry['id']} has {key} {str(ids)[:80]}: LVIS needs a list of category ids for each image"
         )
-    unknown = [i for i in ids if i not in known]
+    found = {number for number in numbers if number is not None}
+    unknown = sorted(found - known.keys())
     if unknown:
         raise UserError(
             f"{file}: image {entry['id']} has the unknown category {unknown[0]} among its {key}:"
             f" known are {', '.join(str(i) for i in sorted(known)[:20])}"
         )
-    return set(ids)
+    return found
 
 
 def _frequencies(content: dict[str, Any], file: Path) -> dict[int, str]:

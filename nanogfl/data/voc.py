@@ -1,5 +1,6 @@
 """Pascal VOC: an xml file for each image, and lists that name the images of a split."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -7,12 +8,16 @@ from typing import NamedTuple
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.frames import IMAGE_SUFFIXES
 from nanogfl.contract.read_file import is_file, read_lines
-from nanogfl.data.checks import Classes, ImageFolder, Objects, choose_classes, contained, finish
+from nanogfl.data.checks import Classes, Objects, choose_classes, finish, refuse_fractions
+from nanogfl.data.files_below import files_below
+from nanogfl.data.image_folder import ImageFolder, inside, require_inside, require_name
 from nanogfl.data.image_sizes import image_sizes
 from nanogfl.data.index import DataSet, Problem
 from nanogfl.data.voc_xml import VocAnnotation, read_xml
 
 _LAYOUT = "<bndbox> with four finite numbers xmin ymin xmax ymax"
+_PAIR = re.compile(r"(.+?)\s+(\S.*\.xml)", re.IGNORECASE)
+"""a line of PaddleDetection's lists: an image and its xml"""
 
 
 class _Usable(NamedTuple):
@@ -33,13 +38,16 @@ def load_voc(
 ) -> DataSet:
     """Reads the images that `split_list` (ImageSets/Main/train.txt) names, a line each, without the suffix.
 
-    Their xml lies in the folder Annotations beside the list or up to two folders above it; the image of an xml is
-    its <filename>, else the file of its own name, in `images` or in a folder in it. Image ids count the list's lines.
+    Lines may be paths of images or of xml files, too, or pairs of both as PaddleDetection has them: what counts is
+    the xml of that name. The xml files lie in the folder Annotations beside the list or up to two folders above it;
+    the image of an xml is its <filename>, else the file of its own name, in `images` or in a folder in it. One that
+    is found by neither name as it is written is listed in `problems`. Image ids count the list's lines.
 
     Boxes: <bndbox> is taken as corner points, x1 y1 x2 y2, as today's annotation tools write it. Where
     <source><database> names a VOC database ("The VOC2007 Database") the numbers are the first and the last pixel
     that belong to the object, counted from 1: x1 = xmin - 1, x2 = xmax. Objects that are <difficult> are neither
-    object nor background (`crowd`). The classes are the names in all of the xml files of the folder, sorted, with
+    object nor background (`crowd`). Of a box with a rotation (<robndbox>, CVAT's attribute) the upright hull is taken,
+    and listed. The classes are the names in all of the xml files of the folder, sorted, with
     the category ids 1 .. C: every list of a folder has the same. With a model's `class_ids` and `class_names` they
     are the model's, found by name.
 
@@ -48,9 +56,10 @@ def load_voc(
     folder = _annotation_folder(split_list)
     wanted = _listed_files(split_list, folder)
     found = ImageFolder(images, split_list)
-    parsed = {path: read_xml(path) for path in {*folder.rglob("*.xml"), *wanted} if is_file(path)}
-    classes, number_of = _choose_classes(split_list, folder, parsed, class_ids, class_names)
     problems: list[Problem] = []
+    below = [path for path in files_below(folder, problems) if path.suffix.lower() == ".xml"]
+    parsed = {path: read_xml(path) for path in {*below, *wanted} if is_file(path)}
+    classes, number_of = _choose_classes(split_list, folder, parsed, class_ids, class_names)
     usable = _pair(wanted, parsed, found, problems)
     unsized = [entry.image for entry in usable if entry.read.hw is None]
     sizes = dict(zip(unsized, image_sizes(unsized, images), strict=True))
@@ -66,11 +75,15 @@ def load_voc(
             if not thing.name:
                 problems.append(Problem(where, "no class: <name> is missing or empty"))
                 continue
-            box = collected.check(where, thing.box, thing.written, _LAYOUT)
+            if thing.difficult is None:
+                problems.append(Problem(where, "bad <difficult>, box left out: 0 or 1 expected"))
+                continue
+            box = collected.check(where, thing.box, thing.written, _LAYOUT, thing.turn)
             label = classes.label_of.get(number_of[thing.name])
             if box is not None and label is not None:
                 collected.add(box, label, crowd=thing.difficult)
         records.append(collected.record(number, image))
+    refuse_fractions(split_list, records)
     return finish(split_list, images, classes, records, problems, listed=len(wanted), strict=strict)
 
 
@@ -103,16 +116,19 @@ def _pair(
     """Each xml with its image; those that lack either are listed. Raises UserError for an image with two of them."""
     usable: list[_Usable] = []
     owner: dict[Path, Path] = {}
-    lookup = _ImageLookup(found)
     for number, path in enumerate(wanted, start=1):
         read = parsed.get(path, "annotation is missing: no such file in the folder")
         if isinstance(read, str):
             problems.append(Problem(path.name, read))
             continue
-        image = lookup.find(read.filename, path.stem)
+        image = found.there(read.filename)
         if image is None:
-            problems.append(Problem(read.filename or path.stem, "image is missing: no such file in the folder"))
-            continue
+            image = _image_like(read.filename, path.stem, found)
+            if image is None:
+                problems.append(Problem(read.filename or path.stem, found.why_missing(read.filename or path.stem)))
+                continue
+            if (read.filename or path.stem) not in (image.name, image.stem):
+                problems.append(Problem(f"{path.name}, <filename> {read.filename}", found.mended(image)))
         if image in owner:
             raise UserError(
                 f"{found.file}: {owner[image].name} and {path.name} name the same image {image.name}: correct"
@@ -135,21 +151,11 @@ def _annotation_folder(split_list: Path) -> Path:
 
 
 def _listed_files(split_list: Path, folder: Path) -> list[Path]:
-    names = [line.strip() for line in read_lines(split_list, "split list")]
-    resolved = folder.resolve()
     files: dict[Path, None] = {}
-    for name in filter(None, names):
-        path = contained(folder, f"{name}.xml", split_list, "image", resolved)
-        if not is_file(path):
-            first, *rest = name.split()
-            if rest in (["1"], ["0"], ["-1"]) and is_file(contained(folder, f"{first}.xml", split_list, "image")):
-                raise UserError(
-                    f"{split_list} is the list of one class ('{name}'): give the list of the whole split, which has a"
-                    " name a line, such as train.txt"
-                )
-            stem, dot, suffix = name.rpartition(".")
-            if f"{dot}{suffix}".lower() in {*IMAGE_SUFFIXES, ".xml"}:
-                path = contained(folder, f"{stem}.xml", split_list, "image", resolved)
+    for line in read_lines(split_list, "split list"):
+        if not (name := line.strip().replace("\t", " ")):
+            continue
+        path = _xml_of(name, split_list, folder)
         if path in files:
             raise UserError(f"{split_list} lists {name} twice: remove one")
         files[path] = None
@@ -158,30 +164,33 @@ def _listed_files(split_list: Path, folder: Path) -> list[Path]:
     return list(files)
 
 
-class _ImageLookup:
-    """Images by file name and by stem, in the folder and in the folders in it (train/ and val/ of a root)."""
-
-    def __init__(self, images: ImageFolder) -> None:
-        self.images = images
-        self.by_name: dict[str, list[Path]] = {}
-        self.by_stem: dict[str, list[Path]] = {}
-        inner = sorted(path for path in images.folder.iterdir() if path.is_dir())
-        for folder in (images.folder, *inner):
-            for path in sorted(folder.iterdir()):
-                if path.suffix.lower() in IMAGE_SUFFIXES:
-                    self.by_name.setdefault(path.name, []).append(path)
-                    self.by_stem.setdefault(path.stem, []).append(path)
-
-    def find(self, filename: str, stem: str) -> Path | None:
-        """Raises UserError for a <filename> that leads out of the folder, and for two images of one name."""
-        if filename:
-            path = self.images.path(filename)
-            if is_file(path):
+def _xml_of(name: str, split_list: Path, folder: Path) -> Path:
+    """The xml that a line of the list means, which need not be there. Raises UserError."""
+    first, *rest = name.split()
+    if rest in (["1"], ["0"], ["-1"]) and is_file(require_inside(folder, f"{first}.xml", split_list, "image")):
+        raise UserError(
+            f"{split_list} is the list of one class ('{name}'): give the list of the whole split, which has a"
+            " name a line, such as train.txt"
+        )
+    require_name(name, split_list, "image")
+    pair = _PAIR.fullmatch(name)
+    for text in (name, pair[2]) if pair else (name,):
+        stem, dot, suffix = text.rpartition(".")
+        plain = stem if f"{dot}{suffix}".lower() in {*IMAGE_SUFFIXES, ".xml"} else text
+        parts = plain.replace("\\", "/").split("/")
+        for candidate in (text, plain, *("/".join(parts[start:]) for start in range(1, len(parts)))):  # ends of a path
+            path = inside(folder, f"{candidate}.xml")
+            if path is not None and is_file(path):
                 return path
-        candidates = self.by_name.get(filename) or self.by_stem.get(stem) or []
-        if len(candidates) > 1:
-            raise UserError(
-                f"{self.images.file}: {candidates[0]} and {candidates[1]} could both be the image of {stem}.xml: give"
-                " the folder of this split's images, or rename one"
-            )
-        return candidates[0] if candidates else None
+    return require_inside(folder, f"{plain}.xml", split_list, "image")
+
+
+def _image_like(filename: str, stem: str, images: ImageFolder) -> Path | None:
+    """Raises UserError where there are two."""
+    candidates = images.like(filename) or images.of_stem(stem)
+    if len(candidates) > 1:
+        raise UserError(
+            f"{images.file}: {candidates[0]} and {candidates[1]} could both be the image of {stem}.xml: give"
+            " the folder of this split's images, or rename one"
+        )
+    return candidates[0] if candidates else None

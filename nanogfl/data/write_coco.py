@@ -6,17 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from nanogfl.contract.atomic import atomic_path
-from nanogfl.contract.errors import UserError
 from nanogfl.data.index import DataSet, ImageRecord
 
 
 def write_coco(dataset: DataSet, images: Path, output: Path) -> None:
     """Names the images relative to the folder `images`. Boxes and areas are written to the last bit.
 
-    Raises UserError for an image that is a link to elsewhere, which `load_coco` would refuse, and where `output`
-    cannot be written.
+    Raises UserError where `output` cannot be written.
     """
-    resolved = images.resolve()
     content: dict[str, Any] = {
         "info": {"description": f"converted by nanogfl from {Path(dataset.name).name}"},
         "licenses": [],
@@ -24,7 +21,7 @@ def write_coco(dataset: DataSet, images: Path, output: Path) -> None:
             {"id": number, "name": name, "supercategory": ""}
             for number, name in zip(dataset.category_ids, dataset.classes, strict=True)
         ],
-        "images": [_image(image, images, resolved) for image in dataset.images],
+        "images": [_image(image, images) for image in dataset.images],
         "annotations": [],
     }
     for image in dataset.images:
@@ -34,12 +31,7 @@ def write_coco(dataset: DataSet, images: Path, output: Path) -> None:
         temporary.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
 
 
-def _image(image: ImageRecord, folder: Path, resolved: Path) -> dict[str, Any]:
-    if not image.path.resolve().is_relative_to(resolved):
-        raise UserError(
-            f"{image.path} is a link to a file outside of {folder}, and a COCO file must not lead there: put the image"
-            " itself into the folder"
-        )
+def _image(image: ImageRecord, folder: Path) -> dict[str, Any]:
     name = Path(os.path.relpath(image.path, folder)).as_posix()
     height, width = image.hw
     return {"id": image.id, "file_name": name, "width": width, "height": height}

@@ -2,22 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.frames import IMAGE_SUFFIXES
-from nanogfl.contract.read_file import is_folder, read_lines
-from nanogfl.data.checks import Objects, choose_classes, finish, to_number
+from nanogfl.data.checks import Objects, choose_classes, finish
+from nanogfl.data.files_below import files_below
+from nanogfl.data.image_folder import require_folder
 from nanogfl.data.image_sizes import image_sizes
 from nanogfl.data.index import DataSet, Problem
-from nanogfl.yaml_file import read_yaml
+from nanogfl.data.yolo_labels import Layout, box_of, find_layout, read_label_lines
+from nanogfl.data.yolo_yaml import DataYaml, read_data_yaml
 
-_MOST_LABEL_BYTES = 16_000_000
-"""of one image: polygons of a thousand objects take some 5 MB"""
-_SLACK = 0.01
-"""by which a normalised number may miss 0 .. 1 through rounding; beyond, it is no normalised number"""
 _NOT_LABELS = frozenset({"classes.txt"})
 """LabelImg writes its class names beside the labels"""
+_IMAGE_FOLDERS = frozenset({"images", "jpegimages"})
+_OTHER_PICTURES = frozenset(
+    {".jfif", ".jpe", ".gif", ".heic", ".heif", ".avif", ".jp2", ".pgm", ".ppm", ".pnm", ".dng"}
+)
+"""suffixes of pictures that may not be among IMAGE_SUFFIXES"""
 
 
 def load_yolo(
@@ -30,150 +32,114 @@ def load_yolo(
 ) -> DataSet:
     """Reads every image below the folder `images`, which is that of one split, with the class names of `data_yaml`.
 
-    The labels of images/train/a.jpg lie in labels/train/a.txt: the last folder of the path that is called images
-    becomes labels; without one they lie beside the images. A line is `class cx cy w h`, normalised by the image's
-    width and height, or `class x y x y x y ...`, a polygon, whose hull is the box. An image without a label file has
-    no objects. Category ids are the class numbers, from 0; image ids count the images by name. With a model's
-    `class_ids` and `class_names` the classes are the model's, found by name. What else data.yaml says is not used.
+    The labels of images/train/a.jpg lie in labels/train/a.txt: the last folder of the path that is called images (or
+    Images, or JPEGImages) becomes labels; without one they lie beside the images. A line is `class cx cy w h`,
+    normalised by the image's width and height, or `class x y x y x y ...`, a polygon, whose hull is the box; with
+    data.yaml's `kpt_shape`, or by the rule of `find_layout`, it is a box with keypoints, which are not used. An image
+    without a label file has no objects. Category ids are the class numbers, from 0; image ids count the images by
+    name. With a model's `class_ids` and `class_names` the classes are the model's, found by name. `train`, `val` and
+    `test` of data.yaml are not used, which is listed or refused where it changes what is read.
 
     What cannot be used is left out and listed in `problems`; with `strict` the first is a UserError. A class number
     that has no name is always one.
     """
-    names = read_names(data_yaml)
-    classes = choose_classes(data_yaml, names, class_ids, class_names)
-    if not is_folder(images):
-        raise UserError(f"image folder {images} does not exist: check data.root and the split's images")
-    paths = sorted(path for path in images.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    file_of = _label_files(paths, data_yaml)
-    there = _files_there(file_of, images)
-    problems = [
-        Problem(path.name, f"label file without image: none of its name in {images}")
-        for path in sorted(there - set(file_of.values()))
-    ]
+    described = read_data_yaml(data_yaml)
+    classes = choose_classes(data_yaml, described.names, class_ids, class_names)
+    require_folder(images, described.hint())
+    problems: list[Problem] = []
+    files = files_below(images, problems)
+    paths = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    problems += described.unused_parts(images, paths)
+    label_of = _labels_of(paths, data_yaml)
+    there = _labels_there(label_of, images, problems)
+    others = [path for path in files if path.suffix.lower() in _OTHER_PICTURES - IMAGE_SUFFIXES]
+    problems += [Problem(path.name, f"picture is of a kind that is not read: {path.suffix}") for path in others]
+    picture_of = {labels_folder(path.parent) / path.stem: path for path in others}
+    for label in sorted(there.keys() - set(label_of.values())):
+        advice = f"none of its name in {images}"
+        if other := picture_of.get(label):
+            advice = f"no image is read from {other.name}, convert it to .jpg or .png"
+        problems.append(Problem(there[label].name, f"label file without image: {advice}"))
+    layout = find_layout([there[label] for label in label_of.values() if label in there], described.keypoints)
+    if layout.said:
+        problems.append(Problem(data_yaml.name, layout.said))
     records = []
     for number, (path, hw) in enumerate(zip(paths, image_sizes(paths, images), strict=True), start=1):
         if isinstance(hw, str):
             problems.append(Problem(path.name, f"unreadable image: {hw}"))
             continue
         objects = Objects(hw, problems)
-        if file_of[path] in there:
-            _read_labels(file_of[path], objects, data_yaml, names, classes.label_of)
+        if file := there.get(label_of[path]):
+            _read_labels(file, layout, objects, described, classes.label_of)
         records.append(objects.record(number, path))
     return finish(data_yaml, images, classes, records, problems, listed=len(paths), strict=strict)
 
 
 def _read_labels(
-    file: Path, objects: Objects, data_yaml: Path, names: Mapping[int, str], label_of: Mapping[int, int]
+    file: Path, layout: Layout, objects: Objects, described: DataYaml, label_of: Mapping[int, int]
 ) -> None:
     """Adds the file's objects. Raises UserError for a class without a name, and for what is no text."""
-    for position, line in enumerate(read_lines(file, "label file", _MOST_LABEL_BYTES), start=1):
-        if not line.strip():
+    names = described.names
+    for line in read_label_lines(file):
+        written = repr(line.text[:80])
+        shape = layout.shape(line)
+        if line.numbers is None or shape is None:
+            objects.problems.append(Problem(line.where, f"bad line: {layout.expected()} expected, got {written}"))
             continue
-        where = f"{file.name}, line {position}"
-        written = repr(line.strip()[:80])
-        numbers = [number for text in line.split() if (number := to_number(text)) is not None]
-        polygon = len(numbers) >= 7 and len(numbers) % 2 == 1
-        if len(numbers) != len(line.split()) or not (len(numbers) == 5 or polygon):
-            reason = f"bad line: 'class cx cy w h' or a class and a polygon expected, got {written}"
-            objects.problems.append(Problem(where, reason))
-            continue
-        number, *shape = numbers
+        number = line.numbers[0]
         if number not in names:
             raise UserError(
-                f"{file}, line {position}: class {number:g} has no name in {data_yaml}, whose {len(names)} classes are"
-                f" {', '.join(f'{n} {name}' for n, name in list(names.items())[:10])}"
+                f"{file.parent / line.where}: class {number:g} has no name in {described.file}, whose {len(names)}"
+                f" classes are {', '.join(f'{n} {name}' for n, name in list(names.items())[:10])}"
             )
-        box = objects.check(where, _box(shape, objects.hw), written, "finite numbers of 0 .. 1, parts of the image,")
+        expected = "finite numbers of 0 .. 1, parts of the image,"
+        box = objects.check(line.where, box_of(shape, objects.hw), written, expected)
         label = label_of.get(int(number))
         if box is not None and label is not None:
             objects.add(box, label, crowd=False)
 
 
-def read_names(data_yaml: Path) -> dict[int, str]:
-    """Class number -> name, rising. Raises UserError for what does not give each class a name of its own."""
-    # as text: a class called 'no' stays 'no'
-    content = read_yaml(data_yaml, "data file", "check data.root and the split's annotations", as_text=True)
-    if not isinstance(content, dict):
-        raise UserError(f"{data_yaml} must hold keys and values, with 'names', as YOLO's data.yaml does")
-    if "names" not in content:
-        raise UserError(f"{data_yaml} has no 'names': expected the list of class names, as in YOLO's data.yaml")
-    listed = content["names"]
-    if isinstance(listed, list):
-        pairs: list[tuple[Any, Any]] = list(enumerate(listed))
-    elif isinstance(listed, dict):
-        pairs = list(listed.items())
-    else:
-        raise UserError(f"{data_yaml}: names must be a list of class names, or give each class number its name")
-    names: dict[int, str] = {}
-    taken: set[str] = set()
-    for key, name in pairs:
-        number = key if isinstance(key, int) else _class_number(key)
-        if number is None:
-            raise UserError(f"{data_yaml}: names has the key '{str(key)[:80]}': class numbers from 0 are expected")
-        if not isinstance(name, str) or not name.strip():
-            raise UserError(f"{data_yaml}: class {number} has no name: give it one, in quotes if it is empty or a sign")
-        if number in names:
-            raise UserError(f"{data_yaml}: two classes have the number {number}: give each its own")
-        if name in taken:
-            raise UserError(f"{data_yaml}: two classes have the name '{name}': give each its own")
-        names[number] = name
-        taken.add(name)
-    if not names:
-        raise UserError(f"{data_yaml} names no classes: at least one is needed")
-    count = content.get("nc")
-    if count is not None and count != str(len(names)):
-        shown = f"'{count[:20]}'" if isinstance(count, str) else "no number"
-        raise UserError(f"{data_yaml}: nc is {shown}, but {len(names)} classes have names: correct one of them")
-    return dict(sorted(names.items()))
-
-
 def labels_folder(images: Path) -> Path:
     """Where the labels of the images in this folder lie."""
     parts = images.absolute().parts
-    if "images" not in parts:
+    places = [place for place, part in enumerate(parts) if part.lower() in _IMAGE_FOLDERS]
+    if not places:
         return images
-    last = len(parts) - 1 - parts[::-1].index("images")
-    return Path(*parts[:last], "labels", *parts[last + 1 :])
+    last = places[-1]
+    folders = [Path(*parts[:last], name, *parts[last + 1 :]) for name in ("labels", "Labels", "LABELS")]
+    found = next((folder for folder in folders if folder.is_dir()), None)
+    return found or (folders[0] if parts[last] == "images" else images)
 
 
-def _label_files(paths: Sequence[Path], data_yaml: Path) -> dict[Path, Path]:
-    """image -> its label file, which may not be there. Raises UserError for two images with the same one."""
+def _labels_of(paths: Sequence[Path], data_yaml: Path) -> dict[Path, Path]:
+    """image -> its label file without .txt, which may not be there. Raises UserError for two images with the same."""
     folder_of = {folder: labels_folder(folder) for folder in {path.parent for path in paths}}
-    file_of = {path: folder_of[path.parent] / f"{path.stem}.txt" for path in paths}
+    label_of = {path: folder_of[path.parent] / path.stem for path in paths}
     owner: dict[Path, Path] = {}
-    for path, file in file_of.items():
-        if file in owner:
-            raise UserError(f"{data_yaml}: {owner[file]} and {path.name} have the same label file: rename one of them")
-        owner[file] = path
-    return file_of
+    for path, label in label_of.items():
+        if label in owner:
+            raise UserError(f"{data_yaml}: {owner[label]} and {path.name} have the same label file: rename one of them")
+        owner[label] = path
+    return label_of
 
 
-def _files_there(file_of: Mapping[Path, Path], images: Path) -> set[Path]:
-    """The label files in all of the folders where some belong. Raises UserError where there is none at all."""
+def _labels_there(label_of: Mapping[Path, Path], images: Path, problems: list[Problem]) -> dict[Path, Path]:
+    """The label files in all of the folders where some belong, by their names without .txt. Raises UserError where
+    there is none at all, and for two of one name."""
     root = labels_folder(images)
-    found = {path for folder in {file.parent for file in file_of.values()} for path in folder.glob("*.txt")}
+    folders = {label.parent for label in label_of.values()}
+    files = {path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()}
     if root != images:
-        found |= set(root.rglob("*.txt"))
-    found = {path for path in found if path.name not in _NOT_LABELS and path.is_file()}
+        files |= set(files_below(root, problems) if root.is_dir() else ())
+    found: dict[Path, Path] = {}
+    for path in sorted(files):
+        if path.suffix.lower() == ".txt" and path.name not in _NOT_LABELS:
+            if path.with_suffix("") in found:
+                raise UserError(f"{path} and {found[path.with_suffix('')].name} are labels of one name: remove one")
+            found[path.with_suffix("")] = path
     if not found:
         raise UserError(
             f"{root} holds no label files (.txt) for the images in {images}: the last folder 'images' of that path"
             " becomes 'labels'; without one they lie beside the images"
         )
     return found
-
-
-def _box(shape: Sequence[float], hw: tuple[int, int]) -> tuple[float, ...] | None:
-    """x y width height in pixels, or None where the numbers are no parts of the image."""
-    if not all(-_SLACK <= value <= 1 + _SLACK for value in shape):
-        return None
-    height, width = hw
-    if len(shape) == 4:
-        cx, cy, w, h = shape
-        return (cx - w / 2) * width, (cy - h / 2) * height, w * width, h * height
-    xs, ys = shape[0::2], shape[1::2]
-    return min(xs) * width, min(ys) * height, (max(xs) - min(xs)) * width, (max(ys) - min(ys)) * height
-
-
-def _class_number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

@@ -83,7 +83,9 @@ def require_labels(dataset: DataSet, least: float) -> None:
 
 
 def _left_out(dataset: DataSet) -> str:
-    return f" (left out: {dataset.problem_summary()})" if dataset.problems else ""
+    crowd = sum(int(image.crowd.sum()) for image in dataset.images)
+    ignored = f"; {crowd} boxes are crowd regions (iscrowd 1, difficult), which are ignored" if crowd else ""
+    return ignored + (f" (left out or mended: {dataset.problem_summary()})" if dataset.problems else "")
 
 
 def plain_truths(dataset: DataSet, spec: InputSpec, most: int = 1024) -> Iterator[Truth]:

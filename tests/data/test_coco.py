@@ -133,10 +133,6 @@ IMAGE = {"id": 1, "file_name": "1.png", "width": 100, "height": 60}
         ([annotation([1, 1, 5, 5], image=None)], None, "image_id None"),
         ([{"image_id": 1, "bbox": [1, 1, 5, 5]}], None, "no 'category_id'"),
         ([annotation([1, 1, 5, 5])], [IMAGE, IMAGE], "two images with the same id"),
-        ([], [{**IMAGE, "width": 0}], "width 0"),
-        ([], [{**IMAGE, "width": "100"}], "whole numbers"),
-        ([], [{**IMAGE, "width": 1 << 20}], "whole numbers"),
-        ([], [{**IMAGE, "height": 10**400}], "whole numbers"),
         ([], [{**IMAGE, "file_name": "a\0b"}], "not a name that a file can have"),
         ([], [{**IMAGE, "file_name": "\ud800"}], "not a name that a file can have"),
         ([], [{**IMAGE, "file_name": "a" * 5000}], "no usable image .* image is missing"),
@@ -158,7 +154,9 @@ def test_what_contradicts_itself_is_refused_with_one_sentence(write_coco, annota
     [
         ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "two categories have the id 1"),
         ([{"id": "1", "name": "a"}], "whole number"),
+        ([{"id": True, "name": "a"}], "whole number"),
         ([{"id": 1}], "'name'"),
+        *(([{"id": 1, "name": name}], "'name'") for name in (None, "", " ", True, ["a"], {"en": "a"})),
     ],
 )
 def test_categories_that_cannot_be_told_apart_are_refused(write_coco, categories, message):

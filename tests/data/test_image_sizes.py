@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from nanogfl.contract.cache_folder import cache_folder
-from nanogfl.contract.errors import UserError
 from nanogfl.contract.frames import decode_frame, read_frame
 from nanogfl.contract.image_header import header_hw
 from nanogfl.data import image_sizes as module
@@ -227,9 +226,27 @@ def test_an_image_that_cannot_be_read_has_a_sentence_and_is_looked_at_again(tmp_
     assert image_sizes(paths[:2], tmp_path) == [(9, 20), (5, 7)]
 
 
-def test_a_cache_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
-    draw_image(tmp_path / "a.png")
+def no_home(monkeypatch, tmp_path):
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("NANOGFL_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+
+
+def a_file(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NANOGFL_CACHE", str(tmp_path / "file"))
-    with pytest.raises(UserError, match=r"cannot be written.*set NANOGFL_CACHE"):
-        image_sizes([tmp_path / "a.png"], tmp_path)
+
+
+@pytest.mark.parametrize("spoil", [no_home, a_file])
+def test_without_a_cache_folder_sizes_are_read_all_the_same_and_it_is_said_once(tmp_path, monkeypatch, capfd, spoil):
+    draw_image(tmp_path / "a.png", 20, 9)
+    spoil(monkeypatch, tmp_path)
+    module._say_not_kept.cache_clear()
+    for _ in range(2):
+        assert image_sizes([tmp_path / "a.png"], tmp_path) == [(9, 20)]
+    said = capfd.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "NANOGFL_CACHE" in said[0]

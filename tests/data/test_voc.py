@@ -121,6 +121,64 @@ def test_windows_line_ends_a_byte_order_mark_blank_lines_and_suffixes_are_taken(
     assert [image.path.name for image in load_split(split, images).images] == ["a b.png", "c.d.png", "e.png", "f.png"]
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "JPEGImages/a.png\nJPEGImages/in/b.png",
+        "./JPEGImages/a.png ./Annotations/a.xml\n./JPEGImages/b.png\t./Annotations/in/b.xml",
+        "Annotations/a.xml\nAnnotations/in/b.xml",
+        "/home/somebody/VOC/JPEGImages/a.png\n/home/somebody/VOC/JPEGImages/in/b.png",
+        "JPEGImages\\a.png Annotations\\a.xml\nJPEGImages\\in\\b.png Annotations\\in\\b.xml",
+        "VOC/JPEGImages/a\nVOC/JPEGImages/in/b",
+    ],
+)
+def test_lines_of_a_list_may_be_paths_or_pairs_of_them(tmp_path, lines):
+    split, images = write_voc(tmp_path, {"a": xml(thing())}, lines)
+    (tmp_path / "Annotations/in").mkdir()
+    (tmp_path / "Annotations/in/b.xml").write_text(xml(thing("dog")))
+    draw_image(images / "in/b.png")
+    data = load_split(split, images, strict=True)
+    assert [(image.path.name, image.labels.tolist()) for image in data.images] == [("a.png", [0]), ("b.png", [1])]
+
+
+def test_two_paths_that_mean_one_xml_are_refused(tmp_path):
+    files = write_voc(tmp_path, {"a": xml(thing())}, "one/a.png\ntwo/a.png")
+    with pytest.raises(UserError, match=r"two/a\.png twice"):
+        load_split(*files)
+
+
+ENCODINGS = [
+    ("gbk", "猫"),
+    ("GB2312", "猫"),
+    ("gb18030", "猫"),
+    ("Shift_JIS", "ソ表"),
+    ("Big5", "功許"),
+    ("euc-kr", "고양이"),
+]
+
+
+@pytest.mark.parametrize(("encoding", "name"), ENCODINGS)
+def test_an_xml_may_be_in_a_multi_byte_encoding_that_it_declares(tmp_path, encoding, name):
+    text = f"<?xml version='1.0' encoding='{encoding}'?>\n{xml(thing(name))}"
+    data = load_split(*write_voc(tmp_path, {"a": text.encode(encoding)}), strict=True)
+    assert data.classes == (name,)
+
+
+@pytest.mark.parametrize(("encoding", "name"), [*ENCODINGS, ("utf-7", "a")])
+def test_an_encoding_hides_no_declaration(tmp_path, encoding, name):
+    text = f"<?xml version='1.0' encoding='{encoding}'?><!DOCTYPE a [<!ENTITY b '{name}'>]><annotation>&b;</annotation>"
+    split, images = write_voc(tmp_path, {"a": text.encode(encoding), "b": xml(thing())})
+    (problem,) = load_split(split, images).problems
+    assert problem.where == "a.xml"
+    assert problem.reason.startswith("unusable xml")
+
+
+def test_bytes_that_are_not_in_the_declared_encoding_are_named(tmp_path):
+    broken = b"<?xml version='1.0' encoding='gbk'?><annotation>\x81</annotation>"
+    (problem,) = load_split(*write_voc(tmp_path, {"a": broken, "b": xml(thing())})).problems
+    assert "gbk" in problem.reason
+
+
 def test_an_xml_may_be_in_utf_16_or_start_with_a_byte_order_mark(tmp_path):
     text = f'<?xml version="1.0" encoding="UTF-16"?>{xml(thing("Löwe"))}'
     files = {"a": text.encode("utf-16"), "b": b"\xef\xbb\xbf" + xml(thing(" Löwe \n")).replace(">", ">\r\n").encode()}
@@ -253,10 +311,15 @@ def test_a_split_list_that_contradicts_itself_is_refused_with_one_sentence(tmp_p
     assert "train.txt" in str(raised.value)
 
 
-@pytest.mark.parametrize("filename", ["../../../etc/passwd", "/etc/passwd", "../a.png"])
-def test_a_filename_that_leads_out_of_the_folder_is_refused(tmp_path, filename):
+@pytest.mark.parametrize("filename", ["../../../etc/passwd", "/etc/passwd", "../b.png"])
+def test_a_filename_that_leads_out_of_the_folder_is_never_read(tmp_path, filename):
+    split, images = write_voc(tmp_path, {"a": xml(thing(), filename=filename)})
+    data = load_split(split, images)
+    assert [image.path.name for image in data.images] == ["a.png"]  # by the xml's own name
+    assert filename in data.problems[0].where
+    (images / "a.png").unlink()
     with pytest.raises(UserError, match="lies outside of"):
-        load_split(*write_voc(tmp_path, {"a": xml(thing(), filename=filename)}))
+        load_split(split, images)
 
 
 def test_two_annotations_of_one_image_are_refused(tmp_path):

@@ -6,7 +6,8 @@ import pytest
 from nanogfl.contract.errors import UserError
 from nanogfl.data.coco import load_coco
 from nanogfl.data.read import load_split
-from nanogfl.data.yolo import labels_folder, read_names
+from nanogfl.data.yolo import labels_folder
+from nanogfl.data.yolo_yaml import read_data_yaml
 from tests.data.voc_set import draw_image
 from tests.data.yolo_set import write_yolo, yolo_copy
 from tests.shared_data import shared
@@ -65,7 +66,7 @@ def test_windows_line_ends_and_a_byte_order_mark_are_taken(tmp_path):
 def test_names_are_a_list_or_a_mapping_and_stay_as_they_are_written(tmp_path, data, expected):
     file = tmp_path / "data.yaml"
     file.write_text(data, encoding="utf-8")
-    assert list(read_names(file).items()) == list(expected.items())
+    assert list(read_data_yaml(file).names.items()) == list(expected.items())
 
 
 def test_class_numbers_with_gaps_become_dense_labels(tmp_path):
@@ -234,7 +235,7 @@ def test_a_data_yaml_that_does_not_name_each_class_is_refused_with_one_sentence(
 def test_a_tag_is_not_obeyed(tmp_path):
     gone = tmp_path / "gone"
     (tmp_path / "data.yaml").write_text(f"names: !!python/object/apply:os.mkdir ['{gone}']")
-    assert read_names(tmp_path / "data.yaml") == {0: str(gone)}
+    assert read_data_yaml(tmp_path / "data.yaml").names == {0: str(gone)}
     assert not gone.exists()
 
 
@@ -277,3 +278,132 @@ def test_a_copy_of_a_real_data_set_gives_its_boxes_back(tmp_path, name):
         assert other.hw == image.hw
         np.testing.assert_allclose(other.boxes, image.boxes[objects], atol=2e-5)
         assert other.labels.tolist() == image.labels[objects].tolist()
+
+
+BOX = ".4 .5 .4 .6"
+POSE = {
+    "[4, 2]": f"{BOX} .25 .3 .55 .3 .55 .75 .25 .75",
+    "[2, 2]": f"{BOX} .25 .3 .55 .75",
+    "[3, 2]": f"{BOX} .25 .3 0 0 .55 .75",
+    "[4, 3]": f"{BOX} .25 .3 2 .55 .3 1 0 0 0 .25 .75 2",
+    "[3, 3]": f"{BOX} .25 .3 1 .55 .3 1 .25 .75 1",
+    "[1, 2]": f"{BOX} .25 .3",
+    "[1, 3]": f"{BOX} .25 .3 1",
+}
+
+
+@pytest.mark.parametrize("shape", POSE)
+def test_of_a_box_with_keypoints_the_box_is_taken(tmp_path, shape):
+    lines = {"a": f"0 {POSE[shape]}\n1 {BOX}\n", "b": f"1 {POSE[shape]}\n"}
+    data = load_split(*write_yolo(tmp_path, lines, f"names: [cat, dog]\nkpt_shape: {shape}\n"), strict=True)
+    np.testing.assert_allclose(np.concatenate([i.boxes for i in data.images]), [[20, 12, 60, 48]] * 3, atol=1e-4)
+    assert [image.labels.tolist() for image in data.images] == [[0, 1], [1]]
+
+
+def test_a_line_of_another_count_than_kpt_shape_has_is_listed(tmp_path):
+    lines = {"a": f"0 {BOX} .25 .3\n0 {POSE['[4, 2]']}\n"}
+    data = load_split(*write_yolo(tmp_path, lines, "names: [cat]\nkpt_shape: [4, 2]"))
+    assert len(data.images[0].boxes) == 1
+    assert "8 numbers of keypoints" in data.problems[0].reason
+
+
+@pytest.mark.parametrize("shape", set(POSE) - {"[2, 2]", "[1, 2]"})  # of four corners, and a triangle
+def test_without_kpt_shape_keypoints_are_seen_and_it_is_told(tmp_path, shape):
+    data = load_split(*write_yolo(tmp_path, {"a": f"0 {POSE[shape]}\n", "b": "", "c": f"1 {POSE[shape]}\n"}))
+    np.testing.assert_allclose(np.concatenate([i.boxes for i in data.images]), [[20, 12, 60, 48]] * 2, atol=1e-4)
+    (problem,) = data.problems
+    assert "keypoints" in problem.reason
+    assert "kpt_shape" in problem.reason
+
+
+POLYGONS = {
+    "counts that differ": ("0 .3 .5 .1 .25 .2 .75\n0 .3 .5 .1 .25 .2 .75 .3 .8 .35 .7", 0),
+    "a box among them": (f"0 .3 .5 .1 .25 .2 .75\n0 {BOX}", 0),
+    "four corners": ("0 .3 .5 .6 .5 .6 .75 .3 .75", 0),
+    "triangles only": ("0 .3 .5 .1 .25 .2 .75", 1),
+    "far from what would be the box": ("0 .1 .8 .2 .8 .25 .9 .2 .95 .1 .95", 1),
+}
+
+
+@pytest.mark.parametrize("name", POLYGONS)
+def test_polygons_stay_polygons_and_what_might_be_keypoints_is_told(tmp_path, name):
+    lines, told = POLYGONS[name]
+    files = write_yolo(tmp_path, {"a": lines})
+    data = load_split(*files)
+    points = np.array(lines.split("\n")[0].split()[1:], dtype=float).reshape(-1, 2) * (100, 60)
+    np.testing.assert_allclose(data.images[0].boxes[0], [*points.min(axis=0), *points.max(axis=0)], atol=1e-4)
+    assert len(data.problems) == told
+    files[0].write_text("names: [cat, dog]\nkpt_shape: [0, 0]\n")  # there are none
+    assert load_split(*files).problems == ()
+
+
+@pytest.mark.parametrize("shape", ["[4]", "[4, 4]", "[-1, 2]", "[a, 2]", "17", "{a: 2}", "[[4], 2]", "[99999999, 2]"])
+def test_a_kpt_shape_that_is_none_is_refused(tmp_path, shape):
+    files = write_yolo(tmp_path, {"a": f"0 {BOX}"}, f"names: [cat]\nkpt_shape: {shape}")
+    with pytest.raises(UserError, match="kpt_shape"):
+        load_split(*files)
+
+
+@pytest.mark.parametrize("folder", ["Images", "IMAGES", "JPEGImages"])
+@pytest.mark.parametrize("labels", ["labels", "Labels"])
+def test_image_folders_of_other_names_have_their_labels_in_labels(tmp_path, folder, labels):
+    draw_image(tmp_path / folder / "train/a.png")
+    (tmp_path / labels / "train").mkdir(parents=True)
+    (tmp_path / labels / "train/a.TXT").write_text("0 .5 .5 .2 .2")
+    (tmp_path / "data.yaml").write_text("names: [cat]")
+    data = load_split(tmp_path / "data.yaml", tmp_path / folder / "train", strict=True)
+    assert len(data.images[0].boxes) == 1
+
+
+def test_labels_may_lie_beside_images_in_jpegimages(tmp_path):
+    draw_image(tmp_path / "JPEGImages/a.png")
+    (tmp_path / "JPEGImages/a.txt").write_text("0 .5 .5 .2 .2")
+    (tmp_path / "data.yaml").write_text("names: [cat]")
+    assert len(load_split(tmp_path / "data.yaml", tmp_path / "JPEGImages", strict=True).images[0].boxes) == 1
+
+
+def test_two_label_files_of_one_name_are_refused(tmp_path):
+    file, images = write_yolo(tmp_path, {"a": "0 .5 .5 .2 .2"})
+    (tmp_path / "labels/train/a.TXT").write_text("0 .5 .5 .3 .3")
+    with pytest.raises(UserError, match=r"a\.txt"):
+        load_split(file, images)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".HEIC"])
+def test_pictures_of_a_kind_that_is_not_read_are_told_with_and_without_labels(tmp_path, suffix):
+    file, images = write_yolo(tmp_path, {"a": "0 .5 .5 .2 .2"})
+    for name in ("b", "c"):
+        (images / f"{name}{suffix}").write_bytes(b"GIF89a")
+    (tmp_path / "labels/train/b.txt").write_text("0 .5 .5 .2 .2")
+    told = {problem.where: problem.reason for problem in load_split(file, images).problems}
+    assert set(told) == {f"b{suffix}", f"c{suffix}", "b.txt"}
+    assert f"b{suffix}" in told["b.txt"]
+
+
+def test_a_folder_that_is_not_there_is_named_with_what_data_yaml_says(tmp_path):
+    file, _ = write_yolo(tmp_path, {"a": "0 .5 .5 .2 .2"}, "names: [cat]\ntrain: ../train/images\nval: [x, y]")
+    with pytest.raises(UserError, match=r"none does not exist.*train: \.\./train/images, val: x and y"):
+        load_split(file, tmp_path / "none")
+
+
+def test_further_folders_of_a_part_are_told(tmp_path):
+    data = "names: [cat]\npath: PATH\ntrain: [images/train, images/more]\nval: images/val\ntest: ''\n"
+    for path in (".", "/nowhere"):
+        file, images = write_yolo(tmp_path / path.strip("/"), {"a": "0 .5 .5 .2 .2"}, data.replace("PATH", path))
+        told = [problem.reason for problem in load_split(file, images).problems]
+        assert ["images/more" in reason for reason in told] == ([True] if path == "." else [])
+
+
+def test_lists_of_images_that_part_a_folder_are_refused_and_others_told(tmp_path):
+    data = "names: [cat]\ntrain: train.txt\nval: val.txt\ntest: nowhere.txt\n"
+    file, images = write_yolo(tmp_path, dict.fromkeys("abc", "0 .5 .5 .2 .2"), data)
+    train, val = tmp_path / "train.txt", tmp_path / "val.txt"
+    train.write_text("./images/train/a.png\nC:\\x\\b.png\n/x/c.png\n")
+    val.write_text("./images/val/d.png\n")
+    assert load_split(file, images).problems == ()  # the folder is the list
+    train.write_text("./images/train/a.png\nC:\\x\\b.png\n")
+    (problem,) = load_split(file, images).problems
+    assert "2 of the 3" in problem.reason
+    val.write_text("./images/train/c.png\n")
+    with pytest.raises(UserError, match="train and val are lists that share"):
+        load_split(file, images)

@@ -1,7 +1,6 @@
 """COCO, LVIS, VOC and YOLO annotations."""
 
 import json
-from pathlib import Path
 
 from tests.data.voc_set import thing, xml
 from tests.zoo.bad import Bad, Content, coco, encoded, endless, folder, link, pipe
@@ -22,10 +21,6 @@ def file_name(name: str, written: str, sentence: str) -> Bad:
 def crowded(count: int) -> dict:
     box = coco()["annotations"][0]
     return coco(annotations=[{**box, "id": number} for number in range(count)])
-
-
-def outside(path: Path) -> None:
-    path.symlink_to("/etc/passwd")
 
 
 VOC = "data convert voc/ImageSets/Main/train.txt voc/JPEGImages -o out.json"
@@ -71,8 +66,8 @@ ANNOTATIONS = [
     convert("an id of 100 digits", coco(image={"id": 10**99}), "a whole number is expected"),
     convert("a category of 100 digits", coco(category={"id": 10**99}), "needs a whole number 'id'"),
     convert("an image_id of 100 digits", coco(annotation={"image_id": 10**99}), "a whole number is expected"),
-    convert("a width that is none", coco(image={"width": float("nan")}), "whole numbers expected"),
-    convert("a width of 100 digits", coco(image={"width": 10**99}), "whole numbers expected"),
+    convert("a width that is none", coco(image={"width": float("nan")}), "image size is not stated", "--strict"),
+    convert("a width of 100 digits", coco(image={"width": 10**99}), "image size is not stated", "--strict"),
     convert("an infinite box", coco(annotation={"bbox": [0, 0, float("inf"), 9]}), "bad box", "--strict"),
     convert("a box of NaN", coco(annotation={"bbox": [float("nan")] * 4}), "bad box", "--strict"),
     convert("a box of 400 digits", coco(annotation={"bbox": [0, 0, 10**400, 9]}), "bad box", "--strict"),
@@ -93,21 +88,41 @@ ANNOTATIONS = [
     file_name("two lines", "a\nnanogfl: fine", "is not a name that a file can have"),
     file_name("a name that no system takes", "a" * 5000, "no usable image"),
     Bad(
-        "coco: a link out of the folder",
+        "coco: a link out of the folder to what is no file",
         CONVERT,
-        "lies outside of data/train",
-        {"data/train.json": json.dumps(coco(image={"file_name": "b.png"})), "data/train/b.png": outside},
+        "no usable image .*a link to /dev/zero",
+        {"data/train.json": json.dumps(coco(image={"file_name": "b.png"})), "data/train/b.png": endless},
     ),
+    Bad(
+        "coco: links in a circle",
+        CONVERT,
+        "no usable image .*a link to b.png",
+        {"data/train.json": json.dumps(coco(image={"file_name": "b.png"})), "data/train/b.png": link("b.png")},
+    ),
+    Bad(
+        "coco: a link and then out of the folder",
+        CONVERT,
+        "no usable image",
+        {"data/train.json": json.dumps(coco(image={"file_name": "b/../passwd"})), "data/train/b": link("/etc/ssl")},
+    ),
+    Bad(
+        "coco: an image twice",
+        CONVERT,
+        "lists the image a.png twice",
+        {"data/train.json": json.dumps(coco(images=[{**coco()["images"][0], "id": number} for number in (1, 2)]))},
+    ),
+    convert("a flag that is none", coco(annotation={"iscrowd": [0]}), "bad iscrowd", "--strict"),
+    convert("fractions", coco(annotation={"bbox": [0.1, 0.1, 0.5, 0.5]}), "fractions of the image"),
     Bad(
         "eval: an image that is a pipe",
         EVAL,
-        "images are unreadable",
+        "no usable image",
         {"data/val.json": MODELS_CLASSES, "data/val/a.png": pipe},
     ),
     Bad(
         "eval: an image that is a device",
         EVAL,
-        "lies outside of",
+        "no usable image",
         {"data/val.json": MODELS_CLASSES, "data/val/a.png": endless},
     ),
     Bad("eval: annotations without an end", EVAL, "a device or a pipe", {"data/val.json": endless}),
@@ -136,7 +151,16 @@ ANNOTATIONS = [
     voc("a list that is a pipe", "it is a device or a pipe", listed=pipe),
     voc("a list that is binary", "is a binary file", listed=b"a\0b"),
     voc("a list with an escape", "is not a name that a file can have", listed="\x1b[2J\n"),
-    voc("an image that leads out", "lies outside of", annotation=xml(thing(), filename="../../../../etc/passwd")),
+    Bad(
+        "voc: an image that leads out",
+        f"{VOC} --strict",
+        r"filename> \.\./\.\./etc/passwd: image found under another name: a\.png",
+        {
+            "voc/ImageSets/Main/train.txt": "a\n",
+            "voc/Annotations/a.xml": xml(thing(), filename="../../etc/passwd"),
+            "voc/JPEGImages/a.png": encoded(".png"),
+        },
+    ),
     yolo("billion laughs", "aliases written out", names=LAUGHS),
     yolo("a pipe", "it is a device or a pipe", names=pipe),
     yolo("a device", "it is a device or a pipe", names=endless),
