@@ -2,19 +2,37 @@
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from nanogfl.cli.say import say
 
 
-@click.command(short_help="Train a detector on your images.")
+class _ResumeAlone(click.Command):
+    """Without it click would take the argument behind a bare --resume as its value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        following = [*args[1:], ""]
+        bare = [word == "--resume" and next_word != "auto" for word, next_word in zip(args, following, strict=False)]
+        return super().parse_args(ctx, [word + "=must" * alone for word, alone in zip(args, bare, strict=True)])
+
+
+@click.command(cls=_ResumeAlone, short_help="Train a detector on your images.")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the config; repeatable."
 )
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run goes. [default: runs/CONFIG-NAME]")
-@click.option("--resume", is_flag=True, help="Go on from the run folder's last.pt, wherever the run was stopped.")
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="must",
+    type=click.Choice(["must", "auto"]),
+    metavar="[auto]",
+    help="Go on from the run folder's last.pt, wherever the run was stopped; auto: start where there is none yet, for"
+    " systemd, a queue or torchrun --max-restarts.",
+)
 @click.option(
     "--init-from", type=click.Path(path_type=Path), help="Start from a checkpoint's weights: --set train.init_from=..."
 )
@@ -27,7 +45,7 @@ def train(
     config: Path,
     overrides: tuple[str, ...],
     run_dir: Path | None,
-    resume: bool,
+    resume: Literal["must", "auto"] | None,
     init_from: Path | None,
     device: str | None,
     devices: str | None,
@@ -45,6 +63,7 @@ def train(
     nanogfl train my.yaml --set train.epochs=20 --set model.backbone.width=0.5x
     nanogfl train my.yaml --init-from runs/other/best.pt
     nanogfl train my.yaml --run-dir runs/my --resume
+    nanogfl train my.yaml --run-dir runs/my --resume auto
     nanogfl train my.yaml --devices 4
     torchrun --nnodes 2 --nproc-per-node 4 ... -m nanogfl train my.yaml
     """
@@ -62,24 +81,24 @@ def train(
     # quoted: YAML would read a file called 1e3 as a number
     shortcuts += [f"train.init_from={json.dumps(str(init_from), ensure_ascii=False)}"] if init_from else []
     loaded = load_config(config, (*overrides, *shortcuts))
-    folder = run_dir or _default_run_dir(config.stem, resume)
+    folder = run_dir or _default_run_dir(config.stem, resume is not None)
     if devices is not None and (count := count_processes(devices, loaded.train.device)) > 1:
         keys = [word for override in (*overrides, *shortcuts) for word in ("--set", override)]
-        again = ["train", str(config), *keys, "--run-dir", str(folder), *(["--resume"] if resume else [])]
+        again = ["train", str(config), *keys, "--run-dir", str(folder), *([f"--resume={resume}"] if resume else [])]
         sys.exit(run_ranks([sys.executable, "-m", "nanogfl", *again], count))
     from nanogfl.train.loop import train as run_training
 
     place = place_from_environment()
     first = place is None or place.rank == 0
     try:
-        outcome = run_training(loaded, folder, resume=resume)
+        outcome = run_training(loaded, folder, resume="auto" if resume == "auto" else resume is not None)
     except Interrupted as stopped:
         if first:
             say(f"nanogfl: {stopped}", err=True)
         sys.exit(stopped.exit_code)
     if not first:
         return
-    say(f"best AP {outcome.best_ap:.3f} after epoch {outcome.best_epoch}: {folder / 'best.pt'}")
+    say(str(outcome))
     say(f"curves: {folder / 'curves.png'}, pictures: {folder / 'validation.png'}")
     say(f"next: nanogfl export {folder / 'best.pt'}")
 

@@ -28,14 +28,19 @@ class Data(NamedTuple):
     val_frames: Frames
 
     def digest(self) -> str:
-        """Of what processes must have in common: the images in their order, and the objects in them."""
+        """SHA-256 (64 hex digits) of what is learned and measured: the classes, the images in their order by name and
+        size, the objects in them. Equal on every machine and wherever the files lie. The pixels are not in it."""
         sha = hashlib.sha256()
         for dataset in (self.train, self.val):
-            sha.update(repr((dataset.classes, dataset.category_ids)).encode())
+            sha.update(repr((dataset.classes, tuple(map(int, dataset.category_ids)))).encode())
             for image in dataset.images:
-                sha.update(repr((image.path.name, image.hw)).encode())
+                sha.update(repr((image.path.name, tuple(map(int, image.hw)))).encode())
                 sha.update(image.boxes.tobytes() + image.labels.tobytes() + image.crowd.tobytes())
         return sha.hexdigest()
+
+    def facts(self) -> dict[str, str]:
+        """For a checkpoint: what it was trained on and chosen by. `saved.py` compares `data`, and shows the others."""
+        return {"data": self.digest(), "train_data": self.train.summary(), "val_data": self.val.summary()}
 
 
 def load_data(config: Config) -> Data:

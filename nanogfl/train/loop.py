@@ -3,7 +3,7 @@
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 import cv2
 import torch
@@ -21,7 +21,6 @@ from nanogfl.model.checkpoint import weights_digest
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector, build_detector
 from nanogfl.model.predictor import Predictor
-from nanogfl.recipe import differences
 from nanogfl.train.datasets import Data, list_problems, load_data, plain_truths
 from nanogfl.train.device import choose_device, require_compiler
 from nanogfl.train.ema import AveragedDetector
@@ -29,22 +28,26 @@ from nanogfl.train.epoch import run_epoch
 from nanogfl.train.focus_report import focus_entry, save_focus
 from nanogfl.train.interrupt import Interrupt
 from nanogfl.train.memory import keep_freed_memory
+from nanogfl.train.norm_values import require_norm_values
 from nanogfl.train.optim import build_optimizer
 from nanogfl.train.parts import FrozenParts
 from nanogfl.train.progress import Progress
 from nanogfl.train.ranks import Ranks, joined
+from nanogfl.train.remarks import NO_OBJECTS, remarks
 from nanogfl.train.report import save_curves, save_validation_picture
 from nanogfl.train.run_dir import (
+    BEST,
     CURVES,
     GAMMA,
     PICTURE,
     go_on_command,
     going_on_after_errors,
+    has_state,
     own_run_dir,
     require_state,
     write_config,
 )
-from nanogfl.train.saved import Saved, load_last
+from nanogfl.train.saved import GoingOn, load_last
 from nanogfl.train.start import fill, read_start
 from nanogfl.train.state import RunState
 from nanogfl.train.step import TrainStep
@@ -56,24 +59,35 @@ Module = TypeVar("Module", bound=nn.Module)
 @dataclass(frozen=True)
 class Outcome:
     run_dir: Path
-    best_ap: float
+    best_ap: float | None
+    """None where the validation set gives no AP"""
     best_epoch: int
+    """of best.pt"""
     report: Report
     """of the last epoch"""
 
+    def __str__(self) -> str:
+        best = self.run_dir / BEST
+        if self.best_ap is None:
+            return f"no AP: {NO_OBJECTS}; the newest evaluated epoch, {self.best_epoch}, is {best}"
+        return f"best AP {self.best_ap:.3f} after epoch {self.best_epoch}: {best}"
 
-def train(config: Config, run_dir: Path, *, resume: bool = False) -> Outcome:
+
+def train(config: Config, run_dir: Path, *, resume: bool | Literal["auto"] = False) -> Outcome:
     """Trains into `run_dir`: config.yaml, log.jsonl, last.pt and previous.pt, best.pt, curves.png, validation.png; with
     an equalized loss gamma.png.
 
-    With `resume` it goes on from run_dir/last.pt, whatever it started from, and ends as if it had never been stopped.
+    With `resume` it goes on from run_dir/last.pt, whatever it started from, and ends as if it had never been stopped;
+    with "auto" where there is one, and starts where there is none: for what restarts trainings by itself.
+
     Raises UserError, and Interrupted when a signal ended it. In each of several processes that the environment tells of
     (train/launch.py, torchrun) it trains its share of every batch, and rank 0 alone writes and speaks.
     """
     device = choose_device(config.train.device)
     require_compiler(device, config.train.compile)
     with joined(device, config.train.timeout_minutes) as ranks:
-        return _train(config, ranks.of_first(run_dir), resume, ranks)
+        run_dir = ranks.of_first(run_dir)
+        return _train(config, run_dir, ranks.of_first(has_state(run_dir) if resume == "auto" else resume), ranks)
 
 
 def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks) -> Outcome:
@@ -89,6 +103,9 @@ def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks) -> Outcome
         start = None if resume else read_start(config)
         data = load_data(config)
     ranks.require_same("data set", data.digest())
+    if not ranks.shares_statistics(config.train):
+        images = min(config.train.batch_size, len(data.train.images)) // ranks.place.world
+        require_norm_values(config, len(data.train.classes), images)
     torch.manual_seed(config.train.seed)
     detector = share_statistics(build_detector(config.model, len(data.train.classes)), config, ranks)
     frozen = FrozenParts(detector, config.train.freeze)
@@ -101,25 +118,32 @@ def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks) -> Outcome
     loader = Loader(data.train, config, data.train_frames, device, pad=pad, rank=rank, world=world)
     with own_run_dir(run_dir) if ranks.first else nullcontext():
         last = _take_over(run_dir, config, data, resume, loader, ranks)
+        if last is not None:
+            config = last.config
         progress = Progress(config, run_dir, silent=not ranks.first)
         if ranks.first:
-            write_config(run_dir, config)
-            _introduce(
-                config, run_dir, data, detector, [*started_from, *frozen.lines(), *ranks.lines(config)], progress
-            )
-        state = RunState(run_dir, config, data.train, build_step(config, detector, device, ranks), loader.steps)
+            lines = [*started_from, *frozen.lines(), *ranks.lines(config), *remarks(config, data, loader)]
+            _introduce(config, run_dir, data, detector, lines, progress)
+        state = RunState(run_dir, config, data, build_step(config, detector, device, ranks), loader.steps)
         if last is not None:
-            _resume(state, last, progress)
-        return _train_epochs(state, data, frozen, loader, progress)
+            state.restore(last)
+            if last.complaint is not None:
+                progress.say(f"{last.complaint}; going on from {last.path}, {state.where()}")
+            progress.say(f"resuming {state.where()}")
+            for line in last.lines:
+                progress.say(f"  {line}")
+        if ranks.first:
+            write_config(run_dir, config)
+        return _train_epochs(state, frozen, loader, progress)
 
 
-def _take_over(run_dir: Path, config: Config, data: Data, resume: bool, loader: Loader, ranks: Ranks) -> Saved | None:
+def _take_over(run_dir: Path, config: Config, data: Data, resume: bool, loader: Loader, ranks: Ranks) -> GoingOn | None:
     """The state to go on from, which rank 0 reads before the others: it may find last.pt damaged and put it aside."""
     if not ranks.first:
         ranks.meet("reading the run folder")
     if ranks.first or resume:
         require_state(run_dir, resume)  # another process may have trained meanwhile
-    last = load_last(run_dir, config, data.train, loader.steps) if resume else None
+    last = load_last(run_dir, config, data, loader.steps) if resume else None
     if ranks.first:
         ranks.meet("reading the run folder")
     ranks.require_same("saved state", last and weights_digest(last.checkpoint.weights))
@@ -142,20 +166,8 @@ def _introduce(
         progress.say(str(measure_reach(detector.grid, truths, config.loss)))
 
 
-def _resume(state: RunState, last: Saved, progress: Progress) -> None:
-    state.restore(last.checkpoint)
-    if last.complaint is not None:
-        progress.say(f"{last.complaint}; going on from {last.path}, {state.where()}")
-    progress.say(f"resuming {state.where()}")
-    config = state.config
-    if changed := differences(last.checkpoint.config, config):
-        progress.say(f"  with another config than so far: {', '.join(changed)}")
-    if config.train.init_from or config.model.backbone.weights:
-        progress.say(f"  train.init_from and model.backbone.weights are ignored: the weights are {last.path.name}'s")
-
-
-def _train_epochs(state: RunState, data: Data, frozen: FrozenParts, loader: Loader, progress: Progress) -> Outcome:
-    config, step, ranks = state.config, state.step, state.ranks
+def _train_epochs(state: RunState, frozen: FrozenParts, loader: Loader, progress: Progress) -> Outcome:
+    config, data, step, ranks = state.config, state.data, state.step, state.ranks
     predictor = Predictor(step.averaged.detector, config.model, data.train.classes)
     # who shows rare classes more often wants to see what it brings them
     tail = images_per_class(data.train).tolist() if config.data.repeat_threshold > 0 else []
@@ -182,11 +194,9 @@ def _train_epochs(state: RunState, data: Data, frozen: FrozenParts, loader: Load
                 stop.check()
                 with stop.at_once():
                     report = validate(predictor, data.val, data.val_frames, ranks)
-                entry |= {"ap": report.ap, "ap50": report.ap50, "eval_seconds": report.seconds}
-                if tail or report.groups:
-                    entry |= frequency_figures(report, tail)
+                entry |= _figures(report, tail)
             state.end_epoch(entry)
-            progress.epoch(entry, state.best_ap)
+            progress.epoch(entry, state.best_ap or 0.0)
             if evaluated:
                 _save_pictures(state, predictor, data)
             stop.agree(ranks)
@@ -195,6 +205,8 @@ def _train_epochs(state: RunState, data: Data, frozen: FrozenParts, loader: Load
         if report is None:  # resumed after the last epoch
             with stop.at_once():
                 report = validate(predictor, data.val, data.val_frames, ranks)
+            if "ap" not in state.log[-1]:  # train.epochs was lowered to what is done
+                state.end_epoch(state.log.pop() | _figures(report, tail))
             _save_pictures(state, predictor, data)  # the run may have ended before them
             stop.agree(ranks)
             stop.check()
@@ -202,6 +214,12 @@ def _train_epochs(state: RunState, data: Data, frozen: FrozenParts, loader: Load
     if tail and not report.groups:
         progress.say(format_frequency(by_frequency(report, tail, LVIS_LIMITS)))
     return Outcome(state.run_dir, state.best_ap, state.best_epoch, report)
+
+
+def _figures(report: Report, tail: list[int]) -> dict[str, Any]:
+    """An evaluation's part of the log's entry."""
+    figures = {"ap": report.ap, "ap50": report.ap50, "eval_seconds": report.seconds}
+    return figures | (frequency_figures(report, tail) if tail or report.groups else {})
 
 
 def _save_pictures(state: RunState, predictor: Predictor, data: Data) -> None:

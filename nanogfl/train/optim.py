@@ -1,13 +1,17 @@
 """The optimizer and its schedule."""
 
 import math
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nanogfl.config import TrainConfig
+from nanogfl.train.training_state import cannot_resume, require_tensors
 
 STEP_FACTOR = 0.1  # of the learning rate at every milestone
+WARMUP_PART = 5  # the warm-up takes a fifth of all updates at most: a short run would end before its peak
 FLAT_UNTIL = 0.5  # share of all updates that flat_cosine holds the learning rate for (RTMDet, arXiv:2212.07784)
 
 
@@ -30,12 +34,38 @@ def build_optimizer(modules: nn.Module, config: TrainConfig) -> torch.optim.Opti
             return sgd
 
 
+def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any], path: Path) -> None:
+    """Takes the moments over from a state dict in the file `path`. Rates, decay and momentum stay the optimizer's own,
+    which are the config's. Raises UserError where the moments are not those of its parameters."""
+    names = ("exp_avg", "exp_avg_sq", "step") if isinstance(optimizer, torch.optim.AdamW) else ("momentum_buffer",)
+    moments = saved.get("state")
+    if not isinstance(moments, dict) or not all(isinstance(of_one, dict) for of_one in moments.values()):
+        raise cannot_resume(path, "optimizer: no moments by parameter")
+    if names == ("momentum_buffer",) and not (moments and optimizer.param_groups[0]["momentum"]):
+        return  # plain descent has none; with momentum from here on, it starts from the zeros that are there
+    scalar = torch.zeros(())
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    expected: dict[str, Tensor] = {
+        f"{number}.{name}": scalar if name == "step" else parameter
+        for number, parameter in enumerate(parameters)
+        for name in names
+    }
+    found = {f"{number}.{name}": value for number, of_one in moments.items() for name, value in of_one.items()}
+    require_tensors(path, "optimizer", found, expected)
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def warmup_updates(total_updates: int, config: TrainConfig) -> int:
+    return min(config.warmup_steps, total_updates // WARMUP_PART)
+
+
 def learning_rate(update: int, total_updates: int, config: TrainConfig) -> float:
     """Linear warm-up; with flat_cosine the peak up to half of all updates; then a cosine to final_lr * lr. With step a
     tenth from every milestone, an epoch, on."""
-    if update < config.warmup_steps:
-        return config.lr * max(0.001, update / config.warmup_steps)
-    start = float(config.warmup_steps)
+    warmup = warmup_updates(total_updates, config)
+    if update < warmup:
+        return config.lr * max(0.001, update / warmup)
+    start = float(warmup)
     match config.schedule:
         case "cosine":
             pass

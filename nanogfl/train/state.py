@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import torch
 
 from nanogfl.config import Config
 from nanogfl.contract.atomic import atomic_path
-from nanogfl.data.coco import DataSet
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
+from nanogfl.train.datasets import Data
+from nanogfl.train.optim import load_optimizer
 from nanogfl.train.ranks import Ranks
 from nanogfl.train.run_dir import BEST, LAST, LOG, PREVIOUS, going_on_after_errors
+from nanogfl.train.saved import GoingOn
 from nanogfl.train.step import TrainStep
+from nanogfl.train.training_state import TrainingState, Unfinished, cannot_resume, require_tensors
 
 
 @dataclass
@@ -27,7 +31,7 @@ class RunState:
 
     run_dir: Path
     config: Config
-    dataset: DataSet
+    data: Data
     step: TrainStep
     batches: int
     """of an epoch"""
@@ -39,8 +43,6 @@ class RunState:
     """that the unfinished epoch has taken until it was last saved"""
     waited: float = 0.0
     """of these for data"""
-    best_ap: float = -1.0
-    best_epoch: int = -1
     log: list[dict[str, Any]] = field(default_factory=list)
     """an entry for every whole epoch"""
     saved_at: float = field(default_factory=time.monotonic)
@@ -49,28 +51,56 @@ class RunState:
     def ranks(self) -> Ranks:
         return self.step.ranks
 
-    def restore(self, last: Checkpoint) -> None:
-        training = last.training
-        assert training is not None  # load_last has checked
-        step = self.step
-        step.detector.load_state_dict(training["detector"])
-        step.averaged.detector.load_state_dict(last.weights)
-        step.averaged.updates = training["ema_updates"]
-        step.optimizer.load_state_dict(training["optimizer"])
-        if training.get("scaler"):
-            step.scaler.load_state_dict(training["scaler"])
-        if step.assist is not None:
-            step.assist.load_state_dict(training["assist"])
-        if step.equalizer is not None and training.get("equalizer"):  # none: the run had another classification so far
-            step.equalizer.load_state_dict(training["equalizer"])
-        torch.set_rng_state(training["torch_rng"])
-        self.epochs_done, self.log = training["epoch"], training["log"]
-        self.best_ap, self.best_epoch = training["best_ap"], training["best_epoch"]
-        if unfinished := training.get("unfinished"):  # older versions saved whole epochs only
-            self.batches_done = unfinished["batches"]
-            self.seconds, self.waited = unfinished["seconds"], unfinished["waited"]
-            step.sums.copy_(unfinished["sums"])
+    def restore(self, last: GoingOn) -> None:
+        """Raises UserError, before anything is written, where the tensors are not this training's."""
+        step, training, path = self.step, last.training, last.path
+        had_account = last.checkpoint.config.loss.equalized  # else the run had another classification so far
+        parts: list[tuple[str, Any, Any]] = [
+            ("the averaged weights", step.averaged.detector, last.checkpoint.weights),
+            ("the trained weights", step.detector, training.detector),
+            ("the auxiliary branch", step.assist, training.assist or {}),
+            ("the account of the classes", step.equalizer if had_account else None, training.equalizer or {}),
+        ]
+        for what, part, found in parts:
+            if part is not None:
+                require_tensors(path, what, found, part.state_dict())
+                part.load_state_dict(found)
+        step.averaged.updates = training.ema_updates
+        load_optimizer(step.optimizer, training.optimizer, path)
+        if step.scaler.is_enabled() and training.scaler:
+            if training.scaler.keys() != step.scaler.state_dict().keys() or not training.scaler["scale"] > 0:
+                raise cannot_resume(path, "the scale of the loss")
+            step.scaler.load_state_dict(training.scaler)
+        try:
+            torch.set_rng_state(training.torch_rng)
+        except (TypeError, RuntimeError) as error:
+            raise cannot_resume(path, f"torch_rng: {error}") from None
+        self.epochs_done, self.log = training.epoch, list(training.log)
+        if unfinished := training.unfinished:
+            require_tensors(path, "the unfinished epoch", {"sums": unfinished.sums}, {"sums": step.sums})
+            self.batches_done = unfinished.batches
+            self.seconds, self.waited = unfinished.seconds, unfinished.waited
+            step.sums.copy_(unfinished.sums)
         self._write_log()  # a kill may have come between last.pt and it
+
+    @property
+    def best_ap(self) -> float | None:
+        """None before the first evaluation, and where the validation set gives no AP."""
+        return self._best()[0]
+
+    @property
+    def best_epoch(self) -> int:
+        """Of best.pt; 0: there is none yet."""
+        return self._best()[1]
+
+    def _best(self) -> tuple[float | None, int]:
+        """The first epoch of the largest AP. Without an AP, and as long as it is 0, the newest: nothing but their
+        training tells those epochs apart."""
+        best: tuple[float | None, int] = None, 0
+        for entry in self.log:
+            if "ap" in entry and (not best[0] or (entry["ap"] or 0.0) > best[0]):
+                best = entry["ap"], entry["epoch"]
+        return best
 
     def where(self) -> str:
         """For people."""
@@ -82,8 +112,8 @@ class RunState:
         )
 
     def out_of_patience(self) -> bool:
-        """train.patience evaluations or more since the best one."""
-        since: int = sum("ap" in entry and entry["epoch"] > self.best_epoch for entry in self.log)
+        """train.patience evaluations or more since the best one, which count from the first AP above 0 on."""
+        since: int = sum(entry.get("ap") is not None and entry["epoch"] > self.best_epoch for entry in self.log)
         patience: int = self.config.train.patience
         return 0 < patience <= since
 
@@ -92,15 +122,13 @@ class RunState:
         return time.monotonic() - self.saved_at >= 60 * self.config.train.save_every
 
     def end_epoch(self, entry: dict[str, Any]) -> None:
-        """Writes log.jsonl, last.pt, and best.pt where the entry has the best AP so far."""
+        """Writes log.jsonl, last.pt, and best.pt where the entry's evaluation is the best so far."""
         self.log.append(entry)
         self.epochs_done = entry["epoch"]
         self.batches_done, self.seconds, self.waited = 0, 0.0, 0.0
-        if "ap" in entry and (entry["ap"] or 0.0) > self.best_ap:
-            self.best_ap, self.best_epoch = entry["ap"] or 0.0, entry["epoch"]
-            if self.ranks.first:
-                with going_on_after_errors(self.run_dir):
-                    save_checkpoint(self.run_dir / BEST, self._checkpoint(None))
+        if self.best_epoch == self.epochs_done and self.ranks.first:
+            with going_on_after_errors(self.run_dir):
+                save_checkpoint(self.run_dir / BEST, self._checkpoint(None))
         self.save()
         self._write_log()
 
@@ -112,41 +140,38 @@ class RunState:
         self.saved_at = time.monotonic()
 
     def _write_last(self) -> None:
-        training = {
-            "detector": self.step.detector.state_dict(),
-            "assist": None if self.step.assist is None else self.step.assist.state_dict(),
-            "equalizer": None if self.step.equalizer is None else self.step.equalizer.state_dict(),
-            "optimizer": self.step.optimizer.state_dict(),
-            "scaler": self.step.scaler.state_dict(),
-            "ema_updates": self.step.averaged.updates,
-            "epoch": self.epochs_done,
-            "unfinished": self._unfinished(),
-            "best_ap": self.best_ap,
-            "best_epoch": self.best_epoch,
-            "log": self.log,
-            "torch_rng": torch.get_rng_state(),
-        }
+        step, unfinished = self.step, None
+        if self.batches_done:
+            unfinished = Unfinished(self.batches_done, self.batches, step.sums, self.seconds, self.waited)
+        training = TrainingState(
+            detector=step.detector.state_dict(),
+            optimizer=step.optimizer.state_dict(),
+            torch_rng=torch.get_rng_state(),
+            ema_updates=step.averaged.updates,
+            epoch=self.epochs_done,
+            log=self.log,
+            unfinished=unfinished,
+            assist=None if step.assist is None else step.assist.state_dict(),
+            equalizer=None if step.equalizer is None else step.equalizer.state_dict(),
+            scaler=step.scaler.state_dict(),
+        )
+        checkpoint = self._checkpoint(training.to_dict())
         with going_on_after_errors(self.run_dir):
-            save_checkpoint(self.run_dir / LAST, self._checkpoint(training), keep_as=self.run_dir / PREVIOUS)
-
-    def _unfinished(self) -> dict[str, Any] | None:
-        if not self.batches_done:
-            return None
-        return {
-            "batches": self.batches_done,
-            "of": self.batches,
-            "sums": self.step.sums,
-            "seconds": self.seconds,
-            "waited": self.waited,
-        }
+            save_checkpoint(self.run_dir / LAST, checkpoint, keep_as=self.run_dir / PREVIOUS)
 
     def _checkpoint(self, training: dict[str, Any] | None) -> Checkpoint:
         entry = self.log[-1] if self.log and not self.batches_done else {}
-        facts = {"epoch": self.epochs_done, "ap": entry.get("ap"), "ap50": entry.get("ap50")}
+        facts: dict[str, Any] = {"epoch": self.epochs_done, "ap": entry.get("ap"), "ap50": entry.get("ap50")}
         if self.batches_done:
             facts["batches"] = f"{self.batches_done} of {self.batches} of epoch {self.epochs_done + 1}"
-        weights, dataset = self.step.averaged.detector.state_dict(), self.dataset
+        weights, dataset = self.step.averaged.detector.state_dict(), self.data.train
+        facts |= self._data_facts
         return Checkpoint(self.config, dataset.classes, dataset.category_ids, weights, facts, training)
+
+    @cached_property
+    def _data_facts(self) -> dict[str, str]:
+        """Once a run: it reads every box."""
+        return self.data.facts()
 
     def _write_log(self) -> None:
         if not self.ranks.first:

@@ -160,7 +160,7 @@ def detect_all(config: Config, data: Data, ranks: Ranks) -> tuple[list[Any], Rep
 def end_an_epoch(config: Config, data: Data, ranks: Ranks, run_dir: Path) -> tuple[list[str], float, int]:
     """Each rank in a folder of its own: the files there, the best AP, the epochs that are done."""
     run_dir.mkdir()
-    state = RunState(run_dir, config, data.train, make_step(config, ranks), 2)
+    state = RunState(run_dir, config, data, make_step(config, ranks), 2)
     state.end_epoch({"epoch": 1, "ap": 0.5})
     return sorted(path.name for path in run_dir.iterdir()), state.best_ap, state.epochs_done
 

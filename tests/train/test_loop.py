@@ -45,7 +45,6 @@ def fingerprint(run_dir: Path) -> dict[str, str]:
         "assist": digest((training["assist"] or {}).items()),
         "scaler": str(training["scaler"]),
         "log": json.dumps(logged),
-        "best": f"{training['best_ap']} {training['best_epoch']}",
     }
 
 

@@ -261,9 +261,9 @@ def test_an_epoch_cannot_be_finished_with_other_batches(short, stopped):
         with pytest.raises(UserError, match=r"middle of an epoch of 3 batches of 3, accumulated by 2, now it is"):
             train(with_train(short, **keys), stopped, resume=True)
     data = load_data(short)
-    assert load_last(stopped, short, data.train, 3).complaint is None
+    assert load_last(stopped, short, data, 3).complaint is None
     with pytest.raises(UserError, match="now it is 4 of 3 by 2"):
-        load_last(stopped, short, data.train, 4)
+        load_last(stopped, short, data, 4)
 
 
 def test_a_new_run_never_overwrites_one(short, stopped):
