@@ -38,31 +38,31 @@ _FRAME_OF_12_BITS = re.compile(rb"\xff[\xc0-\xc2]\0.\x0c", re.DOTALL)
 
 
 def file_kind(content: bytes) -> str:
-    """A sentence without its subject: what it is, and what to do."""
+    """What it is, and what to do: 'a PDF: save its pages as images'."""
     size = f"({len(content):,} bytes)"
     if not content:
-        return "is empty (0 bytes): copy it again, or remove it"
+        return "empty (0 bytes): copy it again, or remove it"
     if not content.strip(b"\0"):
-        return f"holds nothing but zeros {size}, as after a full disk or a copy that was stopped: copy it again"
+        return f"nothing but zeros {size}, as after a full disk or a copy that was stopped: copy it again"
     for at, lead, kind in _LEADS:
         if content[at : at + len(lead)] == lead:
-            return f"is {kind}"
+            return kind
     if content[:2] == b"\xff\xd8" and _FRAME_OF_12_BITS.search(content):
-        return "is a JPEG of 12 bits, which is not read: save all images as 8 bits, stretched in one and the same way"
+        return "a JPEG of 12 bits, which is not read: save all images as 8 bits, stretched in one and the same way"
     if content[4:8] == b"ftyp":
         if content[8:12] in _HEIF:
-            return "is a HEIC picture, as phones save them, which is not read: save it as JPEG"
+            return "a HEIC picture, as phones save them, which is not read: save it as JPEG"
         if not content[8:12].startswith(b"avi"):
-            return "is a video (MP4 or QuickTime): save its frames as images"
+            return "a video (MP4 or QuickTime): save its frames as images"
     for at, lead, kind in _IMAGES:
         if content[at : at + len(lead)] == lead:
-            return f"is a damaged or broken off {kind} {size}: replace or remove it"
+            return f"a damaged or broken off {kind} {size}: replace or remove it"
     text = content[:1000].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
-        return f"is a web page (HTML) {size}, such as a server sends in place of a missing image: download it again"
+        return f"a web page (HTML) {size}, such as a server sends in place of a missing image: download it again"
     if text.startswith((b"<?xml", b"<svg", b"<!--", b"<!doctype svg")):
         kind = "an SVG drawing: save it as PNG" if b"<svg" in content[:10_000].lower() else "XML: replace or remove it"
-        return f"is {kind}"
+        return kind
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in content[:1000]):
-        return f"is text {size} and no image: replace or remove it"
-    return f"is not an image of a kind that OpenCV decodes {size}: replace or remove it"
+        return f"text {size} and no image: replace or remove it"
+    return f"{size[1:-1]} of no kind that is read: replace or remove it"

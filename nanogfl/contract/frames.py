@@ -12,6 +12,7 @@ from nanogfl.contract.file_kind import file_kind
 from nanogfl.contract.image_header import claimed_hw
 from nanogfl.contract.image_notes import image_notes
 from nanogfl.contract.read_file import read_bounded
+from nanogfl.contract.tiff_header import TIFF
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 """What counts as an image when a folder is listed."""
@@ -59,7 +60,7 @@ def decode_picture(content: bytes) -> Picture:
     """
     claimed = claimed_hw(content)  # before decoding: that takes the memory first
     if claimed is None:  # OpenCV would guess its size from who knows where
-        raise UserError(file_kind(content))
+        raise UserError(f"is not an image that can be read, but {file_kind(content)}")
     if claimed[0] * claimed[1] > MOST_PIXELS:
         raise UserError(
             f"claims {claimed[1]} x {claimed[0]} pixels in {len(content)} bytes, and at most {MOST_PIXELS:,} are read:"
@@ -67,9 +68,9 @@ def decode_picture(content: bytes) -> Picture:
         )
     frame = _decode(content, cv2.IMREAD_COLOR, claimed)
     if frame is None:
-        whole = _decode(content, cv2.IMREAD_UNCHANGED, claimed)
+        whole = _decode(content, cv2.IMREAD_UNCHANGED, claimed) if content[:4] in TIFF else None
         if whole is None:
-            raise UserError(file_kind(content))
+            raise UserError(f"is not an image that can be read, but {file_kind(content)}")
         raise UserError(
             f"has pixels of type {whole.dtype}, and whole numbers of 8 or 16 bits are read: save all images as 8 bits,"
             " stretched in one and the same way, those of the device, too"

@@ -142,7 +142,7 @@ def test_more_than_memory_gb_is_refused_before_anything_is_read(tmp_path, config
     needed = 3 * 64 * 96 * 3
     open_frames(dataset, SPEC, config(kind, memory_gb=needed / 1e9))
     open_frames(dataset, SPEC, config(kind, memory_gb=2 * needed / 1e9), in_use=needed)
-    monkeypatch.setattr(cache, "read_frame", lambda path: pytest.fail("read"))
+    monkeypatch.setattr(cache, "read_picture", lambda path: pytest.fail("read"))
     for limit, in_use in ((needed - 1, 0), (2 * needed - 1, needed)):
         with pytest.raises(UserError) as refused:
             open_frames(dataset, SPEC, config(kind, memory_gb=limit / 1e9), in_use=in_use)

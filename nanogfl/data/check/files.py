@@ -65,8 +65,8 @@ NOTED = {
         "warning",
         "little-range",
         "16-bit images of little range",
-        "nearly black or of few grey levels for the network: stretch all images to 8 bits once, in one and the same way,"
-        " and do the same on the device",
+        "nearly black or of few grey levels to the network: stretch all images to 8 bits once, in one and the same way,"
+        " those of the device, too",
     ),
     TRANSPARENT: Kind(
         "note",

@@ -74,7 +74,7 @@ def test_broken_empty_and_missing_files_are_errors_with_the_reason(tmp_path, by_
     assert list(findings) == ["unreadable-images"]
     finding = findings["unreadable-images"]
     assert (finding.severity, finding.count) == ("error", 4)
-    assert finding.examples[0].text.startswith("train1.jpg is a damaged or broken off JPEG")
+    assert finding.examples[0].text.startswith("train1.jpg is not an image that can be read, but a damaged")
     assert "does not exist" in finding.examples[3].text
     assert [example.split for example in finding.examples] == ["train"] * 3 + ["val"]
 
