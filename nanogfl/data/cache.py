@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.config import DataConfig
-from nanogfl.contract.cache_folder import cache_folder
+from nanogfl.contract.cache_folder import cache_folder, expand_user
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.frames import Picture, read_picture
 from nanogfl.contract.preprocess import InputSpec
@@ -105,7 +105,11 @@ def open_frames(
     slot = Slot.of(spec, zoom)
     match data.cache:
         case "memmap":
-            folder = Path(data.cache_dir).expanduser() if data.cache_dir else cache_folder("frames")
+            folder = (
+                expand_user(data.cache_dir, "data.cache_dir")
+                if data.cache_dir
+                else cache_folder("frames", ", or data.cache to memory")
+            )
             stored = store_frames(folder, [image.path for image in dataset.images], slot, track)
         case "memory" | "device":
             _require_memory(dataset, slot, data, in_use)
