@@ -21,10 +21,14 @@ _LARGEST_AREA = float(np.finfo(np.float32).max)
 
 
 class Objects:
-    """The objects of one image of height and width `hw`; those that cannot be used go to `problems`."""
+    """The objects of one image of height and width `hw`; those that cannot be used go to `problems`.
 
-    def __init__(self, hw: tuple[int, int], problems: list[Problem]) -> None:
-        self.hw, self.problems = hw, problems
+    `measured`: hw was read from the file, because the annotations state no size.
+    """
+
+    def __init__(self, hw: tuple[int, int], problems: list[Problem], *, measured: bool = False) -> None:
+        self.hw, self.problems, self.measured = hw, problems, measured
+        self.reach_hw = 0.0, 0.0
         self.boxes: list[tuple[float, float, float, float]] = []
         self.labels: list[int] = []
         self.areas: list[float] = []
@@ -45,6 +49,7 @@ class Objects:
         if w <= 0 or h <= 0:
             self._list(where, f"empty box: width {w:g}, height {h:g}")
             return None
+        self.reach_hw = max(self.reach_hw[0], y + h), max(self.reach_hw[1], x + w)
         height, width = self.hw
         x1, y1, x2, y2 = max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
         if x2 <= x1 or y2 <= y1:
@@ -80,6 +85,8 @@ class Objects:
             np.array(self.labels, dtype=np.int64),
             np.array(self.areas, dtype=np.float32),
             np.array(self.crowd, dtype=np.bool_),
+            self.reach_hw,
+            self.measured,
         )
 
     def _list(self, where: str, reason: str) -> None:

@@ -55,7 +55,7 @@ def load_yolo(
         if isinstance(hw, str):
             problems.append(Problem(path.name, f"unreadable image: {hw}"))
             continue
-        objects = Objects(hw, problems)
+        objects = Objects(hw, problems, measured=True)
         if file_of[path] in there:
             _read_labels(file_of[path], objects, data_yaml, names, classes.label_of)
         records.append(objects.record(number, path))
