@@ -1,7 +1,11 @@
 """`nanogfl`: a file of this folder for each command, which imports what it needs when it runs: --help is quick."""
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import click
 
@@ -17,8 +21,9 @@ from nanogfl.cli.import_nanodet import import_nanodet
 from nanogfl.cli.info import info
 from nanogfl.cli.recipes import models
 from nanogfl.cli.say import error_line
+from nanogfl.cli.streams import is_output_lost, protect_streams
 from nanogfl.cli.train import train
-from nanogfl.contract.errors import UserError
+from nanogfl.contract.errors import STOP_SIGNALS, Interrupted, UserError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -38,16 +43,47 @@ def nanogfl() -> None:
 
 
 def main() -> None:
-    """Expected errors are one line on stderr and exit code 2; anything else is a bug and shows its traceback."""
+    """Expected errors are one line on stderr and exit code 2; anything else is a bug and shows its traceback.
+
+    A command that a signal ended has exit code 128 + the signal's number. One that nobody reads does its work all the
+    same (cli/streams.py).
+    """
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what fails is said once, by our error
+    protect_streams()
     try:
-        nanogfl.main(standalone_mode=False)
+        with _ending_in_order():
+            nanogfl.main(standalone_mode=False)
     except (UserError, click.ClickException) as error:
         click.echo(error_line(error), err=True)
         sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as stopped:
         click.echo("nanogfl: stopped", err=True)
-        sys.exit(130)
+        reason = stopped.__cause__ or stopped  # click makes an Abort of every KeyboardInterrupt
+        sys.exit(reason.exit_code if isinstance(reason, Interrupted) else 130)
+    if is_output_lost():
+        sys.exit(2)
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise Interrupted, as Ctrl-C raises KeyboardInterrupt: what is half-written is removed.
+
+    One that is ignored stays so (nohup).
+    """
+    handled = [each for each in STOP_SIGNALS if signal.getsignal(each) == signal.SIG_DFL]
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        for each in handled:
+            signal.signal(each, signal.SIG_IGN)  # once is enough: a second one would end the tidying
+        raise Interrupted("stopped", number)
+
+    for each in handled:
+        signal.signal(each, stop)
+    try:
+        yield
+    finally:
+        for each in handled:
+            signal.signal(each, signal.SIG_DFL)
 
 
 for command in (train, ablate, evaluate, export, detect, explain, bench, info, data, import_nanodet, models):

@@ -74,7 +74,7 @@ def train(
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools")
     from nanogfl.contract.errors import Interrupted
     from nanogfl.recipe import load_config
-    from nanogfl.train.launch import count_processes, place_from_environment, run_ranks
+    from nanogfl.train.launch import count_processes, run_ranks
 
     shortcuts = [f"train.device={device}"] if device else []
     shortcuts += ["data.strict=true"] if strict else []
@@ -87,6 +87,7 @@ def train(
         again = ["train", str(config), *keys, "--run-dir", str(folder), *([f"--resume={resume}"] if resume else [])]
         sys.exit(run_ranks([sys.executable, "-m", "nanogfl", *again], count))
     from nanogfl.train.loop import train as run_training
+    from nanogfl.train.place import place_from_environment
 
     place = place_from_environment()
     first = place is None or place.rank == 0

@@ -1,4 +1,11 @@
-"""The one exception for what a user can mend."""
+"""What ends a command in order: the one exception for what a user can mend, and signals."""
+
+import signal
+
+STOP_SIGNALS = tuple(
+    signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__
+)
+"""Ctrl-C; an operator, a service manager or a container; a terminal that was closed (not on Windows)"""
 
 
 class UserError(Exception):
@@ -13,7 +20,7 @@ def missing_extra(package: str, extra: str) -> UserError:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM ended what had saved its state before. One sentence: how to go on. `exit_code`: 130 or 143."""
+    """A signal ended the command in order. One sentence: how to go on. `exit_code`: 130, 143 or 129."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)

@@ -6,16 +6,17 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+import cv2
+import numpy as np
+
 from nanogfl.contract.read_file import is_file
+from nanogfl.contract.tiff_header import TIFF, tiff_hw
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG's markers of a frame (ITU-T T.81, table B.1): DHT, JPG and DAC lie between them"""
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 """JPEG's markers without a length"""
-_ORIENTATION = 0x0112
-_TIFF_WIDTH, _TIFF_HEIGHT = 0x0100, 0x0101
-_TIFF_KINDS = ("", "B", "", "H", "I")
-"""by the number of the kind, those that a size may have; in BigTIFF, too"""
+_PROBE = cv2.imencode(".jpg", np.zeros((1, 2), dtype=np.uint8))[1].tobytes()
 _PNM = re.compile(rb"P[1-6](?:\s|#[^\r\n]*)+(\d{1,9})(?:\s|#[^\r\n]*)+(\d{1,9})")
 _ISPE = re.compile(rb"ispe\0{4}(.{8})", re.DOTALL)
 """AVIF's property of an item: its width and height"""
@@ -33,7 +34,8 @@ def header_hw(path: Path) -> tuple[int, int] | None:
         start = file.read(32)
         try:
             if start[:3] == b"\xff\xd8\xff":
-                return _jpeg(file)
+                hw, segments = _jpeg(file)
+                return hw[::-1] if segments and _swaps_sides(segments) else hw
             if start[:8] == b"\x89PNG\r\n\x1a\n" and start[12:16] == b"IHDR":
                 return _png(file)
             if start[:2] == b"BM":
@@ -54,7 +56,7 @@ def claimed_hw(content: bytes) -> tuple[int, int] | None:
     start = content[:32]
     try:
         if start[:3] == b"\xff\xd8\xff":
-            return _jpeg(file)
+            return _jpeg(file)[0]
         if start[:8] == b"\x89PNG\r\n\x1a\n" and start[12:16] == b"IHDR":
             return struct.unpack_from(">II", start, 16)[::-1]
         if start[:2] == b"BM":
@@ -63,8 +65,8 @@ def claimed_hw(content: bytes) -> tuple[int, int] | None:
             return _webp(start) or _webp_canvas(start)
         if start[:6] in (b"GIF87a", b"GIF89a"):
             return struct.unpack_from("<HH", start, 6)[::-1]
-        if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            return _tiff(content)
+        if start[:4] in TIFF:
+            return tiff_hw(content)
         if start[4:12] in (b"ftypavif", b"ftypavis"):
             return _avif(content)
         if found := _PNM.match(content):
@@ -74,9 +76,13 @@ def claimed_hw(content: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _jpeg(file: BinaryIO) -> tuple[int, int] | None:
+def _jpeg(file: BinaryIO) -> tuple[tuple[int, int], bytes]:
+    """Height and width as they are stored, and the segments that may say how to turn them.
+
+    Raises IndexError or struct.error where the header breaks off.
+    """
     hw: tuple[int, int] | None = None
-    orientation: int | None = None
+    segments = b""
     file.seek(2)
     while byte := file.read(1):
         if byte != b"\xff":  # libjpeg passes over what lies between two markers
@@ -91,33 +97,24 @@ def _jpeg(file: BinaryIO) -> tuple[int, int] | None:
         (length,) = struct.unpack(">H", file.read(2))
         body = file.read(length - 2) if length > 2 else b""
         if len(body) != max(length - 2, 0):
-            return None
+            raise IndexError
         if marker in _FRAMES:
             height, width = struct.unpack(">HH", body[1:5])
             hw = height, width
-        elif marker == 0xE1 and orientation is None and body[:6] == b"Exif\0\0":
-            orientation = _orientation(body[6:])
+        elif marker == 0xE1:  # EXIF, XMP
+            segments += b"\xff\xe1" + struct.pack(">H", length) + body
     else:
-        return None
+        raise IndexError
     if hw is None or 0 in hw:
-        return None
-    return (hw[1], hw[0]) if orientation in (5, 6, 7, 8) else hw
+        raise IndexError
+    return hw, segments
 
 
-def _orientation(tiff: bytes) -> int:
-    """EXIF's tag 0x0112 in the first directory; 1, upright, without it."""
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if order is None or len(tiff) < 8:
-        return 1
-    mark, offset = struct.unpack_from(f"{order}HI", tiff, 2)
-    if mark != 42 or offset + 2 > len(tiff):
-        return 1
-    (count,) = struct.unpack_from(f"{order}H", tiff, offset)
-    for entry in range(offset + 2, min(offset + 2 + 12 * count, len(tiff) - 11), 12):
-        tag, value = struct.unpack_from(f"{order}H6xH", tiff, entry)
-        if tag == _ORIENTATION:
-            return int(value)
-    return 1
+def _swaps_sides(segments: bytes) -> bool:
+    """Whether OpenCV turns a JPEG with these segments by a quarter: it is asked with a picture of 2 x 1 pixels."""
+    probe = _PROBE[:2] + segments + _PROBE[2:]
+    frame = cv2.imdecode(np.frombuffer(probe, dtype=np.uint8), cv2.IMREAD_GRAYSCALE)
+    return frame is not None and frame.shape[0] > frame.shape[1]
 
 
 def _png(file: BinaryIO) -> tuple[int, int] | None:
@@ -161,22 +158,6 @@ def _webp_canvas(start: bytes) -> tuple[int, int] | None:
     if start[12:16] != b"VP8X" or len(start) < 30:
         return None
     return int.from_bytes(start[27:30], "little") + 1, int.from_bytes(start[24:27], "little") + 1
-
-
-def _tiff(content: bytes) -> tuple[int, int] | None:
-    """Of the first directory, which is what OpenCV reads; of a tag that is there twice the larger."""
-    order = "<" if content[:2] == b"II" else ">"
-    big = b"+" in content[2:4]
-    (first,) = struct.unpack_from(f"{order}Q" if big else f"{order}I", content, 8 if big else 4)
-    (count,) = struct.unpack_from(f"{order}Q" if big else f"{order}H", content, first)
-    entry, head, at = (20, 8, 12) if big else (12, 2, 8)
-    sides = {_TIFF_WIDTH: 0, _TIFF_HEIGHT: 0}
-    for place in range(first + head, first + head + min(count, len(content) // entry) * entry, entry):
-        tag, kind = struct.unpack_from(f"{order}HH", content, place)
-        if tag in sides:
-            (value,) = struct.unpack_from(f"{order}{_TIFF_KINDS[kind]}", content, place + at)
-            sides[tag] = max(sides[tag], value)
-    return (sides[_TIFF_HEIGHT], sides[_TIFF_WIDTH]) if all(sides.values()) else None
 
 
 def _avif(content: bytes) -> tuple[int, int] | None:

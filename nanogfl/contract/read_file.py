@@ -3,11 +3,13 @@
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from nanogfl.contract.errors import UserError
 
 _MOST_BYTES = 64_000_000
 """of a list of names: a million of them take some 20"""
+_CHUNK = 1 << 20
 _DATA_SET = "check data.root and the split's annotations"
 
 
@@ -34,7 +36,7 @@ def read_bounded(path: Path | str, what: str, most: int, advice: str = _DATA_SET
             kind = "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
             raise UserError(f"{what} {path} cannot be read: it is {kind}, a file is expected")
         with open(path, "rb") as file:
-            content = file.read(most + 1)
+            content = _read(file, most)
     except (FileNotFoundError, NotADirectoryError):
         does = "do" if what.endswith("s") else "does"
         raise UserError(f"{what} {path} {does} not exist: {advice}") from None
@@ -42,9 +44,26 @@ def read_bounded(path: Path | str, what: str, most: int, advice: str = _DATA_SET
         raise UserError(f"{what} {path} cannot be read ({error.strerror}): check the path and permissions") from None
     except ValueError:
         raise UserError(f"{what} {str(path)!r} cannot be read: no file can have this name") from None
-    if len(content) > most:
+    except MemoryError:
+        raise UserError(f"{what} {path} cannot be read: there is not the memory for it; free some") from None
+    if content is None:
         raise UserError(f"{what} {path} has more than {most:,} bytes: it is no such file")
     return content
+
+
+def _read(file: BinaryIO, most: int) -> bytes | None:
+    """The whole file, None where it has more than `most` bytes. Memory is taken for what is there, not for `most`."""
+    size = os.fstat(file.fileno()).st_size
+    if size > most:
+        return None
+    parts = [file.read(size)]
+    left = most - len(parts[0])
+    while chunk := file.read(_CHUNK):  # it grows, or its system states no size (/proc)
+        parts.append(chunk)
+        left -= len(chunk)
+        if left < 0:
+            return None
+    return b"".join(parts)
 
 
 def read_text(path: Path | str, what: str, most: int = _MOST_BYTES, advice: str = _DATA_SET) -> str:

@@ -2,38 +2,45 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.config import DataConfig
-from nanogfl.contract.cache_folder import cache_folder
+from nanogfl.contract.cache_folder import cache_folder, expand_user
 from nanogfl.contract.errors import UserError
-from nanogfl.contract.frames import read_frame
+from nanogfl.contract.frames import Picture, read_picture
 from nanogfl.contract.preprocess import InputSpec
 from nanogfl.data.ahead import Track, available_threads, map_ahead
 from nanogfl.data.coco import DataSet, ImageRecord, Problem
 from nanogfl.data.frame_store import store_frames
-from nanogfl.data.slot import Slot, Stored
+from nanogfl.data.slot import Slot, Stored, checksum
 
 
 def read_checked(image: ImageRecord) -> NDArray[np.uint8]:
     """The image as uint8 (h, w, 3) BGR. Raises UserError where it is unreadable or of another size than annotated."""
-    frame = read_frame(image.path)
-    if text := _size_complaint(image, frame.shape[0], frame.shape[1]):
+    return _picture(image).frame
+
+
+def _picture(image: ImageRecord) -> Picture:
+    picture = read_picture(image.path)
+    if text := _size_complaint(image, picture.frame.shape[0], picture.frame.shape[1]):
         raise UserError(text)
-    return frame
+    return picture
 
 
 def _size_complaint(image: ImageRecord, found_h: int, found_w: int) -> str | None:
     if (found_h, found_w) == image.hw:
         return None
     height, width = image.hw
-    return (
-        f"{image.path} is {found_w} x {found_h} but annotated as {width} x {height}"
-        " (an EXIF rotation, or a replaced file?): correct one of them"
+    advice = (
+        "(an EXIF rotation?): nanogfl data check tells which of them to correct"
+        if (found_w, found_h) == image.hw
+        else "(a replaced or resized file?): correct one of them"
     )
+    return f"{image.path} is {found_w} x {found_h} but annotated as {width} x {height} {advice}"
 
 
 class Frames:
@@ -51,6 +58,7 @@ class Frames:
         if stored.slots is not None:
             sizes = [slot.content_hw((height, width)) for height, width in stored.source_hw.tolist()]
             self.content_hw = np.array(sizes, dtype=np.int64).reshape(-1, 2)
+        self._checksums = stored.checksums
         self.decoded = stored.decoded
         """images that this call decoded and kept; the others were there, or have the same bytes as one that was"""
         self.nbytes = 0 if stored.slots is None else len(np.unique(self.slot_of)) * slot.nbytes
@@ -61,6 +69,12 @@ class Frames:
             else f"{self.decoded} decoded, {len(images) - self.decoded} reused, {_size(self.nbytes)} in {stored.where}"
         )
         """for people: '292 decoded, 0 reused, 90 MB in FOLDER'"""
+
+    def digest(self) -> str | None:
+        """Of all pixels in the images' order, whichever cache holds them; None with cache off, which reads none."""
+        if self.slots is None:
+            return None
+        return blake2b(self._checksums.tobytes() + self.content_hw.tobytes(), digest_size=16).hexdigest()
 
     def get(self, index: int) -> NDArray[np.uint8]:
         """uint8 (h', w', 3) BGR of image `index`, read-only: its content in its slot, without padding (a view); with
@@ -91,7 +105,11 @@ def open_frames(
     slot = Slot.of(spec, zoom)
     match data.cache:
         case "memmap":
-            folder = Path(data.cache_dir).expanduser() if data.cache_dir else cache_folder("frames")
+            folder = (
+                expand_user(data.cache_dir, "data.cache_dir")
+                if data.cache_dir
+                else cache_folder("frames", ", or data.cache to memory")
+            )
             stored = store_frames(folder, [image.path for image in dataset.images], slot, track)
         case "memory" | "device":
             _require_memory(dataset, slot, data, in_use)
@@ -102,46 +120,55 @@ def open_frames(
         text or _size_complaint(image, *found)
         for image, text, found in zip(dataset.images, stored.complaints, stored.source_hw.tolist(), strict=True)
     ]
-    kept = _leave_out(dataset, complaints, data.strict)
+    kept = _leave_out(dataset, complaints, stored.notes, data.strict)
     good = np.array([text is None for text in complaints])
-    kept_rows = replace(stored, slot_of=stored.slot_of[good], source_hw=stored.source_hw[good])
+    kept_rows = replace(
+        stored,
+        slot_of=stored.slot_of[good],
+        source_hw=stored.source_hw[good],
+        checksums=stored.checksums[good],
+    )
     return kept, Frames(kept.images, slot, kept_rows)
 
 
 def without_unreadable(dataset: DataSet, *, strict: bool, track: Track = lambda results, _: results) -> DataSet:
-    """Reads every image once; those that fail are left out and listed in `problems`. Raises UserError as
-    `open_frames` does. For an evaluation that reads whole source frames."""
+    """Reads every image once; those that fail are left out and listed in `problems`, and so is what is not read of
+    the others. Raises UserError as `open_frames` does. For an evaluation that reads whole source frames."""
+    notes: list[tuple[str, ...]] = [()] * len(dataset.images)
 
-    def complaint(image: ImageRecord) -> str | None:
+    def complaint(index: int) -> str | None:
         try:
-            read_checked(image)
+            notes[index] = _picture(dataset.images[index]).notes
         except UserError as error:
             return str(error)
         return None
 
-    results = map_ahead(complaint, dataset.images, available_threads())
-    return _leave_out(dataset, list(track(results, len(dataset.images))), strict)
+    results = map_ahead(complaint, range(len(dataset.images)), available_threads())
+    return _leave_out(dataset, list(track(results, len(dataset.images))), notes, strict)
 
 
 def _read_all(dataset: DataSet, slots: NDArray[np.uint8] | None, slot: Slot, track: Track) -> Stored:
     """Decodes every image; image i fills slot i where there are slots."""
     count = len(dataset.images)
     source_hw = np.zeros((count, 2), dtype=np.int64)
+    checksums = np.zeros(count, dtype=np.uint32)
+    notes: list[tuple[str, ...]] = [()] * count
 
     def read(index: int) -> str | None:
         try:
-            frame = read_frame(dataset.images[index].path)
+            frame, notes[index] = read_picture(dataset.images[index].path)
         except UserError as error:
             return str(error)
         source_hw[index] = frame.shape[:2]
         if slots is not None:
             slot.fill(frame, slots[index])
+            checksums[index] = checksum(slots[index])
         return None
 
     complaints = list(track(map_ahead(read, range(count), available_threads()), count))
     slot_of = np.full(count, -1) if slots is None else np.arange(count)
     decoded = sum(text is None for text in complaints)
-    return Stored(slots, slot_of.astype(np.int64), source_hw, complaints, decoded, "memory")
+    return Stored(slots, slot_of.astype(np.int64), source_hw, checksums, complaints, notes, decoded, "memory")
 
 
 def _require_memory(dataset: DataSet, slot: Slot, data: DataConfig, in_use: int) -> None:
@@ -155,13 +182,22 @@ def _require_memory(dataset: DataSet, slot: Slot, data: DataConfig, in_use: int)
         )
 
 
-def _leave_out(dataset: DataSet, complaints: Sequence[str | None], strict: bool) -> DataSet:
+def _leave_out(
+    dataset: DataSet, complaints: Sequence[str | None], notes: Sequence[tuple[str, ...]], strict: bool
+) -> DataSet:
+    """Without the images that have a complaint, which are listed in `problems` with the notes of the others."""
     bad = [(image, text) for image, text in zip(dataset.images, complaints, strict=True) if text]
     if bad and (strict or len(bad) == len(dataset.images)):
         raise UserError(f"{dataset.name}: {bad[0][1]} ({len(bad)} of {len(dataset.images)} images are unreadable)")
     good = tuple(image for image, text in zip(dataset.images, complaints, strict=True) if not text)
     listed = tuple(Problem(image.path.name, f"unreadable image: {text}") for image, text in bad)
-    return replace(dataset, images=good, problems=dataset.problems + listed)
+    noted = tuple(
+        Problem(image.path.name, note)
+        for image, text, own in zip(dataset.images, complaints, notes, strict=True)
+        if not text
+        for note in own
+    )
+    return replace(dataset, images=good, problems=dataset.problems + listed + noted)
 
 
 def _size(count: int) -> str:

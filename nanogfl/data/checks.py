@@ -22,10 +22,14 @@ _LARGEST_AREA = float(np.finfo(np.float32).max)
 
 
 class Objects:
-    """The objects of one image of height and width `hw`; those that cannot be used go to `problems`."""
+    """The objects of one image of height and width `hw`; those that cannot be used go to `problems`.
 
-    def __init__(self, hw: tuple[int, int], problems: list[Problem]) -> None:
-        self.hw, self.problems = hw, problems
+    `measured`: hw was read from the file, because the annotations state no size.
+    """
+
+    def __init__(self, hw: tuple[int, int], problems: list[Problem], *, measured: bool = False) -> None:
+        self.hw, self.problems, self.measured = hw, problems, measured
+        self.reach_hw = 0.0, 0.0
         self.boxes: list[tuple[float, float, float, float]] = []
         self.labels: list[int] = []
         self.areas: list[float] = []
@@ -48,6 +52,7 @@ class Objects:
             return None
         if turn is not None:
             x, y, w, h = self._upright(where, (x, y, w, h), turn)
+        self.reach_hw = max(self.reach_hw[0], y + h), max(self.reach_hw[1], x + w)
         height, width = self.hw
         x1, y1, x2, y2 = max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
         if x2 <= x1 or y2 <= y1:
@@ -83,6 +88,8 @@ class Objects:
             np.array(self.labels, dtype=np.int64),
             np.array(self.areas, dtype=np.float32),
             np.array(self.crowd, dtype=np.bool_),
+            self.reach_hw,
+            self.measured,
         )
 
     def _upright(self, where: str, box: tuple[float, float, float, float], turn: object) -> tuple[float, ...]:

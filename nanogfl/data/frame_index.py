@@ -19,12 +19,13 @@ _OURS = 0x6E67666C
 
 _TABLES = (
     "CREATE TABLE contents (digest BLOB PRIMARY KEY, slot INTEGER UNIQUE, height INTEGER, width INTEGER,"
-    " complaint TEXT) WITHOUT ROWID",
+    " checksum INTEGER, remark TEXT) WITHOUT ROWID",
     "CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, digest BLOB) WITHOUT ROWID",
     f"PRAGMA application_id = {_OURS}",
 )
-"""contents: of each content (by its hash) either the slot and the height and width of its file, or what is wrong with
-it; files: which content each path had when it had this size and time of change"""
+"""contents: of each content (by its hash) either the slot, its checksum, the height and width of the file and what a
+user should know of it, or what is wrong with it; files: which content each path had when it had this size and time of
+change"""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ Under the cache's folder there is one for each kind of slot, with the pixels, ra
 (frame_index.py), which knows the slot of each content by the hash of the file's bytes, and the content of each path
 for as long as the file's size and time of change stay the same. Pixels are on the disk before the row that names them,
 and a slot with a row is never written again: a build that is killed leaves nothing wrong behind, and what a process
-has mapped stays right while others build.
+has mapped stays right while others build. A slot that is used again is compared with its checksum first: what a disk,
+a copy or another program has changed is decoded anew, into another slot.
 """
 
 import os
@@ -20,22 +21,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.contract.errors import UserError
-from nanogfl.contract.frames import decode_frame, read_content
+from nanogfl.contract.frames import decode_picture, read_content
 from nanogfl.data.ahead import Track, available_threads, map_ahead
 from nanogfl.data.frame_index import StoreFiles, open_files, replace_files, transaction
-from nanogfl.data.slot import Slot, Stored
+from nanogfl.data.slot import Slot, Stored, checksum
 
 COMMIT_BYTES = 64_000_000
 """pixels that are written at a time: the most that a killed build loses, and that wait in memory"""
+_DAMAGED = "damaged frame in the cache: its pixels had changed since they were written; decoded anew"
 
 
 class _Content(NamedTuple):
-    """A row of the index, but for the hash. `complaint`: a sentence without its subject, or None."""
+    """A row of the index, but for the hash."""
 
     slot: int | None
     height: int
     width: int
-    complaint: str | None
+    checksum: int | None
+    remark: str | None
+    """without a slot, what is wrong with it: a sentence without its subject; with one, its notes, one per line"""
 
 
 class _Read(NamedTuple):
@@ -85,24 +89,63 @@ class _Build:
         self.found: dict[int, _Content] = {}
         self.complaints: list[str | None] = [None] * len(paths)
         self.decoded = 0
+        self.damaged: set[int] = set()
+        """positions whose slots were no longer as they had been written"""
+        self.right: set[int] = set()
+        """slots that were written or compared by this call"""
 
     def run(self, track: Track) -> Stored:
         self._find_unchanged()
+        self._add_missing(track)
+        while self._forget_damaged(track):
+            self._add_missing(track)
+        count = len(self.paths)
+        slot_of = np.full(count, -1, dtype=np.int64)
+        source_hw = np.zeros((count, 2), dtype=np.int64)
+        checksums = np.zeros(count, dtype=np.uint32)
+        notes: list[tuple[str, ...]] = [()] * count
+        for position, content in self.found.items():
+            if content.slot is None:
+                self.complaints[position] = f"{self.paths[position]} {content.remark}"
+            else:
+                slot_of[position] = content.slot
+                source_hw[position] = content.height, content.width
+                checksums[position] = content.checksum
+                notes[position] = (*(content.remark or "").splitlines(), *[_DAMAGED] * (position in self.damaged))
+        pixels = self._map(int(slot_of.max(initial=-1)) + 1)
+        return Stored(pixels, slot_of, source_hw, checksums, self.complaints, notes, self.decoded, str(self.folder))
+
+    def _add_missing(self, track: Track) -> None:
         rest = [i for i in range(len(self.paths)) if i not in self.found]
         if rest:
             self._require_space()
             with closing(self._add(rest)) as results:
                 for _ in track(results, len(rest)):
                     pass
-        slot_of = np.full(len(self.paths), -1, dtype=np.int64)
-        source_hw = np.zeros((len(self.paths), 2), dtype=np.int64)
-        for position, content in self.found.items():
-            if content.slot is None:
-                self.complaints[position] = f"{self.paths[position]} {content.complaint}"
-            else:
-                slot_of[position] = content.slot
-                source_hw[position] = content.height, content.width
-        return Stored(self._map(slot_of), slot_of, source_hw, self.complaints, self.decoded, str(self.folder))
+
+    def _forget_damaged(self, track: Track) -> bool:
+        """Compares what this call did not write; what is damaged loses its name and keeps its slot, which others may
+        have mapped."""
+        expected = {content.slot: content.checksum for content in self.found.values() if content.slot is not None}
+        reused = sorted(expected.keys() - self.right)
+        if not reused:
+            return False
+        pixels = self._map(reused[-1] + 1)
+
+        def compare(slot: int) -> str | None:
+            return None if checksum(pixels[slot]) == expected[slot] else _DAMAGED
+
+        results = list(track(map_ahead(compare, reused, available_threads()), len(reused)))
+        wrong = {slot for slot, complaint in zip(reused, results, strict=True) if complaint}
+        self.right.update(reused)
+        if not wrong:
+            return False
+        with transaction(self.index):
+            forgotten = "UPDATE contents SET digest = randomblob(16) WHERE slot = ?"
+            self.index.executemany(forgotten, [(slot,) for slot in wrong])
+        self.damaged |= {position for position, content in self.found.items() if content.slot in wrong}
+        self.found = {position: content for position, content in self.found.items() if content.slot not in wrong}
+        return True
 
     def _find_unchanged(self) -> None:
         """One stat a file, and one query for all."""
@@ -112,7 +155,7 @@ class _Build:
         self.index.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?)", wanted)
         self.index.commit()
         rows = self.index.execute(
-            "SELECT position, slot, height, width, complaint"
+            "SELECT position, slot, height, width, checksum, remark"
             " FROM wanted JOIN files USING (path, size, mtime_ns) JOIN contents USING (digest)"
         )
         self.found = {position: _Content(*content) for position, *content in rows}
@@ -151,7 +194,7 @@ class _Build:
                 if waiting >= COMMIT_BYTES:
                     self._commit(pending)
                     pending, waiting = [], 0
-                yield result.content.complaint if result.content else None
+                yield result.content.remark if result.content and result.pixels is None else None
         self._commit(pending)
 
     def _read(self, position: int, known: set[bytes]) -> _Read:
@@ -162,12 +205,13 @@ class _Build:
         if digest in known:
             return _Read(position, stat, digest)
         try:
-            frame = decode_frame(content)
+            frame, notes = decode_picture(content)
         except UserError as error:
-            return _Read(position, stat, digest, _Content(None, 0, 0, str(error)))
+            return _Read(position, stat, digest, _Content(None, 0, 0, None, str(error)))
         pixels = np.empty(self.slot.shape, dtype=np.uint8)
         self.slot.fill(frame, pixels)
-        return _Read(position, stat, digest, _Content(None, frame.shape[0], frame.shape[1], None), pixels)
+        row = _Content(None, frame.shape[0], frame.shape[1], checksum(pixels), "\n".join(notes) or None)
+        return _Read(position, stat, digest, row, pixels)
 
     def _commit(self, pending: Sequence[_Read]) -> None:
         """Pixels first, then the rows: all within one transaction, so that no other process takes the same slots."""
@@ -175,7 +219,7 @@ class _Build:
             (free,) = self.index.execute("SELECT coalesce(max(slot) + 1, 0) FROM contents").fetchone()
             for entry in pending:
                 row = self.index.execute(
-                    "SELECT slot, height, width, complaint FROM contents WHERE digest = ?", (entry.digest,)
+                    "SELECT slot, height, width, checksum, remark FROM contents WHERE digest = ?", (entry.digest,)
                 ).fetchone()
                 content = _Content(*row) if row else entry.content
                 if content is None:
@@ -184,9 +228,10 @@ class _Build:
                     if entry.pixels is not None:
                         content = content._replace(slot=free)
                         self._write(free, entry.pixels)
+                        self.right.add(free)
                         free += 1
                         self.decoded += 1
-                    self.index.execute("INSERT INTO contents VALUES (?, ?, ?, ?, ?)", (entry.digest, *content))
+                    self.index.execute("INSERT INTO contents VALUES (?, ?, ?, ?, ?, ?)", (entry.digest, *content))
                 self.found[entry.position] = content
                 if entry.stat[0] is not None:
                     file = (_key(self.paths[entry.position]), *entry.stat, entry.digest)
@@ -199,9 +244,8 @@ class _Build:
         while rest:
             rest = rest[self.files.slots.write(rest) :]
 
-    def _map(self, slot_of: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def _map(self, count: int) -> NDArray[np.uint8]:
         """Read-only; of the first slots only, whatever others append."""
-        count = int(slot_of.max(initial=-1)) + 1
         if not count:
             return np.zeros((0, *self.slot.shape), dtype=np.uint8)
         return np.asarray(np.memmap(self.files.slots, dtype=np.uint8, mode="r", shape=(count, *self.slot.shape)))

@@ -33,6 +33,10 @@ class ImageRecord:
     """(G,) of the object as annotated (its mask's, in COCO): what AP by size goes by"""
     crowd: NDArray[np.bool_]
     """(G,) neither an object nor background: COCO's region of many objects, VOC's object that is difficult"""
+    reach_hw: tuple[float, float] = (0.0, 0.0)
+    """how far down and to the right its boxes reach as they were written, before they were clipped"""
+    measured: bool = False
+    """whether `hw` was read from the file, because the annotations state no size"""
 
 
 @dataclass(frozen=True)

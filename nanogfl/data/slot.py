@@ -1,5 +1,6 @@
 """What a cached image is: the network's resize of the whole frame, in a room of fixed size; and many of them."""
 
+import zlib
 from dataclasses import dataclass
 
 import cv2
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from nanogfl.contract.preprocess import InputSpec, Resize, fit, resize_frame
 
-_FORMAT = 1
+_FORMAT = 2
 """Raise it when the pixels of a slot or the tables of frame_index.py change: older caches are then left alone."""
 
 
@@ -54,6 +55,11 @@ class Slot:
         out[:height, width:] = self.pad_value
 
 
+def checksum(pixels: NDArray[np.uint8]) -> int:
+    """Of a slot, 32 bits: enough to see damage, at 2 GB a second."""
+    return zlib.crc32(pixels.data)
+
+
 @dataclass(frozen=True)
 class Stored:
     """Of n images in their order."""
@@ -64,8 +70,12 @@ class Stored:
     """(n,); -1 where there is none"""
     source_hw: NDArray[np.int64]
     """(n, 2) height, width in the file, upright; 0 where it is unreadable"""
+    checksums: NDArray[np.uint32]
+    """(n,) of each image's slot; 0 where there is none"""
     complaints: list[str | None]
     """what is wrong with an unreadable image"""
+    notes: list[tuple[str, ...]]
+    """what there is to say of a readable image: what of it is not in its frame, and damage that was mended"""
     decoded: int
     """how many were decoded now and kept"""
     where: str

@@ -69,7 +69,7 @@ def load_voc(
         if isinstance(hw, str):
             problems.append(Problem(image.name, f"unreadable image: {hw}"))
             continue
-        collected = Objects(hw, problems)
+        collected = Objects(hw, problems, measured=not read.hw)
         for position, thing in enumerate(read.objects, start=1):
             where = f"{xml.name}, object {position}"
             if not thing.name:

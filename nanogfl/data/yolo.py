@@ -68,7 +68,7 @@ def load_yolo(
         if isinstance(hw, str):
             problems.append(Problem(path.name, f"unreadable image: {hw}"))
             continue
-        objects = Objects(hw, problems)
+        objects = Objects(hw, problems, measured=True)
         if file := there.get(label_of[path]):
             _read_labels(file, layout, objects, described, classes.label_of)
         records.append(objects.record(number, path))

@@ -10,7 +10,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from nanogfl.contract.atomic import atomic_path
-from nanogfl.contract.cache_folder import cache_folder
+from nanogfl.contract.cache_folder import cache_folder, expand_user
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.read_file import is_file
 from nanogfl.train.progress import show_download
@@ -38,7 +38,7 @@ def fetch(key: str, source: str, sha256: str | None) -> Fetched:
     A file whose sha256 is given or stands in its URL's name is checked, in the cache as well. Raises UserError.
     """
     if not re.match("(https?|file):", source, re.IGNORECASE):
-        path = Path(source).expanduser()
+        path = expand_user(source, key)
         if not is_file(path):
             raise UserError(f"{key} {source} does not exist: expected a file, or an http, https or file URL")
         if sha256 is not None and (actual := _sha256(path)) != sha256:

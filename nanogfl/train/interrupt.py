@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during a training: the first one is granted an orderly end, the second one comes through."""
+"""Ctrl-C, SIGTERM and SIGHUP during a training: it ends in order; one more Ctrl-C ends it at once."""
 
 import os
 import signal
@@ -8,17 +8,17 @@ from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any
 
-from nanogfl.contract.errors import Interrupted
+from nanogfl.contract.errors import STOP_SIGNALS, Interrupted
 from nanogfl.train.ranks import Ranks
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupt:
-    """While entered it notes the first signal, and gives the next one to whoever handled it before.
+    """While entered it notes the first signal, and gives a Ctrl-C after it to whoever handled that before.
 
-    In a thread other than the main one it does nothing: Python leaves signals to the main thread. A signal that the
-    process ignores (a background job's Ctrl-C) stays ignored.
+    The other signals that follow say nothing new: a service manager sends SIGTERM to every process, and a launcher
+    passes its own on; a terminal that is closed sends SIGHUP twice. In a thread other than the main one it does
+    nothing: Python leaves signals to the main thread. A signal that the process ignores (a background job's Ctrl-C)
+    stays ignored.
     """
 
     def __init__(self, how_to_go_on: Callable[[], str]) -> None:
@@ -32,7 +32,7 @@ class Interrupt:
 
     def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
+            for number in STOP_SIGNALS:
                 before = signal.getsignal(number)
                 if before not in (signal.SIG_IGN, None):  # None: not Python's, which could not be put back
                     self._before[number] = before
@@ -68,12 +68,15 @@ class Interrupt:
             self._at_once = False
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self._came is not None:
+            return
         self._came = signal.Signals(number)
-        self._restore()
+        if signal.SIGINT in self._before:
+            signal.signal(signal.SIGINT, self._before.pop(signal.SIGINT))
         if self._at_once:
             self._raise(self._came)
         with suppress(OSError):  # nobody may be reading; print could meet itself in the middle of a line
-            os.write(2, b"\nnanogfl: stopping after this update of the weights; once more ends at once\n")
+            os.write(2, b"\nnanogfl: stopping after this update of the weights; one more Ctrl-C ends at once\n")
 
     def _raise(self, number: signal.Signals | None) -> None:
         if number is not None:

@@ -5,50 +5,24 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import NamedTuple
 
-from nanogfl.contract.errors import UserError
+from nanogfl.contract.errors import STOP_SIGNALS, UserError
 from nanogfl.data.ahead import available_threads
+from nanogfl.train.place import MEETING_FILE
 
 GRACE_S = 10.0
 """for the others to end by themselves, with a sentence of their own, once one has failed"""
 _POLL_S = 0.1
 _DRAIN_S = 2.0
-_STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes of a training that saved its state first
+_STOPPED = tuple(128 + number for number in STOP_SIGNALS)  # exit codes of a training that saved its state first
 _KEPT_LINES = 60  # of what a process says on stderr
-_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-
-
-class Place(NamedTuple):
-    """Which process of a training this one is."""
-
-    rank: int
-    world: int
-    """processes, of all machines"""
-    local_rank: int
-    """on this machine"""
-
-
-def place_from_environment() -> Place | None:
-    """What torchrun, or `run_ranks`, says in the environment; None for a training in one process. Raises UserError."""
-    if "RANK" not in os.environ:
-        return None
-    if missing := [name for name in _VARIABLES if name not in os.environ]:
-        raise UserError(
-            f"the environment has RANK but not {' and '.join(missing)}: start several processes by torchrun or by"
-            " nanogfl train --devices N, or one with RANK unset"
-        )
-    try:
-        place = Place(*(int(os.environ[name]) for name in _VARIABLES[:3]))
-    except ValueError:
-        raise UserError("RANK, WORLD_SIZE and LOCAL_RANK in the environment must be whole numbers") from None
-    return place if place.world > 1 else None
 
 
 def count_processes(wanted: str, device: str) -> int:
@@ -69,24 +43,51 @@ def count_processes(wanted: str, device: str) -> int:
 def run_ranks(command: Sequence[str], count: int) -> int:
     """Runs `command` in `count` processes, each with its rank in the environment -> the exit code, which is rank 0's.
 
-    What rank 0 says is seen, of the others only why they failed. A signal goes on to all of them. Raises UserError
-    where another than rank 0 failed first; then, and where rank 0 failed, the others are ended.
+    What rank 0 says is seen, of the others only why they failed. A signal goes on to all of them, and they end when
+    this process ends, however it does. They meet through a file in a private folder and talk through the loopback
+    interface: nothing of them can be reached from another machine. Raises UserError where another than rank 0 failed
+    first; then, and where rank 0 failed, the others are ended.
     """
-    environment = os.environ | {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, available_threads() // count)))
     ranks: list[_Rank] = []
-    try:
-        with _passing_signals_on(ranks) as signals:
-            for number in range(count):
-                ranks.append(_Rank(command, number, environment))
-            first = _wait(ranks, signals)
-    finally:
-        for rank in ranks:
-            rank.end()
+    with _private_folder() as folder:
+        environment = os.environ | {"WORLD_SIZE": str(count), MEETING_FILE: os.path.join(folder, "meeting")}
+        environment |= _loopback_only()
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, available_threads() // count)))
+        try:
+            with _passing_signals_on(ranks) as signals:
+                for number in range(count):
+                    ranks.append(_Rank(command, number, environment))
+                    for came in signals:  # while this one was started
+                        ranks[-1].process.send_signal(came)
+                first = _wait(ranks, signals)
+        finally:
+            for rank in ranks:
+                rank.end()
     if first is None or signals:
         return ranks[0].exit_code()
     _explain(first, ranks)
     return ranks[0].exit_code()
+
+
+@contextmanager
+def _private_folder() -> Iterator[str]:
+    """Open to this user alone."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="nanogfl-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise UserError(
+            f"--devices needs a folder for temporary files ({error.strerror}): set TMPDIR to one that can be written to"
+        ) from None
+    with folder as path:
+        yield path
+
+
+def _loopback_only() -> dict[str, str]:
+    """Environment variables that keep gloo and NCCL from listening on a network."""
+    if sys.platform == "win32":  # its interfaces have other names
+        return {}
+    loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), None)
+    return {} if loopback is None else {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": f"={loopback}"}
 
 
 class _Rank:
@@ -96,7 +97,7 @@ class _Rank:
         self.number, self.lines = number, deque[str](maxlen=_KEPT_LINES)
         self.process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # its end tells of ours: end_with_launcher
             stdout=None if number == 0 else subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=environment | {"RANK": str(number), "LOCAL_RANK": str(number)},
@@ -121,7 +122,9 @@ class _Rank:
             self.process.kill()
         self.process.wait()
         self._reader.join(_DRAIN_S)
+        assert self.process.stdin is not None
         assert self.process.stderr is not None
+        self.process.stdin.close()
         if not self._reader.is_alive():  # else a process that it started, a compiler's, still has it open
             self.process.stderr.close()
 
@@ -177,16 +180,12 @@ def _passing_signals_on(ranks: Sequence[_Rank]) -> Iterator[list[int]]:
         for rank in ranks:
             rank.process.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    handled = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+    for number in handled:
+        signal.signal(number, pass_on)
     try:
         yield came
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        for number in handled:
+            signal.signal(number, before[number])

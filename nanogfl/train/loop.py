@@ -27,12 +27,13 @@ from nanogfl.train.ema import AveragedDetector
 from nanogfl.train.epoch import run_epoch
 from nanogfl.train.focus_report import focus_entry, save_focus
 from nanogfl.train.interrupt import Interrupt
+from nanogfl.train.meeting import joined
 from nanogfl.train.memory import keep_freed_memory
 from nanogfl.train.norm_values import require_norm_values
 from nanogfl.train.optim import build_optimizer
 from nanogfl.train.parts import FrozenParts
 from nanogfl.train.progress import Progress
-from nanogfl.train.ranks import Ranks, joined
+from nanogfl.train.ranks import Ranks
 from nanogfl.train.remarks import NO_OBJECTS, remarks
 from nanogfl.train.report import save_curves, save_validation_picture
 from nanogfl.train.run_dir import (
@@ -48,6 +49,7 @@ from nanogfl.train.run_dir import (
     write_config,
 )
 from nanogfl.train.saved import GoingOn, load_last
+from nanogfl.train.settings import shared_settings
 from nanogfl.train.start import fill, read_start
 from nanogfl.train.state import RunState
 from nanogfl.train.step import TrainStep
@@ -85,7 +87,7 @@ def train(config: Config, run_dir: Path, *, resume: bool | Literal["auto"] = Fal
     """
     device = choose_device(config.train.device)
     require_compiler(device, config.train.compile)
-    with joined(device, config.train.timeout_minutes) as ranks:
+    with joined(device, config.train.timeout_minutes, shared_settings(config, device, resume=resume)) as ranks:
         run_dir = ranks.of_first(run_dir)
         return _train(config, run_dir, ranks.of_first(has_state(run_dir) if resume == "auto" else resume), ranks)
 

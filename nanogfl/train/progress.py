@@ -18,16 +18,20 @@ from nanogfl.criterion.criterion import LOSS_PARTS
 from nanogfl.data.batch import Loader
 
 
+def _in_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()  # None: a program without a console
+
+
 def show_reading(results: Iterable[str | None], count: int) -> Iterable[str | None]:
     """A bar while images are read for the first time; it vanishes when done, and there is none without a terminal."""
-    return track(results, "reading images", total=count, transient=True, disable=not sys.stdout.isatty())
+    return track(results, "reading images", total=count, transient=True, disable=not _in_terminal())
 
 
 @contextmanager
 def show_download(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
     """A bar of bytes while a file is downloaded, called with each chunk's size; none without a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), DownloadColumn(), TimeRemainingColumn())
-    with Bar(*columns, transient=True, disable=not sys.stdout.isatty()) as bar:
+    with Bar(*columns, transient=True, disable=not _in_terminal()) as bar:
         task = bar.add_task(f"downloading {name}", total=size)
         yield lambda count: bar.advance(task, count)
 
@@ -38,7 +42,7 @@ class Progress:
     def __init__(self, config: Config, run_dir: Path, *, silent: bool = False) -> None:
         self._epochs = config.train.epochs
         self._console = Console(highlight=False, soft_wrap=True, quiet=silent)
-        self._live = sys.stdout.isatty() and not silent
+        self._live = _in_terminal() and not silent
         columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
         self._bar = Bar(*columns, console=self._console, disable=not self._live, transient=True)
         self._task = self._bar.add_task("starting", total=1.0)

@@ -12,11 +12,13 @@ from torch import Tensor, distributed, nn
 
 from nanogfl.config import Config, TrainConfig
 from nanogfl.contract.errors import UserError
-from nanogfl.train.launch import Place, place_from_environment
+from nanogfl.train.place import Place
 
 Value = TypeVar("Value")
 
 _CPU, _ALONE = torch.device("cpu"), Place(0, 1, 0)
+_ANSWER_S = 5.0
+"""for a rank that waits as well to say so, once another one is missed"""
 
 
 @dataclass(frozen=True)
@@ -111,9 +113,7 @@ class Ranks:
         try:
             distributed.monitored_barrier(self.host, timedelta(minutes=self.minutes), wait_all_ranks=True)
         except RuntimeError as error:
-            missing = re.search(r"Ranks? ([\d, ]+) failed to pass", str(error))
-            who = f"rank {missing[1].strip(' ,')}" if missing else "another rank"
-            raise self._lost(f"{who} did not come to: {where}", error) from error
+            raise self.lost(f"{_missing_in(error)} did not come to: {where}", error) from error
 
     def require_same(self, what: str, value: object) -> None:
         """Raises UserError, the same in all ranks, where a rank's `value` is not rank 0's."""
@@ -133,7 +133,17 @@ class Ranks:
         if not self.place.local_rank:
             self.meet(where)
 
-    def _lost(self, what: str, error: RuntimeError) -> UserError:
+    def who_is_missing(self) -> str:
+        """After a call that failed or timed out: those that wait as well answer, one that stands still does not."""
+        if self.host is None:
+            return "another rank"
+        try:
+            distributed.monitored_barrier(self.host, timedelta(seconds=_ANSWER_S), wait_all_ranks=True)
+        except RuntimeError as error:
+            return _missing_in(error)
+        return "another rank"
+
+    def lost(self, what: str, error: RuntimeError) -> UserError:
         reason = str(error).splitlines()[0].removesuffix(".")
         return UserError(
             f"rank {self.place.rank} of {self.place.world} waited in vain, at most {self.minutes:g} minutes: {what}"
@@ -142,51 +152,6 @@ class Ranks:
         )
 
 
-@contextmanager
-def joined(device: torch.device, minutes: float) -> Iterator[Ranks]:
-    """This process's place among the others that the environment tells of; alone without.
-
-    Raises UserError for a device that a rank cannot have, and where the others do not come or are lost on the way.
-    """
-    place = place_from_environment()
-    if place is None:
-        yield Ranks(device)
-        return
-    device, wait = _own_device(device, place), timedelta(minutes=minutes)
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    ranks = Ranks(device, place, minutes)
-    try:
-        distributed.init_process_group(backend, timeout=wait, device_id=device if device.type == "cuda" else None)
-        ranks = Ranks(device, place, minutes, distributed.new_group(backend="gloo", timeout=wait))
-        yield ranks
-    except RuntimeError as error:
-        if not _of_the_network(error):
-            raise
-        raise ranks._lost("another rank ended or stood still", error) from error
-    finally:
-        if distributed.is_initialized():
-            distributed.destroy_process_group()
-
-
-def _own_device(device: torch.device, place: Place) -> torch.device:
-    if device.type == "cpu":
-        return device
-    if str(device) != "cuda":
-        raise UserError(
-            f"train.device {device} cannot be shared by {place.world} processes: set it to cuda, where each takes a GPU"
-            " of its own, or to cpu"
-        )
-    count = torch.cuda.device_count()
-    if place.local_rank >= count:
-        raise UserError(
-            f"rank {place.rank} is process {place.local_rank + 1} of this machine, which has {count} GPUs: start at"
-            f" most {count} a machine"
-        )
-    own = torch.device("cuda", place.local_rank)
-    torch.cuda.set_device(own)
-    return own
-
-
-def _of_the_network(error: RuntimeError) -> bool:
-    """gloo's own errors are plain ones, whose text names its source file."""
-    return isinstance(error, distributed.DistError) or "gloo" in str(error)
+def _missing_in(error: RuntimeError) -> str:
+    missing = re.search(r"Ranks? ([\d, ]+) failed to pass", str(error))
+    return f"rank {missing[1].strip(' ,')}" if missing else "another rank"

@@ -142,7 +142,7 @@ def test_a_file_that_breaks_off_is_refused_and_not_half_grey(read, suffix, share
     noise = np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)
     content = encoded(suffix, noise)
     assert read(content).shape == (60, 90, 3)
-    with pytest.raises(UserError, match=r"image\.jpg is not an image that OpenCV can decode \(\d+ bytes"):
+    with pytest.raises(UserError, match=r"image\.jpg .*remove it"):
         read(content[: int(share * len(content))])
 
 
@@ -150,7 +150,7 @@ def test_a_file_that_breaks_off_is_refused_and_not_half_grey(read, suffix, share
 def test_a_jpeg_whose_end_was_lost_to_zeros_is_refused(read, progressive):
     content = encoded(".jpg", quadrants(200, 300), cv2.IMWRITE_JPEG_PROGRESSIVE, progressive)
     cut = len(content) * 2 // 3
-    with pytest.raises(UserError, match="not an image"):
+    with pytest.raises(UserError, match="broken off JPEG"):
         read(content[:cut] + bytes(len(content) - cut))
 
 
@@ -159,10 +159,42 @@ def test_bytes_behind_the_end_of_a_jpeg_are_harmless(read):
     assert np.array_equal(read(content + b"\0\0 trailing"), read(content))
 
 
-def test_what_is_no_image_is_refused(read):
-    for content in (b"", b"GIF", np.random.default_rng(1).bytes(5000), b"\xff\xd8\xff\xd9", b"<html>not found</html>"):
-        with pytest.raises(UserError, match=rf"image\.jpg is not an image .*\({len(content)} bytes.*remove it"):
-            read(content)
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"", "empty"),
+        (bytes(5000), "zeros"),
+        (b"GIF", "3 bytes"),
+        (b"\xff\xd8\xff\xd9", "JPEG"),
+        (b"\xff\xd8\xff\xe0\0\x04..\xff\xc1\0\x11\x0c\0\x20\0\x30", "12 bits"),
+        (np.random.default_rng(1).bytes(5000), "5,000 bytes"),
+        (b"<html>not found</html>", "web page"),
+        (b"\n<!DOCTYPE HTML PUBLIC>", "web page"),
+        (b'<?xml version="1.0"?><svg></svg>', "SVG"),
+        (b"<svg xmlns=...", "SVG"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git lfs pull"),
+        (b"/annex/objects/SHA256E-s31--ab.jpg\n", "git-annex"),
+        (b"%PDF-1.7\n", "PDF"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x20ftypisom\0\0\2\0", "video"),
+        (b"RIFF\xff\0\0\0AVI LIST", "video"),
+        (b"PK\x03\x04....", "ZIP"),
+        (b'{"error": "not found"}', "text"),
+    ],
+)
+def test_what_is_no_image_is_refused_and_named_by_its_first_bytes(read, content, named):
+    with pytest.raises(UserError, match=rf"image\.jpg is not an image .*{named}") as refusal:
+        read(content)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int32])
+def test_pixels_that_are_no_bytes_are_named_and_not_called_damaged(read, kind):
+    content = encoded(".tiff", np.arange(48).reshape(6, 8).astype(kind))
+    with pytest.raises(UserError, match=rf"{np.dtype(kind)}.*8 bits") as refusal:
+        read(content)
+    assert "damaged" not in str(refusal.value)
 
 
 def test_a_header_that_claims_too_many_pixels_is_refused(read):

@@ -1,11 +1,14 @@
 """Frames: the pixels are preprocess's whatever the cache; what is unreadable is listed; memory has a limit."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from nanogfl.config import DataConfig
 from nanogfl.contract.errors import UserError
+from nanogfl.contract.image_notes import LITTLE_RANGE
 from nanogfl.data import cache
 from nanogfl.data.cache import open_frames, read_checked, without_unreadable
 from tests.data.image_sets import LETTERBOX, SPEC, assert_holds, data_set, image_files, record, texture, write_image
@@ -142,7 +145,7 @@ def test_more_than_memory_gb_is_refused_before_anything_is_read(tmp_path, config
     needed = 3 * 64 * 96 * 3
     open_frames(dataset, SPEC, config(kind, memory_gb=needed / 1e9))
     open_frames(dataset, SPEC, config(kind, memory_gb=2 * needed / 1e9), in_use=needed)
-    monkeypatch.setattr(cache, "read_frame", lambda path: pytest.fail("read"))
+    monkeypatch.setattr(cache, "read_picture", lambda path: pytest.fail("read"))
     for limit, in_use in ((needed - 1, 0), (2 * needed - 1, needed)):
         with pytest.raises(UserError) as refused:
             open_frames(dataset, SPEC, config(kind, memory_gb=limit / 1e9), in_use=in_use)
@@ -174,3 +177,31 @@ def test_a_picture_of_another_size_than_annotated_is_refused(tmp_path):
     assert np.array_equal(read_checked(record(tmp_path / "a.png", 0, (60, 100))), texture(0, (60, 100)))
     with pytest.raises(UserError, match="100 x 60 but annotated as 60 x 100"):
         read_checked(record(tmp_path / "a.png", 0, (100, 60)))
+
+
+def test_without_a_home_the_cache_in_memory_is_offered_and_works(tmp_path, monkeypatch):
+    def no_home(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("NANOGFL_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", classmethod(no_home))
+    images = data_set(image_files(tmp_path / "images", 2))
+    with pytest.raises(UserError, match="NANOGFL_CACHE.*data.cache to memory"):
+        open_frames(images, SPEC, DataConfig(cache="memmap"))
+    with pytest.raises(UserError, match="data.cache_dir ~nobody77/x"):
+        open_frames(images, SPEC, DataConfig(cache="memmap", cache_dir="~nobody77/x"))
+    assert len(open_frames(images, SPEC, DataConfig(cache="memory"))[0].images) == 2
+
+
+@pytest.mark.parametrize("kind", [*CACHED, "off"])
+def test_what_is_not_read_of_an_image_is_listed_and_the_image_is_kept(config, tmp_path, kind):
+    counts = np.random.default_rng(0).integers(0, 4096, (50, 70)).astype(np.uint16)
+    paths = image_files(tmp_path / "images", 3)
+    cv2.imwrite(str(paths[1]), counts)
+    dataset = data_set(paths)
+    for kept in (open_frames(dataset, SPEC, config(kind))[0], without_unreadable(dataset, strict=True)):
+        assert len(kept.images) == 3
+        (problem,) = kept.problems
+        assert problem.where == paths[1].name
+        assert problem.reason.startswith(LITTLE_RANGE)

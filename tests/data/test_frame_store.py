@@ -10,11 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from nanogfl.config import DataConfig
 from nanogfl.contract.errors import UserError
+from nanogfl.contract.image_notes import LITTLE_RANGE
 from nanogfl.contract.preprocess import InputSpec
 from nanogfl.data import frame_index, frame_store
 from nanogfl.data.cache import open_frames
@@ -51,8 +53,7 @@ def store(tmp_path):
 def test_a_second_run_reads_no_file(open_set, paths, monkeypatch):
     assert open_set(paths).decoded == 7
     monkeypatch.setattr(frame_store, "read_content", lambda path: pytest.fail(f"{path} was read"))
-    frames = open_set(paths, track=lambda results, count: pytest.fail("nothing to do"))
-    assert frames.decoded == 0
+    assert open_set(paths).decoded == 0
 
 
 def test_just_the_changed_file_is_decoded_and_an_older_run_keeps_its_pixels(open_set, paths):
@@ -102,7 +103,7 @@ def test_a_broken_file_is_remembered_by_its_content_and_a_mended_one_is_seen(ope
     other = tmp_path / "other.png"
     other.write_bytes(b"broken")
     with monkeypatch.context() as patch:
-        patch.setattr(frame_store, "decode_frame", lambda content: pytest.fail("decoded again"))
+        patch.setattr(frame_store, "decode_picture", lambda content: pytest.fail("decoded again"))
         assert open_frames(data_set(paths), SPEC, config)[0].problems == first.problems
         kept, _ = open_frames(data_set([paths[0], other]), SPEC, config)
     assert [problem.where for problem in kept.problems] == ["other.png"]
@@ -342,7 +343,7 @@ def test_a_disk_without_the_space_is_refused_before_decoding(open_set, paths, mo
     more = image_files(paths[0].parent / "more", 6, first_seed=40)
     for number, path in enumerate(more, 1):  # a file of a size seen before may be a copy and is not counted
         path.write_bytes(path.read_bytes() + bytes(1000 * number))
-    monkeypatch.setattr(frame_store, "decode_frame", lambda content: pytest.fail("decoded"))
+    monkeypatch.setattr(frame_store, "decode_picture", lambda content: pytest.fail("decoded"))
     text = refused(open_set, paths + more)
     assert f"needs {6 * SLOT_BYTES:,} bytes for 6 images, but its disk has {5 * SLOT_BYTES:,} free" in text
 
@@ -362,3 +363,67 @@ def test_a_disk_that_fills_up_leaves_nothing_wrong_behind(open_set, paths, monke
         assert "No space left on device" in refused(open_set, paths)
     assert rows(tmp_path) == [0, 1, 2]
     assert open_set(paths).decoded == 4
+
+
+# Damaged pixels -----------------------------------------------------------------------------------------------------
+
+
+def reopened(paths, tmp_path):
+    return open_frames(data_set(paths), SPEC, DataConfig(cache="memmap", cache_dir=str(tmp_path / "cache")))
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_pixels_that_changed_on_the_disk_are_decoded_anew_and_that_is_said(open_set, paths, tmp_path, times):
+    whole = open_set(paths).digest()
+    (pixels,) = store(tmp_path).glob("slots-*.u8")
+    for _ in range(times):
+        overwrite(pixels, 2 * SLOT_BYTES + 100, bytes(64))  # zeroed
+        overwrite(pixels, pixels.stat().st_size - 1, b"\x5b")  # a byte of the last one
+        dataset, frames = reopened(paths, tmp_path)
+        assert_holds(frames, dataset, SPEC)
+        named = {problem.where for problem in dataset.problems if problem.reason.startswith("damaged frame")}
+        assert paths[-1].name in named
+        assert frames.decoded == len(named)
+        assert len(dataset.problems) == len(named) in (1, 2)
+        assert frames.digest() == whole
+    assert reopened(paths, tmp_path)[0].problems == ()
+    assert open_set(paths).decoded == 0
+
+
+def test_a_moved_file_whose_pixels_changed_is_decoded_anew(open_set, paths, tmp_path):
+    open_set(paths)
+    overwrite(next(store(tmp_path).glob("slots-*.u8")), SLOT_BYTES, bytes(SLOT_BYTES))
+    moved = [path.rename(path.with_name(f"moved-{path.name}")) for path in paths]
+    dataset, frames = reopened(moved, tmp_path)
+    assert_holds(frames, dataset, SPEC)
+    assert [problem.where for problem in dataset.problems] == ["moved-001.png"]
+
+
+def test_a_damaged_slot_is_not_given_to_another_image(open_set, paths, tmp_path):
+    held = open_set(paths)
+    overwrite(next(store(tmp_path).glob("slots-*.u8")), 6 * SLOT_BYTES, bytes(SLOT_BYTES))  # the last one
+    after = open_set(paths)
+    assert after.slot_of.tolist() == [*range(6), 7]
+    assert not held.slots[6].any()  # whoever has mapped it sees the damage, and never another picture
+    assert rows(tmp_path) == list(range(8))
+
+
+@pytest.mark.parametrize("kind", ["memory", "device"])
+def test_the_digest_is_of_the_pixels_in_their_order_whichever_cache_holds_them(open_set, paths, tmp_path, kind):
+    frames = open_set(paths)
+    other = open_frames(data_set(paths), SPEC, DataConfig(cache=kind))[1]
+    assert frames.digest() == other.digest() is not None
+    assert open_set(paths[::-1]).digest() != frames.digest()
+    write_image(paths[3], 99)
+    assert open_set(paths).digest() != frames.digest()
+    assert open_frames(data_set(paths), SPEC, DataConfig(cache="off"))[1].digest() is None
+
+
+def test_notes_are_remembered_with_the_pixels(paths, tmp_path):
+    counts = np.random.default_rng(0).integers(0, 4096, cv2.imread(str(paths[2])).shape[:2]).astype(np.uint16)
+    cv2.imwrite(str(paths[2]), counts)
+    for decoded in (7, 0):
+        dataset, frames = reopened(paths, tmp_path)
+        assert frames.decoded == decoded
+        assert [problem.where for problem in dataset.problems] == [paths[2].name]
+        assert dataset.problems[0].reason.startswith(LITTLE_RANGE)

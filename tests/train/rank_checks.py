@@ -38,7 +38,8 @@ from nanogfl.train.datasets import Data, load_data
 from nanogfl.train.ema import AveragedDetector
 from nanogfl.train.interrupt import Interrupt
 from nanogfl.train.loop import build_step
-from nanogfl.train.ranks import Ranks, joined
+from nanogfl.train.meeting import joined
+from nanogfl.train.ranks import Ranks
 from nanogfl.train.state import RunState
 from nanogfl.train.step import Outputs, TrainStep
 from nanogfl.train.validate import validate

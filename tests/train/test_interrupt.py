@@ -13,7 +13,7 @@ import yaml
 
 from nanogfl.cli.main import nanogfl
 from nanogfl.config import Config
-from nanogfl.contract.errors import Interrupted
+from nanogfl.contract.errors import STOP_SIGNALS, Interrupted
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.train import loop
 from nanogfl.train.interrupt import Interrupt
@@ -36,10 +36,9 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _handlers_are_put_back():
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.getsignal(number) for number in numbers]
+    before = [signal.getsignal(number) for number in STOP_SIGNALS]
     yield
-    assert [signal.getsignal(number) for number in numbers] == before
+    assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
 
 
 def send_at(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int, *numbers: int) -> None:
@@ -57,7 +56,7 @@ def send_at(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int
     monkeypatch.setattr(owner, name, sending)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_lets_the_update_finish_and_saves(short, tmp_path, monkeypatch, number, code):
     run = tmp_path / "my run"
     with monkeypatch.context() as patch, pytest.raises(Interrupted) as caught:  # noqa: PT012
@@ -97,13 +96,24 @@ def test_a_signal_at_the_end_of_an_epoch_stops_after_it(short, tmp_path, monkeyp
         train(short, tmp_path / "run")
 
 
-def test_the_second_signal_ends_at_once(short, tmp_path, monkeypatch):
+def test_the_second_ctrl_c_ends_at_once(short, tmp_path, monkeypatch):
     send_at(monkeypatch, TrainStep, "accumulate", 4, signal.SIGINT, signal.SIGINT)
     with pytest.raises(KeyboardInterrupt) as caught:
         train(short, tmp_path / "run")
     assert not isinstance(caught.value, Interrupted)
     assert load_checkpoint(tmp_path / "run/last.pt").training["unfinished"] is None
     assert not (tmp_path / "run/train.lock").exists()
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_that_come_twice_are_one(short, tmp_path, monkeypatch, second):
+    """A service manager tells every process, and its launcher passes that on; a closed terminal says it twice."""
+    run = tmp_path / "run"
+    send_at(monkeypatch, TrainStep, "accumulate", 4, signal.SIGTERM, second)
+    with pytest.raises(Interrupted, match="stopped in epoch 2 of 2, after batch 2 of 3, which is saved"):
+        train(short, run)
+    assert load_checkpoint(run / "last.pt").training["unfinished"]["batches"] == 2
+    assert not (run / "train.lock").exists()
 
 
 def test_a_training_in_a_thread_leaves_signals_alone(short, tmp_path):
@@ -176,6 +186,6 @@ def test_a_process_that_is_told_to_end_exits_with_143_and_its_line(short, tmp_pa
                 child.terminate()
         told = child.stderr.read()
     assert child.returncode == 143
-    assert "stopping after this update of the weights; once more ends at once" in told
+    assert "stopping after this update of the weights; one more Ctrl-C ends at once" in told
     assert "which is saved; go on with: nanogfl train" in told.splitlines()[-1]
     assert (tmp_path / "run/last.pt").exists()

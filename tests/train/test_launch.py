@@ -4,15 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from nanogfl.cli.main import nanogfl
-from nanogfl.contract.errors import UserError
+from nanogfl.contract.errors import STOP_SIGNALS, UserError
 from nanogfl.train import launch
-from nanogfl.train.launch import Place, count_processes, place_from_environment, run_ranks
+from nanogfl.train.launch import count_processes, run_ranks
+from nanogfl.train.place import MEETING_FILE, Place, place_from_environment
 
 ROOT = Path(__file__).parents[2]
 FOREVER = "import time\nwhile True: time.sleep(0.1)"
@@ -34,13 +36,14 @@ def of_rank(*codes: str) -> list[str]:
 def test_every_process_is_told_its_place_and_the_same_meeting_point(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(launch, "available_threads", lambda: 7)
-    names = [*NAMES, "OMP_NUM_THREADS"]
+    names = [*NAMES[:3], MEETING_FILE, "OMP_NUM_THREADS"]
     code = f"open(r'{tmp_path}/' + os.environ['RANK'], 'w').write(' '.join(os.environ[n] for n in {names}))"
     assert run_ranks(of_rank(code, code, code), 3) == 0
     told = [(tmp_path / str(rank)).read_text().split() for rank in range(3)]
     assert [words[0] for words in told] == [words[2] for words in told] == ["0", "1", "2"]
-    assert {(words[1], words[3], words[5]) for words in told} == {("3", "127.0.0.1", "2")}
-    assert len({words[4] for words in told}) == 1
+    assert {(words[1], words[4]) for words in told} == {("3", "2")}
+    (meeting,) = {words[3] for words in told}
+    assert not Path(meeting).parent.exists()  # nothing is left of it
 
 
 def test_only_rank_0_is_heard_where_all_goes_well(capfd):
@@ -84,23 +87,51 @@ def test_what_rank_0_has_said_is_not_said_again(capfd):
     assert capfd.readouterr().err == "nanogfl: no such key\n" * 2
 
 
-def test_a_signal_goes_on_to_all_and_their_way_to_end_is_waited_for(tmp_path):
-    """Rank 0 takes longer to end than the grace that a failure would leave it."""
+def start_waiting_ranks(folder: Path) -> subprocess.Popen[bytes]:
+    """A launcher with two ranks that write a file when they are told to end. Rank 0 takes longer to end than the grace
+    that a failure would leave it. Both are ready."""
     code = (
-        "import time\ndef end(*_):\n time.sleep(1.5 if os.environ['RANK'] == '0' else 0)\n"
-        f" open(r'{tmp_path}/' + os.environ['RANK'], 'w').close()\n sys.exit(143)\n"
-        "signal.signal(signal.SIGTERM, end)\n"
-        f"open(r'{tmp_path}/ready' + os.environ['RANK'], 'w').close()\n{FOREVER}"
+        "import time\nfrom nanogfl.train.place import end_with_launcher\n"
+        "def end(*_):\n time.sleep(1.5 if os.environ['RANK'] == '0' else 0)\n"
+        f" open(r'{folder}/' + os.environ['RANK'], 'w').close()\n sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, end)\nsignal.signal(signal.SIGHUP, end)\nend_with_launcher()\n"
+        f"open(r'{folder}/ready' + os.environ['RANK'], 'w').close()\n{FOREVER}"
     )
     start = "import sys\nfrom nanogfl.train import launch\nlaunch.GRACE_S = 0.3\n"
     start += f"sys.exit(launch.run_ranks({of_rank(code, code)!r}, 2))"
     process = subprocess.Popen([sys.executable, "-c", start], env={**os.environ, "PYTHONPATH": str(ROOT)})
-    while not all((tmp_path / f"ready{rank}").exists() for rank in range(2)):
+    while not all((folder / f"ready{rank}").exists() for rank in range(2)):
         assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
+        time.sleep(0.01)
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_goes_on_to_all_and_their_way_to_end_is_waited_for(tmp_path, number):
+    process = start_waiting_ranks(tmp_path)
+    process.send_signal(number)
     assert process.wait(60) == 143
     assert (tmp_path / "0").exists()
     assert (tmp_path / "1").exists()
+
+
+def test_ranks_whose_launcher_is_killed_are_told_to_end(tmp_path):
+    process = start_waiting_ranks(tmp_path)
+    process.kill()
+    process.wait()
+    until = time.monotonic() + 20
+    while not all((tmp_path / f"{rank}").exists() for rank in range(2)):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_a_launcher_that_ignores_hang_ups_stays_deaf_to_them(monkeypatch):
+    """As under nohup."""
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_IGN)
+    seen = []
+    monkeypatch.setattr(signal, "signal", lambda *arguments: seen.append(arguments))
+    run_ranks(of_rank("", ""), 2)
+    assert seen == []
 
 
 def test_a_signal_to_one_that_stops_all_in_order_is_no_failure(capfd):
@@ -110,9 +141,15 @@ def test_a_signal_to_one_that_stops_all_in_order_is_no_failure(capfd):
 
 
 def test_handlers_are_put_back():
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in STOP_SIGNALS]
     run_ranks(of_rank("", ""), 2)
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
+
+
+def test_only_this_user_may_enter_the_folder_where_processes_meet(tmp_path):
+    code = f"open(r'{tmp_path}/mode', 'w').write(oct(os.stat(os.path.dirname(os.environ[{MEETING_FILE!r}])).st_mode))"
+    run_ranks(of_rank(code, ""), 2)
+    assert (tmp_path / "mode").read_text().endswith("0700")
 
 
 def test_the_place_comes_from_the_environment(monkeypatch):

@@ -20,9 +20,11 @@ from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.detector import build_detector
 from nanogfl.train import launch
 from nanogfl.train.datasets import load_data
-from nanogfl.train.launch import Place, run_ranks
+from nanogfl.train.launch import run_ranks
 from nanogfl.train.loop import share_statistics
-from nanogfl.train.ranks import Ranks, joined
+from nanogfl.train.meeting import joined
+from nanogfl.train.place import Place
+from nanogfl.train.ranks import Ranks
 from tests.train import rank_checks
 from tests.train.test_loop import fingerprint
 
@@ -203,7 +205,7 @@ def test_a_signal_to_one_rank_stops_both_and_torchrun_goes_on_to_the_same_end(re
     assert said.err.count("stopped") == 1
     assert "stopped in epoch 2 of 2, after batch 4 of 4" in said.err or "stopped after epoch" in said.err
     assert load_checkpoint(run / "last.pt").training["epoch"] == 1
-    torchrun = ("torch.distributed.run", "--nproc-per-node", 2, "--master-port", launch._free_port(), "-m", "nanogfl")
+    torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node", 2, "-m", "nanogfl")
     done = nanogfl(*torchrun, "train", recipe, "--run-dir", run, "--resume")
     assert done.returncode == 0, done.stderr
     for line in ("resuming in epoch 2", "epoch 2/2", "best AP", "next: nanogfl export"):

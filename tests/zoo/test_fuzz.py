@@ -17,7 +17,7 @@ from nanogfl.ablate.spec import load_ablation
 from nanogfl.contract.card import ModelCard
 from nanogfl.contract.detections import Detections
 from nanogfl.contract.errors import UserError
-from nanogfl.contract.frames import MOST_PIXELS, decode_frame
+from nanogfl.contract.frames import MOST_PIXELS, decode_picture
 from nanogfl.contract.image_header import claimed_hw
 from nanogfl.model.checkpoint import describe_checkpoint
 from nanogfl.model.nanodet_weights import read_nanodet
@@ -189,7 +189,7 @@ IMAGES = [encoded(suffix) for suffix in (".jpg", ".png", ".bmp", ".webp", ".tiff
 def test_any_bytes_as_an_image(content):
     claimed = claimed_hw(content)
     try:
-        frame = decode_frame(content)
+        frame = decode_picture(content).frame
     except UserError as error:
         one_sentence(error)
     else:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.contract.errors import UserError
-from nanogfl.contract.frames import decode_frame, read_content
+from nanogfl.contract.frames import decode_picture, read_content
 from nanogfl.data.ahead import Track, available_threads, map_ahead
 from nanogfl.data.check.near_duplicates import THUMBNAIL, difference_hash, thumbnail
-from nanogfl.data.check.orientation import orientation
+from nanogfl.data.check.orientation import hw_before_turning
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,10 @@ class Looks:
     """why an image cannot be read; the rest of such a row says nothing"""
     hw: NDArray[np.int64]
     """(n, 2) as `read_frame` delivers it"""
-    orientation: NDArray[np.int64]
-    """(n,) of EXIF, 1: upright as stored"""
+    stored_hw: NDArray[np.int64]
+    """(n, 2) of an image that is turned or mirrored when it is read; 0 for any other"""
+    notes: list[tuple[str, ...]]
+    """what of an image that can be read is not in its frame"""
     pixels: list[bytes]
     """a digest of the decoded pixels; empty for an unreadable image"""
     hashes: NDArray[np.uint64]
@@ -36,7 +38,8 @@ class Looks:
         return Looks(
             self.complaints[rows],
             self.hw[rows],
-            self.orientation[rows],
+            self.stored_hw[rows],
+            self.notes[rows],
             self.pixels[rows],
             self.hashes[rows],
             self.thumbnails[rows],
@@ -49,7 +52,8 @@ def look_at_images(paths: Sequence[Path], track: Track = lambda results, _: resu
     looks = Looks(
         [],
         np.zeros((count, 2), dtype=np.int64),
-        np.ones(count, dtype=np.int64),
+        np.zeros((count, 2), dtype=np.int64),
+        [()] * count,
         [b""] * count,
         np.zeros(count, dtype=np.uint64),
         np.zeros((count, THUMBNAIL * THUMBNAIL), dtype=np.uint8),
@@ -58,11 +62,11 @@ def look_at_images(paths: Sequence[Path], track: Track = lambda results, _: resu
     def look(number: int) -> str | None:
         try:
             content = read_content(paths[number])
-            frame = decode_frame(content)
+            frame, looks.notes[number] = decode_picture(content)
         except UserError as error:
             return str(error)
         looks.hw[number] = frame.shape[:2]
-        looks.orientation[number] = orientation(content)
+        looks.stored_hw[number] = hw_before_turning(content) or (0, 0)
         shape = np.array(frame.shape, dtype=np.int64)  # the same bytes in another shape are another picture
         looks.pixels[number] = hashlib.blake2b(
             np.ascontiguousarray(frame).data, digest_size=16, person=shape[:2].tobytes()

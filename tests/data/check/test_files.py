@@ -7,12 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
+from nanogfl.contract.image_header import header_hw
 from nanogfl.data.check.check import check_images
 from nanogfl.data.check.files import check_files
 from nanogfl.data.check.finding import Split
 from nanogfl.data.check.images import look_at_images
 from nanogfl.data.check.near_duplicates import MOST_BITS, difference_hash, near_duplicates, thumbnail
-from nanogfl.data.check.orientation import orientation
+from nanogfl.data.check.orientation import hw_before_turning
 from nanogfl.data.coco import DataSet, ImageRecord
 from nanogfl.data.synthetic import draw_image, image_hw
 
@@ -38,7 +39,7 @@ def turned_jpeg(frame, way, order="big"):
     return content[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + content[2:]
 
 
-def split_of(folder, name, contents, hw=(60, 100)):
+def split_of(folder, name, contents, hw=(60, 100), **more):
     """Files with these bytes, all annotated with the same size."""
     records = []
     nothing = np.zeros(0)
@@ -46,7 +47,7 @@ def split_of(folder, name, contents, hw=(60, 100)):
         path = folder / f"{name}{number}.jpg"
         path.write_bytes(content)
         boxes = np.zeros((0, 4), np.float32)
-        records.append(ImageRecord(number, path, hw, boxes, nothing.astype(int), nothing, nothing == 1))
+        records.append(ImageRecord(number, path, hw, boxes, nothing.astype(int), nothing, nothing == 1, **more))
     return Split(name, DataSet(f"{name}.json", ("a",), (1,), tuple(records), ()))
 
 
@@ -73,7 +74,7 @@ def test_broken_empty_and_missing_files_are_errors_with_the_reason(tmp_path, by_
     assert list(findings) == ["unreadable-images"]
     finding = findings["unreadable-images"]
     assert (finding.severity, finding.count) == ("error", 4)
-    assert finding.examples[0].text.startswith("train1.jpg is not an image that OpenCV can decode")
+    assert finding.examples[0].text.startswith("train1.jpg is not an image that can be read, but a damaged")
     assert "does not exist" in finding.examples[3].text
     assert [example.split for example in finding.examples] == ["train"] * 3 + ["val"]
 
@@ -92,13 +93,56 @@ def test_a_turned_image_annotated_as_stored_is_told_from_one_annotated_upright(f
     upright = turned_jpeg(picture(1, (100, 60)), way, order)
     findings = found([as_stored], [upright])
     assert [(f.key, f.severity, f.count) for f in findings.values()] == [
-        ("exif-as-stored", "error", 1),
+        ("exif-size-unclear", "error", 1),  # no box says more
         ("exif-turned", "note", 1),
     ]
-    assert findings["exif-as-stored"].examples[0].text == (
-        f"train0.jpg, 60 x 100 by its EXIF orientation {way}, annotated as 100 x 60"
+    assert (
+        findings["exif-size-unclear"].examples[0].text == "train0.jpg, 60 x 100, turned by EXIF, annotated as 100 x 60"
     )
     assert findings["exif-turned"].examples[0].split == "val"
+
+
+@pytest.mark.parametrize(
+    ("reach_hw", "key", "advised"),
+    [
+        ((90, 50), "exif-size-swapped", "swap"),
+        ((50, 90), "exif-as-stored", "remove the orientation"),
+        ((60.9, 60.9), "exif-size-unclear", "look"),
+        ((90, 90), "exif-size-unclear", "look"),
+    ],
+)
+def test_boxes_tell_whether_the_size_or_the_orientation_is_wrong(tmp_path, by_key, reach_hw, key, advised):
+    turned = [turned_jpeg(picture(n, (60, 100)), 6) for n in (0, 1)]
+    train = split_of(tmp_path, "train", turned, reach_hw=reach_hw)
+    silent = replace(train.dataset.images[1], reach_hw=(40.0, 40.0))  # tells nothing itself: the other one does
+    train = Split("train", replace(train.dataset, images=(train.dataset.images[0], silent)))
+    findings = by_key(check_images(train, split_of(tmp_path, "val", [jpeg(picture(5))])))
+    assert [(f.key, f.severity, f.count) for f in findings.values()] == [(key, "error", 2)]
+    assert advised in findings[key].advice
+
+
+@pytest.mark.parametrize("way", [3, 6])
+def test_without_a_stated_size_nothing_is_promised(tmp_path, by_key, way):
+    frame = picture(0, (100, 60) if way == 6 else (60, 100))
+    train = split_of(tmp_path, "train", [turned_jpeg(frame, way)], measured=True)
+    findings = by_key(check_images(train, split_of(tmp_path, "val", [jpeg(picture(5))], measured=True)))
+    assert [(f.key, f.severity) for f in findings.values()] == [("exif-unstated", "warning")]
+    assert findings["exif-unstated"].examples[0].text.startswith("train0.jpg")
+    assert "nothing to do" not in findings["exif-unstated"].advice
+
+
+def test_what_is_not_read_of_an_image_is_a_finding_that_names_it(found):
+    grey = cv2.cvtColor(picture(0), cv2.COLOR_BGR2GRAY).astype(np.uint16)
+    alpha = np.dstack([picture(1), np.zeros((60, 100), np.uint8)])
+    train = [cv2.imencode(".png", content)[1].tobytes() for content in (grey * 16, grey * 257, alpha)]
+    findings = found(train, [jpeg(picture(5))])
+    assert {f.key: (f.severity, f.count) for f in findings.values()} == {
+        "little-range": ("warning", 1),
+        "transparent-images": ("note", 1),
+    }
+    assert findings["little-range"].examples[0].text.startswith("train0.jpg: ")
+    assert "2.1%" in findings["little-range"].examples[0].text
+    assert findings["transparent-images"].examples[0].image.path.name == "train2.jpg"
 
 
 def test_a_turned_image_of_another_size_than_both_is_another_size(found):
@@ -117,17 +161,43 @@ def test_upright_exif_and_broken_exif_are_no_finding(found):
     assert found([turned_jpeg(picture(1), 1), broken], [jpeg(picture(2))]) == {}
 
 
-def test_the_orientation_of_png_webp_and_tiff_is_read_too():
-    frame = np.zeros((20, 30, 3), np.uint8)
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".jpg"])
+def test_the_orientation_of_other_formats_is_seen_too(suffix):
+    frame = picture(0, (20, 30))
     block = np.frombuffer(exif(6, "little"), np.uint8)
-    for suffix in (".png", ".webp", ".jpg"):
-        good, content = cv2.imencodeWithMetadata(suffix, frame, [cv2.IMAGE_METADATA_EXIF], [block])
-        assert good
-        assert cv2.imdecode(content, cv2.IMREAD_COLOR).shape[:2] == (30, 20), suffix
-        assert orientation(content.tobytes()) == 6, suffix
-        assert orientation(cv2.imencode(suffix, frame)[1].tobytes()) == 1, suffix
-    assert orientation(exif(8, "big")) == 8  # a TIFF file begins with the directory itself
-    assert orientation(exif(9, "big")) == orientation(b"") == 1
+    good, content = cv2.imencodeWithMetadata(suffix, frame, [cv2.IMAGE_METADATA_EXIF], [block])
+    assert good
+    assert cv2.imdecode(content, cv2.IMREAD_COLOR).shape[:2] == (30, 20)
+    assert hw_before_turning(content.tobytes()) == (20, 30)
+    assert hw_before_turning(cv2.imencode(suffix, frame)[1].tobytes()) is None
+
+
+def entry(kind, value, sign):
+    """The orientation as a number of two bytes (3) or of four (4)."""
+    return struct.pack(sign + ("HHIHxx" if kind == 3 else "HHII"), 0x0112, kind, 1, value)
+
+
+ODD = {
+    **{f"kind {kind}, {value}, {sign}": (kind, value, sign, 42, b"") for kind in (3, 4) for value in range(10)
+       for sign in "<>"},
+    "another mark than 42": (3, 6, "<", 43, b""),
+    "behind a name that lies outside": (3, 6, "<", 42, struct.pack("<HHII", 0x010F, 2, 99, 70000)),
+    "behind one that is upright": (3, 6, "<", 42, entry(3, 1, "<")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_header_check_and_opencv_agree_on_odd_orientations(tmp_path, name):
+    kind, value, sign, mark, before = ODD[name]
+    block = (b"II" if sign == "<" else b"MM") + struct.pack(sign + "HIH", mark, 8, 1 + bool(before))
+    block = b"Exif\0\0" + block + before + entry(kind, value, sign) + bytes(4)
+    plain = jpeg(picture(0))
+    content = plain[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + plain[2:]
+    encoded = np.frombuffer(content, np.uint8)
+    frame, stored = (cv2.imdecode(encoded, cv2.IMREAD_COLOR | flag) for flag in (0, cv2.IMREAD_IGNORE_ORIENTATION))
+    (tmp_path / "a.jpg").write_bytes(content)
+    assert header_hw(tmp_path / "a.jpg") == frame.shape[:2]
+    assert hw_before_turning(content) == (None if np.array_equal(frame, stored) else stored.shape[:2])
 
 
 # Copies ---------------------------------------------------------------------------------------------------------

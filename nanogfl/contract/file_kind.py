@@ -1,0 +1,68 @@
+"""What a file is that should have been an image: told by its first bytes."""
+
+import re
+
+_LEADS = (
+    (0, b"version https://git-lfs", "a pointer of git LFS and not the image itself: git lfs pull"),
+    (0, b"/annex/objects/", "a pointer of git-annex and not the image itself: git annex get"),
+    (0, b"%PDF", "a PDF: save its pages as images"),
+    (0, b"PK\x03\x04", "a ZIP archive: unpack it"),
+    (0, b"\x1f\x8b", "a gzip archive: unpack it"),
+    (0, b"8BPS", "a Photoshop file: save it as JPEG or PNG"),
+    (0, b"\xff\x0a", "a JPEG XL, which is not read: save it as JPEG or PNG"),
+    (4, b"JXL ", "a JPEG XL, which is not read: save it as JPEG or PNG"),
+    (4, b"jP  ", "a JPEG 2000, which is not read: save it as JPEG or PNG"),
+    (0, b"\xff\x4f\xff\x51", "a JPEG 2000, which is not read: save it as JPEG or PNG"),
+    (0, b"\x76\x2f\x31\x01", "an OpenEXR, which is not read: save it as 8-bit PNG"),
+    (0, b"#?RADIANCE", "a Radiance HDR, which is not read: save it as 8-bit PNG"),
+    (0, b"\x93NUMPY", "an array of numpy: save it as 8-bit PNG"),
+    (128, b"DICM", "a DICOM file: save its pictures as 8-bit PNG"),
+    (8, b"AVI ", "a video (AVI): save its frames as images"),
+    (0, b"\x1a\x45\xdf\xa3", "a video (Matroska or WebM): save its frames as images"),
+)
+_HEIF = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
+_IMAGES = (
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"GIF8", "GIF"),
+    (8, b"WEBP", "WebP"),
+    (0, b"BM", "BMP"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (0, b"II+\0", "TIFF"),
+    (0, b"MM\0+", "TIFF"),
+    (4, b"ftypavi", "AVIF"),
+)
+_FRAME_OF_12_BITS = re.compile(rb"\xff[\xc0-\xc2]\0.\x0c", re.DOTALL)
+"""a JPEG's header of a frame: marker, length, bits of a sample"""
+
+
+def file_kind(content: bytes) -> str:
+    """What it is, and what to do: 'a PDF: save its pages as images'."""
+    size = f"({len(content):,} bytes)"
+    if not content:
+        return "empty (0 bytes): copy it again, or remove it"
+    if not content.strip(b"\0"):
+        return f"nothing but zeros {size}, as after a full disk or a copy that was stopped: copy it again"
+    for at, lead, kind in _LEADS:
+        if content[at : at + len(lead)] == lead:
+            return kind
+    if content[:2] == b"\xff\xd8" and _FRAME_OF_12_BITS.search(content):
+        return "a JPEG of 12 bits, which is not read: save all images as 8 bits, stretched in one and the same way"
+    if content[4:8] == b"ftyp":
+        if content[8:12] in _HEIF:
+            return "a HEIC picture, as phones save them, which is not read: save it as JPEG"
+        if not content[8:12].startswith(b"avi"):
+            return "a video (MP4 or QuickTime): save its frames as images"
+    for at, lead, kind in _IMAGES:
+        if content[at : at + len(lead)] == lead:
+            return f"a damaged or broken off {kind} {size}: replace or remove it"
+    text = content[:1000].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+        return f"a web page (HTML) {size}, such as a server sends in place of a missing image: download it again"
+    if text.startswith((b"<?xml", b"<svg", b"<!--", b"<!doctype svg")):
+        kind = "an SVG drawing: save it as PNG" if b"<svg" in content[:10_000].lower() else "XML: replace or remove it"
+        return kind
+    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in content[:1000]):
+        return f"text {size} and no image: replace or remove it"
+    return f"{size[1:-1]} of no kind that is read: replace or remove it"
