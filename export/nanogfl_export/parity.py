@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import compose
 
 from nanogfl.contract.card import ModelCard
 from nanogfl.contract.detections import Detect, Detections, Selection
 from nanogfl.contract.errors import UserError
+from nanogfl.contract.ort import onnxruntime
 from nanogfl.contract.preprocess import preprocess
 from nanogfl.model.predictor import Predictor, RawOutputs
 from nanogfl_export.assemble import RAW_PREFIX

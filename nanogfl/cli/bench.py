@@ -73,6 +73,7 @@ def bench(
     if card:
         require("export", "onnx")
     from nanogfl.contract.frames import read_frame
+    from nanogfl.contract.threads import limit_opencv_threads
     from nanogfl_deploy.bench import measure_costs, textured_frame
     from nanogfl_deploy.bench_table import Report, as_json, table
     from nanogfl_deploy.cold_start import cold_start
@@ -80,6 +81,7 @@ def bench(
     from nanogfl_deploy.other_load import OtherLoad
     from nanogfl_deploy.runtime import Detector
 
+    limit_opencv_threads()
     frame = textured_frame(*(frame_hw or (720, 1280))) if image is None else read_frame(image)
     for model in models:
         Detector(model, threads=1)  # a file that is no model ends the command before anything is measured

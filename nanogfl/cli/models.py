@@ -29,6 +29,9 @@ class OpenedModel:
 
 def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -> OpenedModel:
     """An .onnx by its suffix, anything else as a checkpoint. Raises UserError."""
+    from nanogfl.contract.threads import limit_opencv_threads
+
+    limit_opencv_threads()
     if path.suffix == ".onnx":
         from nanogfl_deploy.runtime import Detector
 
@@ -43,7 +46,9 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
     require("train", "torch", "pydantic", "yaml")
     from nanogfl.model.checkpoint import load_checkpoint
     from nanogfl.model.predictor import Predictor
+    from nanogfl.model.torch_threads import limit_torch_threads
 
+    limit_torch_threads()
     checkpoint = load_checkpoint(path)
     data = checkpoint.config.data
     root = Path(data.root)
