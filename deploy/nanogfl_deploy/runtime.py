@@ -102,6 +102,7 @@ class Detector:
         labels = named.get("labels")
         if labels is not None and not wrong and labels.size and labels.max() >= len(card.classes):
             wrong = [f"the label {labels.max()} of {len(card.classes)} classes"]
+        wrong += [f"{name} that are not finite" for name, value in named.items() if not np.isfinite(value).all()]
         if wrong:
             raise UserError(f"{self.path} delivers {', '.join(wrong)}, unlike its card: export the checkpoint again")
 

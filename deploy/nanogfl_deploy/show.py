@@ -122,8 +122,8 @@ def open_saver(path: Path, source: Source) -> Saver:
 
 
 def default_place(source: Source) -> Path:
-    """runs/detect/<source name>: a picture for an image, a folder for a folder, an .mp4 for a video, an .mkv for a camera:
-    it can be played even if the machine stops in the middle of the recording."""
+    """runs/detect/<source name>: a picture for an image, a folder for a folder, an .mp4 for a video, an .mkv for a
+    camera: it can be played even if the machine stops in the middle of the recording."""
     if isinstance(source, Pictures):
         return Path("runs/detect") / source.name.replace(" ", "-")
     if source.live:

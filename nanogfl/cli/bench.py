@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from nanogfl.cli.ending import stoppable
 from nanogfl.cli.extras import require
 from nanogfl.cli.say import say, say_lines
 from nanogfl.contract.errors import UserError
@@ -48,6 +49,7 @@ def _frame_hw(context: click.Context, parameter: click.Parameter, text: str | No
 @click.option("--cold", type=click.IntRange(min=0), default=5, show_default=True, help="Fresh processes a model.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the stages into this .png.")
 @click.option("--card", is_flag=True, help="Write the figures into the card of each MODEL.")
+@stoppable()
 def bench(
     models: tuple[Path, ...],
     threads: list[int],

@@ -40,7 +40,8 @@ def detect(
 
     Shows a window where there is a display (q or Esc ends). Without a window, --save or --json it saves below
     runs/detect. A camera or stream is recorded until Ctrl-C, SIGTERM or SIGHUP ends it; the recording is then complete.
-    An .mkv can be played even after a kill or a power cut (look for .NAME-xxxxxxxx.mkv), an .mp4 cannot.
+    An .mkv can be played even after a kill or a power cut, up to the last seconds (look for .NAME-xxxxxxxx.mkv); an
+    .mp4 cannot.
     """
     with stoppable() as ending:
         from nanogfl.cli.detect_run import Run

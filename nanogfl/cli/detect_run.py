@@ -50,6 +50,7 @@ class Run:
         """The source's, the user's or, of a signal, `ending`'s. Raises UserError and Interrupted."""
         frames = self._frames
         ending.at_the_first = frames.stop
+        ending.at_the_worst = lambda: self._close_files(frames.live)
         try:
             for name, frame in frames:
                 if not self._detect(name, frame):
@@ -98,6 +99,11 @@ class Run:
         return self._window.show(picture, status, wait=frames.frame_rate is None and not frames.live)
 
     def _close(self, keep: bool) -> None:
+        self._close_files(keep)
+        if self._window is not None:
+            self._window.close()
+
+    def _close_files(self, keep: bool) -> None:
         for result in (self._saver, self._listing):
             if result is not None:
                 try:
@@ -106,8 +112,6 @@ class Run:
                     self._problems.append(str(error))
                 else:
                     self._saved += [f"saved {result.path}"] if keep else []
-        if self._window is not None:
-            self._window.close()
 
     def _summary(self) -> None:
         frames = self._frames

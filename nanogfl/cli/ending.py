@@ -25,6 +25,8 @@ class Ending:
     def __init__(self) -> None:
         self.came: signal.Signals | None = None
         self.at_the_first: Callable[[], None] | None = None
+        self.at_the_worst: Callable[[], None] | None = None
+        """what is called, in another thread, before a process that does not react is ended"""
         self.noticed, self.over = threading.Event(), threading.Event()
 
     def note(self, number: int, _frame: FrameType | None) -> None:
@@ -80,6 +82,8 @@ def _watch(told: socket.socket, ending: Ending) -> None:
             continue
         if not awaited.wait(patience):
             os.write(2, b"nanogfl: stopped in the middle of a call that does not end\n")
+            if ending.at_the_worst is not None:
+                ending.at_the_worst()
             os._exit(128 + content[0])
         # The next signals hurry an end that may have a long recording to close; systemd sends two at once.
         awaited, patience = ending.over, 6 * _PATIENCE

@@ -4,7 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanogfl.contract.detections import Detect
+import numpy as np
+from numpy.typing import NDArray
+
+from nanogfl.contract.detections import Detect, Detections
+from nanogfl.contract.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,31 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
     classes, ids = checkpoint.classes, checkpoint.category_ids
     model = checkpoint.config.model
     keep, spread = model.selection.keep, model.head.has_spread
+
+    def keeping(most: int) -> Detect:
+        return _finite(predictor.keeping(most), path)
+
     return OpenedModel(
-        predictor, classes, ids, validation, training, spread, keep, predictor.keeping, predictor.explain
+        _finite(predictor, path),
+        classes,
+        ids,
+        validation,
+        training,
+        spread,
+        keep,
+        keeping,
+        _finite(predictor.explain, path),
     )
+
+
+def _finite(detect: Detect, path: Path) -> Detect:
+    """A trained network's outputs are; of a damaged one nothing can be drawn or written."""
+
+    def checked(frame: NDArray[np.uint8]) -> Detections:
+        found = detect(frame)
+        values = [found.boxes, found.scores] + ([] if found.spread is None else [found.spread])
+        if not all(np.isfinite(value).all() for value in values):
+            raise UserError(f"{path} delivers detections that are not finite: its weights are damaged, train it again")
+        return found
+
+    return checked
