@@ -11,11 +11,11 @@ import json
 import tempfile
 from pathlib import Path
 
-import onnxruntime
 import torch
 
 from nanogfl.cli.gate_images import gate_frames
 from nanogfl.contract.card import ExportFormat
+from nanogfl.contract.ort import onnxruntime
 from nanogfl.data.read import load_split
 from nanogfl.evaluate.coco_ap import evaluate
 from nanogfl.model.predictor import load_predictor

@@ -12,10 +12,10 @@ import statistics
 import time
 from pathlib import Path
 
-import onnxruntime
 import torch
 
 from nanogfl.cli.gate_images import gate_frames
+from nanogfl.contract.ort import onnxruntime
 from nanogfl.evaluate.coco_ap import evaluate
 from nanogfl.model.predictor import load_predictor
 from nanogfl.recipe import load_config

@@ -1,9 +1,12 @@
 """Every test run has a cache folder of its own: nobody's is touched, and no test finds what another machine left."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for tests that import onnxruntime themselves
 
 
 @pytest.fixture(scope="session", autouse=True)

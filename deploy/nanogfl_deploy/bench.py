@@ -117,4 +117,4 @@ def _stages(index: int, detector: Detector, frame: NDArray[np.uint8]) -> dict[st
 
 def _macs(detector: Detector) -> int | None:
     macs = detector.card.source.get("macs")
-    return macs if isinstance(macs, int) and macs > 0 else None
+    return macs if isinstance(macs, int) and 0 < macs < 2**63 else None  # a card may say anything

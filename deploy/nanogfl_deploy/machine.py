@@ -7,7 +7,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
+
+from nanogfl.contract.ort import onnxruntime
 
 # Instruction sets that matrix kernels choose between, as Linux names them: x86, then ARM.
 _MATTERS = (

@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from nanogfl.contract.card import METADATA_KEY, ModelCard
 from nanogfl.contract.detections import Detections, Sides, select, sides_at, to_source
 from nanogfl.contract.errors import UserError
+from nanogfl.contract.ort import onnxruntime, ort_errors
 from nanogfl.contract.preprocess import Placement, preprocess
 from nanogfl.contract.printable import shortened
 from nanogfl.contract.read_file import is_file
+from nanogfl.contract.threads import compute_threads
 
 # What onnxruntime raises for a file that it cannot load or run; they have no base class of their own.
 _ERRORS = (
@@ -52,7 +52,8 @@ class Detector:
     """`detector(frame)` is `finish(run(prepare(frame)))`; the three are apart so that each can be timed."""
 
     def __init__(self, path: Path | str, threads: int | None = None) -> None:
-        """`threads`: onnxruntime's threads within an operator; None lets it take one per physical core."""
+        """`threads`: onnxruntime's threads within an operator; None: `compute_threads`, one per core
+        that this process may use."""
         self.path = Path(path)
         self._session = open_session(self.path, threads)
         try:
@@ -101,6 +102,7 @@ class Detector:
         labels = named.get("labels")
         if labels is not None and not wrong and labels.size and labels.max() >= len(card.classes):
             wrong = [f"the label {labels.max()} of {len(card.classes)} classes"]
+        wrong += [f"{name} that are not finite" for name, value in named.items() if not np.isfinite(value).all()]
         if wrong:
             raise UserError(f"{self.path} delivers {', '.join(wrong)}, unlike its card: export the checkpoint again")
 
@@ -124,7 +126,7 @@ def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSessio
     if not is_file(path):
         raise UserError(f"model {path} does not exist or is no file: check the path")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads or compute_threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = _FATAL
     # Threads that wait busily for the next frame burn the pause between frames (of 10 ms all 10, with 2 threads) and

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 
@@ -16,6 +15,7 @@ from nanogfl import __version__
 from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.card import ExportFormat, ModelCard
 from nanogfl.contract.errors import UserError
+from nanogfl.contract.ort import onnxruntime
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.predictor import Predictor

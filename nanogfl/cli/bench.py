@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from nanogfl.cli.ending import stoppable
 from nanogfl.cli.extras import require
 from nanogfl.cli.say import say, say_lines
 from nanogfl.contract.errors import UserError
@@ -48,6 +49,7 @@ def _frame_hw(context: click.Context, parameter: click.Parameter, text: str | No
 @click.option("--cold", type=click.IntRange(min=0), default=5, show_default=True, help="Fresh processes a model.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the stages into this .png.")
 @click.option("--card", is_flag=True, help="Write the figures into the card of each MODEL.")
+@stoppable()
 def bench(
     models: tuple[Path, ...],
     threads: list[int],
@@ -73,6 +75,7 @@ def bench(
     if card:
         require("export", "onnx")
     from nanogfl.contract.frames import read_frame
+    from nanogfl.contract.threads import limit_opencv_threads
     from nanogfl_deploy.bench import measure_costs, textured_frame
     from nanogfl_deploy.bench_table import Report, as_json, table
     from nanogfl_deploy.cold_start import cold_start
@@ -80,6 +83,7 @@ def bench(
     from nanogfl_deploy.other_load import OtherLoad
     from nanogfl_deploy.runtime import Detector
 
+    limit_opencv_threads()
     frame = textured_frame(*(frame_hw or (720, 1280))) if image is None else read_frame(image)
     for model in models:
         Detector(model, threads=1)  # a file that is no model ends the command before anything is measured

@@ -1,31 +1,28 @@
-"""`nanogfl detect`: a model on an image, a folder, a video or a camera."""
+"""`nanogfl detect`: a model on an image, a folder, a video, a camera or a stream."""
 
-import statistics
-import time
-from collections import Counter, deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from nanogfl.cli.ending import stoppable
 from nanogfl.cli.say import say
+from nanogfl.cli.score import SCORE
 from nanogfl.contract.errors import UserError
 
 if TYPE_CHECKING:
     from nanogfl.cli.models import OpenedModel
-    from nanogfl_deploy.show import DetectionsFile, Saver, Window
-    from nanogfl_deploy.sources import Source
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("source")
-@click.option("--save", type=click.Path(path_type=Path), help="A picture, an .mp4, or else a folder of pictures.")
+@click.option("--save", type=click.Path(path_type=Path), help="A picture, a video (.mp4, .mkv), or else a folder.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Detections as .json or .jsonl.")
-@click.option("--threshold", type=click.FloatRange(0, 1), default=0.4, show_default=True, help="Least score shown.")
+@click.option("--threshold", type=SCORE, default=0.4, show_default=True, help="Least score shown.")
 @click.option("--spread", is_flag=True, help="Draw each side soft or sharp by its standard deviation.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of onnxruntime.  [default: one a core]")
-@click.option("--strict", is_flag=True, help="An unreadable image ends the run instead of being skipped.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of onnxruntime.  [default: one per core]")
+@click.option("--strict", is_flag=True, help="An unreadable image or frame ends the run instead of being skipped.")
 @click.option("--no-window", is_flag=True, help="Open no window, even where there is a display.")
 def detect(
     model: Path,
@@ -38,29 +35,40 @@ def detect(
     strict: bool,
     no_window: bool,
 ) -> None:
-    """Detect with MODEL (.onnx or checkpoint) in SOURCE: an image, a folder, a video, or a camera's number.
+    """Detect with MODEL (.onnx or checkpoint) in SOURCE: an image, a folder, a video, a camera's number or device, or a
+    stream's URL (rtsp://, http://).
 
     Shows a window where there is a display (q or Esc ends). Without a window, --save or --json it saves below
-    runs/detect.
+    runs/detect. A camera or stream is recorded until Ctrl-C, SIGTERM or SIGHUP ends it; the recording is then complete.
+    An .mkv can be played even after a kill or a power cut, up to the last seconds (look for .NAME-xxxxxxxx.mkv); an
+    .mp4 cannot.
     """
-    from nanogfl_deploy.show import DetectionsFile, Window, default_place, open_saver, window_problem
-    from nanogfl_deploy.sources import open_source
+    with stoppable() as ending:
+        from nanogfl.cli.detect_run import Run
+        from nanogfl_deploy.show import DetectionsFile, default_place, open_saver
+        from nanogfl_deploy.sources import open_source
+        from nanogfl_deploy.window import Window, window_problem
 
-    detector = load_detector(model, threads)
-    if spread and not detector.has_spread:
-        raise UserError(
-            f"--spread needs the standard deviations of sides, {model} delivers none: leave --spread out, or take a"
-            " model of model.head.box general+dfl or gaussian"
-        )
-    with open_source(source, strict) as frames:
-        problem = "--no-window" if no_window else window_problem()
-        if problem and save is None and json_file is None:
-            save = default_place(frames)
-            say(f"no window: {problem}; saving to {save}")
-        saver = None if save is None else open_saver(save, frames)
-        listing = None if json_file is None else DetectionsFile(json_file, detector.class_names)
-        window = None if problem else Window("nanogfl")
-        _detect_all(detector, frames, threshold, spread, saver, listing, window)
+        detector = load_detector(model, threads)
+        if spread and not detector.has_spread:
+            raise UserError(
+                f"--spread needs the standard deviations of sides, {model} delivers none: leave --spread out, or take a"
+                " model of model.head.box general+dfl or gaussian"
+            )
+        with open_source(source, strict) as frames:
+            problem = "--no-window" if no_window else window_problem()
+            if problem and save is None and json_file is None:
+                save = default_place(frames)
+                say(f"no window: {problem}; saving to {save}")
+            listing = None if json_file is None else DetectionsFile(json_file, detector.class_names)
+            try:
+                saver = None if save is None else open_saver(save, frames)
+                window = None if problem else Window("nanogfl")
+            except UserError:
+                if listing is not None:
+                    listing.close(False)
+                raise
+            Run(detector, frames, threshold, spread, saver, listing, window).to_the_end(ending)
 
 
 def load_detector(path: Path, threads: int | None) -> "OpenedModel":
@@ -73,69 +81,3 @@ def load_detector(path: Path, threads: int | None) -> "OpenedModel":
     if threads is not None and path.suffix != ".onnx":
         raise UserError("--threads is for an .onnx: for a checkpoint set the environment's OMP_NUM_THREADS")
     return open_model(path, threads=threads)
-
-
-def _detect_all(
-    detector: "OpenedModel",
-    frames: "Source",
-    threshold: float,
-    spread: bool,
-    saver: "Saver | None",
-    json_file: "DetectionsFile | None",
-    window: "Window | None",
-) -> None:
-    """Every frame, then the summary. Results are renamed into place when the source or the user has ended the run."""
-    from nanogfl.contract.draw import draw_detections
-    from nanogfl_deploy.show import status_line
-
-    milliseconds: list[float] = []
-    found: Counter[int] = Counter()
-    recent: deque[float] = deque(maxlen=30)  # when the last frames came: the rate shown follows within a second
-    complete = False
-    began = time.perf_counter()
-    try:
-        for name, frame in frames:
-            start = time.perf_counter()
-            detections = detector.detect(frame)
-            milliseconds.append((time.perf_counter() - start) * 1e3)
-            shown = detections.above(threshold)
-            found.update(shown.labels.tolist())
-            if json_file is not None:
-                json_file.add(name, (frame.shape[0], frame.shape[1]), shown)
-            if saver is None and window is None:
-                continue
-            picture = draw_detections(frame, shown, detector.class_names, show_spread=spread)
-            if saver is not None:
-                saver.add(name, picture, start - began if frames.live else None)
-            if window is not None:
-                recent.append(start)
-                rate = (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0
-                status = status_line(rate, milliseconds[-1], frames.dropped)
-                if not window.show(picture, status, wait=frames.frame_rate is None and not frames.live):
-                    break
-        complete = True
-    except KeyboardInterrupt:
-        complete = frames.live  # Ctrl-C is how a camera without a window ends
-        if not complete:
-            raise
-    finally:
-        for result in (saver, json_file):
-            if result is not None:
-                result.close(complete)
-        if window is not None:
-            window.close()
-    for reason in frames.skipped:
-        say(f"skipped: {reason}", err=True)
-    names = detector.class_names
-    summary = [
-        f"{len(milliseconds)} frame{'s' * (len(milliseconds) != 1)}",
-        ", ".join(f"{names[label]} {count}" for label, count in sorted(found.items())) or "no detections",
-    ]
-    if milliseconds:
-        summary.append(f"median {statistics.median(milliseconds):.1f} ms")
-    if frames.live:
-        summary.append(f"dropped {frames.dropped}")
-    summary += [f"saved {result.path}" for result in (saver, json_file) if result is not None]
-    say("; ".join(summary))
-    if frames.problem:
-        raise UserError(frames.problem)

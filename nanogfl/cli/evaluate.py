@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from nanogfl.cli.ending import stoppable
 from nanogfl.cli.say import say, say_lines
 
 
@@ -37,6 +38,7 @@ from nanogfl.cli.say import say, say_lines
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps; for a checkpoint.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; for an .onnx. [default: all cores]")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the figures to this file.")
+@stoppable()
 def evaluate(
     model: Path,
     data: Path | None,

@@ -1,11 +1,14 @@
 """`nanogfl explain`: the distributions behind the boxes of one image."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from nanogfl.cli.ending import stoppable
 from nanogfl.cli.say import say
+from nanogfl.cli.score import SCORE
 from nanogfl.contract.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,8 +19,9 @@ if TYPE_CHECKING:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: IMAGE_explained.png, in this folder]")
-@click.option("--threshold", type=click.FloatRange(0, 1), default=0.4, show_default=True, help="Least score shown.")
+@click.option("--threshold", type=SCORE, default=0.4, show_default=True, help="Least score shown.")
 @click.option("--max-boxes", type=click.IntRange(min=1), default=6, show_default=True, help="Only the best so many.")
+@stoppable()
 def explain(model: Path, image: Path, output: Path | None, threshold: float, max_boxes: int) -> None:
     """Draw why MODEL puts the sides of its boxes in IMAGE where it puts them, and how sure it is of each.
 
@@ -39,7 +43,7 @@ def explain(model: Path, image: Path, output: Path | None, threshold: float, max
     target = output or Path(f"{image.stem}_explained.png")
     if target.suffix.lower() not in IMAGE_SUFFIXES:
         raise UserError(f"the picture is written to an image file, got {target}: name a .png")
-    if target.resolve() == image.resolve():
+    if os.path.realpath(target) == os.path.realpath(image):
         raise UserError(f"{target} would replace the image: name another file with -o")
     opened = load_detector(model, None)
     if opened.explain is None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nanogfl.cli.ending import stoppable
 from nanogfl.cli.extras import require
 from nanogfl.cli.say import say
 from nanogfl.contract.errors import UserError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@stoppable()
 def info(file: Path) -> None:
     """Show what FILE (.onnx or checkpoint) expects and delivers.
 
@@ -68,7 +70,7 @@ def describe_onnx(detector: "Detector") -> list[tuple[str, str]]:
     if card.bins:
         reach = f"bins 0 to {card.bins - 1}"
         rows.append(("distributions", f"of each side, {reach}: `nanogfl explain` draws them"))
-    elif (box := card.source.get("box", "general+dfl")).startswith("general"):
+    elif (box := str(card.source.get("box", "general+dfl"))).startswith("general"):
         rows.append(("distributions", "not delivered: `nanogfl export --distributions` adds them"))
     else:
         rows.append(("distributions", f"none: the boxes are {box}"))

@@ -17,6 +17,7 @@ from nanogfl.cli.detect import detect
 from nanogfl.cli.evaluate import evaluate
 from nanogfl.cli.explain import explain
 from nanogfl.cli.export import export
+from nanogfl.cli.extras import opencv_problem
 from nanogfl.cli.import_nanodet import import_nanodet
 from nanogfl.cli.info import info
 from nanogfl.cli.recipes import models
@@ -55,6 +56,11 @@ def main() -> None:
             nanogfl.main(standalone_mode=False)
     except (UserError, click.ClickException) as error:
         click.echo(error_line(error), err=True)
+        sys.exit(2)
+    except ImportError:
+        if (problem := opencv_problem()) is None:
+            raise
+        click.echo(error_line(problem), err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt) as stopped:
         click.echo("nanogfl: stopped", err=True)

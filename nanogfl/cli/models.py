@@ -4,7 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanogfl.contract.detections import Detect
+import numpy as np
+from numpy.typing import NDArray
+
+from nanogfl.contract.detections import Detect, Detections
+from nanogfl.contract.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,9 @@ class OpenedModel:
 
 def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -> OpenedModel:
     """An .onnx by its suffix, anything else as a checkpoint. Raises UserError."""
+    from nanogfl.contract.threads import limit_opencv_threads
+
+    limit_opencv_threads()
     if path.suffix == ".onnx":
         from nanogfl_deploy.runtime import Detector
 
@@ -43,7 +50,9 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
     require("train", "torch", "pydantic", "yaml")
     from nanogfl.model.checkpoint import load_checkpoint
     from nanogfl.model.predictor import Predictor
+    from nanogfl.model.torch_threads import limit_torch_threads
 
+    limit_torch_threads()
     checkpoint = load_checkpoint(path)
     data = checkpoint.config.data
     root = Path(data.root)
@@ -53,6 +62,31 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
     classes, ids = checkpoint.classes, checkpoint.category_ids
     model = checkpoint.config.model
     keep, spread = model.selection.keep, model.head.has_spread
+
+    def keeping(most: int) -> Detect:
+        return _finite(predictor.keeping(most), path)
+
     return OpenedModel(
-        predictor, classes, ids, validation, training, spread, keep, predictor.keeping, predictor.explain
+        _finite(predictor, path),
+        classes,
+        ids,
+        validation,
+        training,
+        spread,
+        keep,
+        keeping,
+        _finite(predictor.explain, path),
     )
+
+
+def _finite(detect: Detect, path: Path) -> Detect:
+    """A trained network's outputs are; of a damaged one nothing can be drawn or written."""
+
+    def checked(frame: NDArray[np.uint8]) -> Detections:
+        found = detect(frame)
+        values = [found.boxes, found.scores] + ([] if found.spread is None else [found.spread])
+        if not all(np.isfinite(value).all() for value in values):
+            raise UserError(f"{path} delivers detections that are not finite: its weights are damaged, train it again")
+        return found
+
+    return checked

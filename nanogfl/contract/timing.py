@@ -1,6 +1,7 @@
 """The one timing loop, so that two figures from nanogfl were always measured the same way."""
 
 import random
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -60,6 +61,27 @@ def measure(
             if round_index >= warmup:
                 spent[name].append(elapsed)
     return {name: summarise(np.array(nanoseconds, dtype=np.float64) / 1e6) for name, nanoseconds in spent.items()}
+
+
+class RunningMedian:
+    """Of any number of values in a fixed memory: exact up to `most`, then of a random sample of as many."""
+
+    def __init__(self, most: int = 4096) -> None:
+        self.count = 0
+        self._most = most
+        self._sample: list[float] = []
+        self._draw = random.Random(20200604)
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        if len(self._sample) < self._most:
+            self._sample.append(value)
+        elif (place := self._draw.randrange(self.count)) < self._most:
+            self._sample[place] = value
+
+    def value(self) -> float:
+        """Raises statistics.StatisticsError where nothing was added."""
+        return statistics.median(self._sample)
 
 
 def summarise(milliseconds: ArrayLike) -> Timing:

@@ -1,22 +1,19 @@
 """A function over many items in threads, a few items ahead of whoever takes the results."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from nanogfl.contract.threads import available_threads
+
+__all__ = ["Track", "available_threads", "map_ahead"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 Track = Callable[[Iterable[str | None], int], Iterable[str | None]]
 """(results, how many there will be) -> the same results: may show progress. A result is what is wrong with an image"""
-
-
-def available_threads() -> int:
-    """One for each processor that this process may use, at most 16: beyond, decoding waits for the disk."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(16, usable or 1)
 
 
 def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Generator[Result]:

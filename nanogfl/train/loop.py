@@ -21,6 +21,7 @@ from nanogfl.model.checkpoint import weights_digest
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector, build_detector
 from nanogfl.model.predictor import Predictor
+from nanogfl.model.torch_threads import limit_torch_threads
 from nanogfl.train.datasets import Data, list_problems, load_data, plain_truths
 from nanogfl.train.device import choose_device, require_compiler
 from nanogfl.train.ema import AveragedDetector
@@ -96,6 +97,7 @@ def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks) -> Outcome
     if ranks.first or resume:
         require_state(run_dir, resume)
     device = ranks.device
+    limit_torch_threads()
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     if device.type == "cpu":

@@ -1,0 +1,89 @@
+"""Ctrl-C, SIGTERM (systemd, docker stop) and SIGHUP (a closed terminal) during a command of the device."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import click
+
+from nanogfl.contract.errors import Interrupted
+
+_PATIENCE = 5.0
+"""seconds until a process that does not react is ended: docker stop kills after 10"""
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class Ending:
+    """What to do at the first signal: raise Interrupted, or what `at_the_first` was set to. A second Ctrl-C raises."""
+
+    def __init__(self) -> None:
+        self.came: signal.Signals | None = None
+        self.at_the_first: Callable[[], None] | None = None
+        self.at_the_worst: Callable[[], None] | None = None
+        """what is called, in another thread, before a process that does not react is ended"""
+        self.noticed, self.over = threading.Event(), threading.Event()
+
+    def note(self, number: int, _frame: FrameType | None) -> None:
+        first, self.came = self.came is None, self.came or signal.Signals(number)
+        self.noticed.set()
+        if self.at_the_first is None or (not first and number == signal.SIGINT):
+            raise Interrupted("stopped", number)
+        self.at_the_first()
+
+
+@contextmanager
+def stoppable() -> Iterator[Ending]:
+    """Within, the signals go to the Ending that it yields; Interrupted becomes its exit code.
+
+    Python tells its main thread of a signal between two of its own steps. A model whose graph never ends keeps it from
+    that, so a second thread, which the system tells at once, ends the process after some seconds.
+    """
+    ending = Ending()
+    if threading.current_thread() is not threading.main_thread():
+        yield ending
+        return
+    before: dict[int, Any] = {}
+    for number in _SIGNALS:
+        handler = signal.getsignal(number)
+        # A shell's background job ignores Ctrl-C, but a recording must have an end; nohup means what it says.
+        if handler is not None and not (handler is signal.SIG_IGN and number != signal.SIGINT):
+            before[number] = signal.signal(number, ending.note)
+    told, telling = socket.socketpair()
+    telling.setblocking(False)
+    wakeup_before = signal.set_wakeup_fd(telling.fileno(), warn_on_full_buffer=False)
+    watcher = threading.Thread(target=_watch, args=(told, ending), name="signals", daemon=True)
+    watcher.start()
+    try:
+        yield ending
+    except Interrupted as stopped:
+        click.echo(f"nanogfl: {stopped}", err=True)
+        sys.exit(stopped.exit_code)
+    finally:
+        signal.set_wakeup_fd(wakeup_before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        ending.noticed.set()
+        ending.over.set()
+        telling.close()
+        watcher.join()
+        told.close()
+
+
+def _watch(told: socket.socket, ending: Ending) -> None:
+    awaited, patience = ending.noticed, _PATIENCE
+    while content := told.recv(1):
+        if content[0] not in _SIGNALS:
+            continue
+        if not awaited.wait(patience):
+            os.write(2, b"nanogfl: stopped in the middle of a call that does not end\n")
+            if ending.at_the_worst is not None:
+                ending.at_the_worst()
+            os._exit(128 + content[0])
+        # The next signals hurry an end that may have a long recording to close; systemd sends two at once.
+        awaited, patience = ending.over, 6 * _PATIENCE
