@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from nanogfl.contract.detections import Detections, map_to_source, select
 from nanogfl.contract.errors import UserError
-from nanogfl.contract.ort import onnxruntime
 from nanogfl.contract.preprocess import preprocess
 from nanogfl.model.predictor import Predictor, RawOutputs
 from nanogfl_export.decisions import MAYBE, NO, YES, Pairs, Slack, decide, possible_pairs

@@ -78,6 +78,4 @@ def load_detector(path: Path, threads: int | None) -> "OpenedModel":
 
     if not is_file(path):
         raise UserError(f"model {path} does not exist or is no file: check the path")
-    if threads is not None and path.suffix != ".onnx":
-        raise UserError("--threads is for an .onnx: for a checkpoint set the environment's OMP_NUM_THREADS")
     return open_model(path, threads=threads)

@@ -35,7 +35,7 @@ from nanogfl.cli.say import say, say_lines
     help="Most training images of a rare and of a common class.",
 )
 @click.option("--strict", is_flag=True, help="A bad box or a missing image is an error instead of left out and listed.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps; for a checkpoint.")
+@click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda, cuda:1 or mps; for a checkpoint.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; for an .onnx. [default: all cores]")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the figures to this file.")
 @stoppable()
@@ -55,6 +55,9 @@ def evaluate(
     """Average precision of MODEL, a checkpoint (.pt) or an .onnx; the latter needs no torch.
 
     Preprocessing, decoding and selection are those of the device.
+
+    The model's classes are found in the annotations by their names, letter by letter. Where the ids differ, or the
+    annotations have more classes, a line says so; a class that is missing there ends the command.
 
     APr, APc and APf are means over classes that are rare, common and frequent in the training set, by the number of
     its images that hold a class. An LVIS json is evaluated as LVIS does: federated, 300 detections an image, APr, APc
@@ -89,14 +92,16 @@ def evaluate(
             raise UserError(f"{model} does not say where its validation set lies: give --data FILE --images FOLDER")
         data, default_images = opened.validation
         images = images or default_images
-    counts = None
+    trained_on = None
     if by_frequency or train_data:  # before the images: a wrong file ends the run at once
         if train_data is None:
             if opened.training is None:
                 raise UserError(f"{model} does not say where its training set lies: give --train-data FILE")
             train_data, default_images = opened.training
             train_images = train_images or default_images
-        counts = count_in_file(train_data, opened.class_names, opened.category_ids, train_images)
+        trained_on = count_in_file(train_data, opened.class_names, opened.category_ids, train_images)
+        for problem in trained_on.notes:
+            say(f"{train_data}: {problem.where}: {problem.reason}")
     if images is None:
         if not is_coco(data):
             raise UserError(f"--data {data} needs its image folder: give --images FOLDER")
@@ -125,8 +130,8 @@ def evaluate(
         report = run_evaluation(detect, dataset)
     say_lines(format_report(report))
     figures = report.to_dict()
-    if counts is not None:
-        frequency = group_by_frequency(report, counts.tolist(), frequency_limits)
+    if trained_on is not None:
+        frequency = group_by_frequency(report, trained_on.counts.tolist(), frequency_limits)
         say_lines(format_frequency(frequency))
         figures["frequency"] = frequency.to_dict()
     say(f"{report.images} images in {report.seconds:.1f} s, reading them included")

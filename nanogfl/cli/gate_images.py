@@ -13,11 +13,14 @@ from nanogfl.data.synthetic import FIRST_VAL_INDEX, draw_image, image_hw
 EMBEDDED = "embedded"
 """as --images: pictures that the package draws itself"""
 
+_OTHERS = "give --images FOLDER"
+
 Frames = Iterator[tuple[str, NDArray[np.uint8]]]
 
 
 def gate_frames(checkpoint: Path, folder: Path | None, count: int) -> tuple[str, Frames]:
-    """Where the images come from, in words, and at most `count` of them, spread evenly. Raises UserError."""
+    """Where the images come from, in words, and at most `count` of them, spread evenly. Those that cannot be read are
+    left out, and the words say so. Raises UserError where none is left."""
     if count < 1:
         raise UserError(f"--image-count must be at least 1, got {count}")
     if folder is not None and str(folder) == EMBEDDED and not folder.exists():
@@ -29,7 +32,23 @@ def gate_frames(checkpoint: Path, folder: Path | None, count: int) -> tuple[str,
     paths, origin = _of_folder(folder) if folder is not None else _of_validation_set(checkpoint)
     step = max(1, len(paths) / count)
     chosen = [paths[int(index * step)] for index in range(min(count, len(paths)))]
-    return f"{len(chosen)} images of {origin}", ((path.name, read_frame(path)) for path in chosen)
+    complaints = {path: text for path in chosen if (text := _complaint(path))}
+    readable = [path for path in chosen if path not in complaints]
+    if not readable:
+        raise UserError(
+            f"none of {len(chosen)} images of {origin} can be read: {complaints[chosen[0]]}; mend them, or {_OTHERS}"
+        )
+    names = ", ".join(path.name for path in complaints)
+    left_out = f" ({len(complaints)} left out that cannot be read: {names})" if complaints else ""
+    return f"{len(readable)} images of {origin}{left_out}", ((path.name, read_frame(path)) for path in readable)
+
+
+def _complaint(image: Path) -> str | None:
+    try:
+        read_frame(image)
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def _of_folder(folder: Path) -> tuple[list[Path], str]:
@@ -45,11 +64,16 @@ def _of_validation_set(checkpoint: Path) -> tuple[list[Path], str]:
     from nanogfl.data.read import load_split
     from nanogfl.model.checkpoint import load_checkpoint
 
-    data = load_checkpoint(checkpoint).config.data
+    model = load_checkpoint(checkpoint)
+    data = model.config.data
     annotations, images = (Path(data.root) / part for part in (data.val.annotations, data.val.images))
-    if not annotations.exists():
-        raise UserError(
-            f"the checkpoint's validation set {annotations} is not here: run from the folder of the training,"
-            " or give --images FOLDER"
-        )
-    return [image.path for image in load_split(annotations, images).images], "the checkpoint's validation set"
+    for part in (annotations, images):
+        if not part.exists():
+            raise UserError(
+                f"the checkpoint's validation set {part} is not here: run from the folder of the training, or {_OTHERS}"
+            )
+    try:
+        dataset = load_split(annotations, images, class_ids=model.category_ids, class_names=model.classes)
+    except UserError as error:
+        raise UserError(f"the checkpoint's validation set: {error}; or {_OTHERS}") from None
+    return [image.path for image in dataset.images], "the checkpoint's validation set"

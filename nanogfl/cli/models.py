@@ -32,11 +32,14 @@ class OpenedModel:
 
 
 def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -> OpenedModel:
-    """An .onnx by its suffix, anything else as a checkpoint. Raises UserError."""
+    """An .onnx by its suffix, anything else as a checkpoint. `device` (auto, cpu, cuda, cuda:N, mps) is for a
+    checkpoint, `threads` for an .onnx: a UserError where it would have no effect, as for whatever cannot be opened."""
     from nanogfl.contract.threads import limit_opencv_threads
 
     limit_opencv_threads()
     if path.suffix == ".onnx":
+        if device not in ("cpu", "auto"):
+            raise UserError(f"--device {device} is for a checkpoint: an .onnx runs on the CPU, leave --device out")
         from nanogfl_deploy.runtime import Detector
 
         detector = Detector(path, threads=threads)
@@ -45,18 +48,22 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
         keep = card.selection.keep
         return OpenedModel(detector, card.classes, card.category_ids, None, None, card.has_spread, keep, None, explain)
 
+    if threads is not None:
+        raise UserError("--threads is for an .onnx: for a checkpoint set the environment's OMP_NUM_THREADS")
     from nanogfl.cli.extras import require
 
     require("train", "torch", "pydantic", "yaml")
     from nanogfl.model.checkpoint import load_checkpoint
     from nanogfl.model.predictor import Predictor
     from nanogfl.model.torch_threads import limit_torch_threads
+    from nanogfl.train.device import choose_device
 
     limit_torch_threads()
+    chosen = choose_device(device)
     checkpoint = load_checkpoint(path)
     data = checkpoint.config.data
     root = Path(data.root)
-    predictor = Predictor(checkpoint.build().to(device), checkpoint.config.model, checkpoint.classes)
+    predictor = Predictor(checkpoint.build().to(chosen), checkpoint.config.model, checkpoint.classes)
     validation = (root / data.val.annotations, root / data.val.images)
     training = (root / data.train.annotations, root / data.train.images)
     classes, ids = checkpoint.classes, checkpoint.category_ids

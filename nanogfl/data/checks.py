@@ -1,7 +1,7 @@
 """What every reader of annotations checks in the same way: boxes, image names, classes, and what is left in the end."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,6 +133,8 @@ class Classes(NamedTuple):
     ids: tuple[int, ...]
     label_of: Mapping[int, int]
     """the file's own number of a class -> dense label; what is not there, the model does not know"""
+    notes: tuple[Problem, ...] = ()
+    """what differs between the file's classes and the model's, and was dealt with"""
 
 
 def choose_classes(
@@ -140,18 +142,18 @@ def choose_classes(
     categories: Mapping[int, str],
     class_ids: tuple[int, ...] | None,
     class_names: tuple[str, ...] | None = None,
+    *,
+    numbered: bool = True,
 ) -> Classes:
-    """Those of the file in the order of their numbers, or those of a model: found by their numbers, with `class_names`
-    by their names. Raises UserError where the file lacks one."""
+    """Those of the file in the order of their numbers, or those of a model, which are found by their names.
+
+    The rule, for every format and command: a class of the model is the file's class of the same name, letter by
+    letter (case and spaces count). The numbers only decide between several classes of one name. Where the file has
+    numbers of its own (`numbered`) and they differ from the model's, and where it has classes that the model does not
+    know, `notes` say so. A name that the file lacks is a UserError. With `class_ids` alone they are found by them.
+    """
     if class_ids is not None and class_names is not None:
-        number_of = {name: number for number, name in categories.items()}
-        strange = [name for name in class_names if name not in number_of]
-        if strange:
-            raise UserError(
-                f"{file} has no class '{strange[0]}', which the model was trained on: its classes are"
-                f" {', '.join(list(number_of)[:10])}"
-            )
-        return Classes(class_names, class_ids, {number_of[name]: label for label, name in enumerate(class_names)})
+        return _by_name(file, categories, class_ids, class_names, numbered)
     if len(categories) > MOST_CLASSES:
         raise UserError(
             f"{file} has {len(categories):,} classes, and at most {MOST_CLASSES:,} are read: check that the names are"
@@ -167,6 +169,57 @@ def choose_classes(
     return Classes(tuple(categories[i] for i in ids), ids, {number: label for label, number in enumerate(ids)})
 
 
+def _by_name(
+    file: Path, categories: Mapping[int, str], ids: tuple[int, ...], names: tuple[str, ...], numbered: bool
+) -> Classes:
+    numbers_of: dict[str, list[int]] = {}
+    for number, name in categories.items():
+        numbers_of.setdefault(name, []).append(number)
+    label_of: dict[int, int] = {}
+    moved = []
+    for label, (own, name) in enumerate(zip(ids, names, strict=True)):
+        numbers = numbers_of.get(name, [])
+        number = own if own in numbers or len(numbers) != 1 else numbers[0]
+        if number in label_of or categories.get(number) != name:
+            raise _other_classes(file, categories, names, name)
+        label_of[number] = label
+        if number != own:
+            moved.append(f"{name} is {number} here, {own} in the model")
+    notes = []
+    if moved and numbered:
+        notes.append(Problem("classes", f"matched by name, their ids differ: {_few(moved)}"))
+    unknown = [name for number, name in categories.items() if number not in label_of]
+    if unknown:
+        notes.append(Problem("classes", f"unknown to the model, their boxes are left out: {_few(unknown)}"))
+    return Classes(names, ids, label_of, tuple(notes))
+
+
+def _other_classes(file: Path, categories: Mapping[int, str], names: tuple[str, ...], name: str) -> UserError:
+    if (count := list(categories.values()).count(name)) > 0:
+        return UserError(
+            f"{file} has {count} and the model {names.count(name)} classes named '{name}', and their ids do not tell"
+            " which is which: give each class its own name"
+        )
+    alike = [other for other in categories.values() if _folded(other) == _folded(name)]
+    hint = f" ('{alike[0]}' differs in case or spaces)" if alike else ""
+    return UserError(
+        f"{file} has no class '{name}', which the model was trained on: its classes are {_few(categories.values())},"
+        f" the model's are {_few(names)}{hint}; rename them in {file.name} where they mean the same, or take the data"
+        " set of these classes"
+    )
+
+
+def _folded(name: str) -> str:
+    return "".join(name.casefold().split())
+
+
+def _few(items: Iterable[str], most: int = 10) -> str:
+    """a, b, c and 7 more"""
+    every = list(items)
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
+
+
 def finish(
     file: Path,
     folder: Path,
@@ -177,13 +230,14 @@ def finish(
     listed: int,
     strict: bool,
 ) -> DataSet:
-    """Raises UserError for the first problem with `strict`, and where none of the images `listed` can be used."""
+    """Raises UserError for the first problem with `strict`, and where none of the images `listed` can be used. What
+    the classes' `notes` say is listed, but is no error."""
     if strict:
         refuse_problems(file, problems)
     if not records:
         first_problem = f" ({problems[0].where}: {problems[0].reason})" if problems else ""
         raise UserError(f"{file} has no usable image in {folder}: {listed} are listed there{first_problem}")
-    return DataSet(str(file), classes.names, classes.ids, tuple(records), tuple(problems))
+    return DataSet(str(file), classes.names, classes.ids, tuple(records), (*classes.notes, *problems))
 
 
 def refuse_problems(file: Path, problems: Sequence[Problem]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.read_file import read_text
-from nanogfl.data.checks import EDGE_TOLERANCE, Objects, choose_classes, finish, refuse_fractions
+from nanogfl.data.checks import EDGE_TOLERANCE, Classes, Objects, choose_classes, finish, refuse_fractions
 from nanogfl.data.image_folder import ImageFolder
 from nanogfl.data.image_sizes import image_sizes
 from nanogfl.data.index import DataSet, ImageRecord, Problem
@@ -33,33 +33,38 @@ _Annotation = tuple[int, dict[str, Any]]
 
 
 def load_coco(
-    annotations: Path | str, images: Path | str, *, strict: bool = False, class_ids: tuple[int, ...] | None = None
+    annotations: Path | str,
+    images: Path | str,
+    *,
+    strict: bool = False,
+    class_ids: tuple[int, ...] | None = None,
+    class_names: tuple[str, ...] | None = None,
 ) -> DataSet:
     """Reads a COCO json whose file names are relative to the folder `images`.
 
     Boxes that cannot be used and images that are missing are left out; names that are nearly those of files, sizes
     that are missing, and boxes with a `rotation` are mended. All are listed in `problems`; with `strict` the first is
-    a UserError. An annotation of an unknown image or category is always one. `class_ids`: the category ids of the
-    model that is evaluated, which decide the classes and their order.
+    a UserError. An annotation of an unknown image or category is always one. `class_ids` and
+    `class_names` of the model that is evaluated decide the classes and their order (`choose_classes`).
     """
     annotations = Path(annotations)
-    return index_coco(read_annotations(annotations), annotations, Path(images), strict=strict, class_ids=class_ids)
+    content = read_annotations(annotations)
+    classes = choose_classes(annotations, read_categories(content, annotations), class_ids, class_names)
+    return index_coco(content, annotations, Path(images), strict=strict, classes=classes)
 
 
-def index_coco(
-    content: dict[str, Any], file: Path, folder: Path, *, strict: bool, class_ids: tuple[int, ...] | None
-) -> DataSet:
-    """The same for what `read_annotations` read from `file`."""
-    return _Index(file, content, class_ids).build(content, folder, strict)
+def index_coco(content: dict[str, Any], file: Path, folder: Path, *, strict: bool, classes: Classes) -> DataSet:
+    """The same for what `read_annotations` read from `file`, and the `classes` chosen of it."""
+    return _Index(file, content, classes).build(content, folder, strict)
 
 
 class _Index:
     """The checks of COCO's layout, with what their sentences name."""
 
-    def __init__(self, file: Path, content: dict[str, Any], class_ids: tuple[int, ...] | None) -> None:
+    def __init__(self, file: Path, content: dict[str, Any], classes: Classes) -> None:
         self.file = file
         self.categories = read_categories(content, file)
-        self.classes = choose_classes(file, self.categories, class_ids)
+        self.classes = classes
         self.problems: list[Problem] = []
         self.boxes = self.reaching_out = self.fitting_as_corners = 0
 

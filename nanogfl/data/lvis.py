@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nanogfl.contract.errors import UserError
-from nanogfl.data.checks import refuse_problems
+from nanogfl.data.checks import Classes, choose_classes, refuse_problems
 from nanogfl.data.coco import index_coco, read_annotations, read_categories
 from nanogfl.data.federated import Federated
 from nanogfl.data.image_folder import ImageFolder
@@ -24,7 +24,12 @@ def is_lvis(content: dict[str, Any]) -> bool:
 
 
 def load_lvis(
-    annotations: Path | str, images: Path | str, *, strict: bool = False, class_ids: tuple[int, ...] | None = None
+    annotations: Path | str,
+    images: Path | str,
+    *,
+    strict: bool = False,
+    class_ids: tuple[int, ...] | None = None,
+    class_names: tuple[str, ...] | None = None,
 ) -> DataSet:
     """Reads an LVIS json as `load_coco` reads COCO's; the data set is federated.
 
@@ -32,27 +37,26 @@ def load_lvis(
     without. A category that an image holds and calls negative is taken as held, and listed in `problems`.
     """
     annotations = Path(annotations)
-    return index_lvis(read_annotations(annotations), annotations, Path(images), strict=strict, class_ids=class_ids)
+    content = read_annotations(annotations)
+    classes = choose_classes(annotations, read_categories(content, annotations), class_ids, class_names)
+    return index_lvis(content, annotations, Path(images), strict=strict, classes=classes)
 
 
-def index_lvis(
-    content: dict[str, Any], annotations: Path, images: Path, *, strict: bool, class_ids: tuple[int, ...] | None
-) -> DataSet:
-    """`load_lvis` of a content that was read. Raises UserError."""
+def index_lvis(content: dict[str, Any], annotations: Path, images: Path, *, strict: bool, classes: Classes) -> DataSet:
+    """`load_lvis` of a content that was read, and the `classes` chosen of it. Raises UserError."""
     folder = ImageFolder(images, annotations)
     named = {**content, "images": [_named(entry, annotations, folder) for entry in content["images"]]}
-    dataset = index_coco(named, annotations, images, strict=False, class_ids=class_ids)
+    dataset = index_coco(named, annotations, images, strict=strict, classes=classes)
     for image in dataset.images:
         if image.crowd.any():
             raise UserError(
                 f"{annotations}: image {image.id} has a crowd region, which LVIS does not know: leave it out and name"
                 f" its category in the image's {_NOT_EXHAUSTIVE}"
             )
-    federated, problems = _federated(content, annotations, dataset)
-    dataset = replace(dataset, federated=federated, problems=(*dataset.problems, *problems))
+    federated, problems = _federated(content, annotations, classes)
     if strict:
-        refuse_problems(annotations, dataset.problems)
-    return dataset
+        refuse_problems(annotations, problems)
+    return replace(dataset, federated=federated, problems=(*dataset.problems, *problems))
 
 
 def _named(entry: Any, file: Path, folder: ImageFolder) -> Any:
@@ -77,10 +81,10 @@ def _names(entry: dict[str, Any]) -> Iterator[str]:
         yield parts[-1]
 
 
-def _federated(content: dict[str, Any], file: Path, dataset: DataSet) -> tuple[Federated, list[Problem]]:
+def _federated(content: dict[str, Any], file: Path, classes: Classes) -> tuple[Federated, list[Problem]]:
     """The images and annotations of the content are checked already."""
     known = read_categories(content, file)
-    label_of = {category: label for label, category in enumerate(dataset.category_ids)}
+    label_of = classes.label_of
     held: defaultdict[int, set[int]] = defaultdict(set)
     for annotation in content["annotations"]:
         held[annotation["image_id"]].add(annotation["category_id"])
@@ -95,7 +99,9 @@ def _federated(content: dict[str, Any], file: Path, dataset: DataSet) -> tuple[F
         negative[number] = frozenset(label_of[i] for i in absent - held[number] if i in label_of)
         not_exhaustive[number] = frozenset(label_of[i] for i in open_ended if i in label_of)
     groups = _frequencies(content, file)
-    return Federated(negative, not_exhaustive, tuple(groups[i] for i in dataset.category_ids)), problems
+    return Federated(
+        negative, not_exhaustive, tuple(groups[i] for i in sorted(label_of, key=label_of.__getitem__))
+    ), problems
 
 
 def _categories(entry: dict[str, Any], key: str, known: dict[int, str], file: Path) -> set[int]:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from nanogfl.contract.errors import UserError, missing_extra
-from nanogfl.data.coco import index_coco, read_annotations
+from nanogfl.data.checks import choose_classes
+from nanogfl.data.coco import index_coco, read_annotations, read_categories
 from nanogfl.data.index import DataSet
 from nanogfl.data.lvis import index_lvis, is_lvis
 
@@ -24,8 +25,8 @@ def load_split(
 ) -> DataSet:
     """Reads one part of a data set; `images` is the folder of its images. The format is seen from the file's suffix.
 
-    `class_ids`, `class_names`: of the model that is evaluated, which decide the classes and their order. COCO's are
-    found by their ids, those of formats that only know names (VOC) or places in a list (YOLO) by their names.
+    `class_ids`, `class_names`: of the model that is evaluated, which decide the classes and their order. They are
+    found by their names, in every format; where the file's ids differ, `problems` say so (`choose_classes`).
 
     Boxes and images that cannot be used are left out and listed in `problems`; with `strict` the first is a
     UserError. So is, always, what contradicts itself.
@@ -33,8 +34,9 @@ def load_split(
     annotations, images = Path(annotations), Path(images)
     if is_coco(annotations):
         content = read_annotations(annotations)
+        classes = choose_classes(annotations, read_categories(content, annotations), class_ids, class_names)
         index = index_lvis if is_lvis(content) else index_coco
-        return index(content, annotations, images, strict=strict, class_ids=class_ids)
+        return index(content, annotations, images, strict=strict, classes=classes)
     match annotations.suffix.lower():
         case ".txt":
             from nanogfl.data.voc import load_voc

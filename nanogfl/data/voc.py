@@ -107,7 +107,8 @@ def _choose_classes(
         )
     absent = sorted(set(class_names or ()) - set(own))  # no object here; elsewhere there are
     names = dict(enumerate([*own, *absent], start=1))
-    return choose_classes(split_list, names, class_ids, class_names), {name: key for key, name in names.items()}
+    classes = choose_classes(split_list, names, class_ids, class_names, numbered=False)
+    return classes, {name: key for key, name in names.items()}
 
 
 def _pair(

@@ -58,10 +58,6 @@ def load_data(config: Config) -> Data:
         class_names=train_set.classes,
     )
     require_labels(train_set, data.min_labelled)
-    if val_set.classes != train_set.classes:
-        raise UserError(
-            f"{val_set.name} names its categories differently from {train_set.name}: give equal ids equal names"
-        )
     train_set, train_frames = open_frames(train_set, spec, data, zoom=data.cache_zoom, track=show_reading)
     # The network's own inputs; kept in memory where the training set is: the device has no use for them.
     val_data = replace(data, cache="memory") if data.cache == "device" else data

@@ -12,6 +12,8 @@ from nanogfl.contract.errors import UserError
 Precision = Literal["fp32", "bf16", "fp16"]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
+_WHERE = "(train.device, or --device of a command)"
+
 
 def choose_device(name: str) -> torch.device:
     """auto: cuda where there is one, else mps, else cpu. Raises UserError for a device that this machine lacks."""
@@ -20,14 +22,14 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UserError(f"train.device must be auto, cpu, cuda, cuda:N or mps, got '{name}'") from None
+        raise UserError(f"there is no device '{name}': auto, cpu, cuda, cuda:N or mps {_WHERE}") from None
     available = {
         "cpu": True,
         "mps": torch.backends.mps.is_available(),
         "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
     }
     if not available.get(device.type, False):
-        raise UserError(f"this machine (or this build of torch) has no device '{name}': use train.device=auto")
+        raise UserError(f"this machine (or this build of torch) has no device '{name}': use auto or cpu {_WHERE}")
     return device
 
 

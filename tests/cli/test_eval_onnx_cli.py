@@ -82,6 +82,27 @@ def test_an_unreadable_image_is_listed_and_fatal_when_strict(folder):
         path.write_bytes(content)
 
 
+def test_a_file_with_other_ids_is_matched_by_name_and_the_command_says_so(folder):
+    """Its first two classes swap their ids, and every annotation with them: the AP must stay."""
+    content = json.loads((folder / "val.json").read_text(encoding="utf-8"))
+    first, second = (category["id"] for category in content["categories"][:2])
+    other = {first: second, second: first}
+    for entry in content["categories"]:
+        entry["id"] = other.get(entry["id"], entry["id"])
+    for entry in content["annotations"]:
+        entry["category_id"] = other.get(entry["category_id"], entry["category_id"])
+    (folder / "swapped.json").write_text(json.dumps(content), encoding="utf-8")
+    plain = run(folder, GOLDEN, "--data", "val.json", "--train-data", "val.json", "--json", "plain.json")
+    done = run(folder, GOLDEN, "--data", "swapped.json", "--images", "val", "--train-data", "swapped.json",
+               "--json", "swapped_ap.json")  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    expected, figures = (json.loads((folder / name).read_text()) for name in ("plain.json", "swapped_ap.json"))
+    for key in ("ap", "classes", "frequency"):
+        assert figures[key] == expected[key], key
+    assert done.stdout.count(f"{content['categories'][0]['name']} is {second} here, {first} in the model") == 2
+    assert "in the model" not in plain.stdout
+
+
 def test_a_data_set_without_the_models_categories_is_one_sentence(folder):
     content = json.loads((folder / "val.json").read_text(encoding="utf-8"))
     content["categories"] = [{"id": 1, "name": "other"}]
@@ -89,7 +110,15 @@ def test_a_data_set_without_the_models_categories_is_one_sentence(folder):
     (folder / "other.json").write_text(json.dumps(content), encoding="utf-8")
     done = run(folder, GOLDEN, "--data", "other.json", "--images", "val")
     assert done.returncode == 2
-    assert "has no category with id 2" in done.stderr
+    assert "its classes are other, the model's are disc" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_onnx_runs_on_the_cpu_and_another_device_is_refused_not_ignored(folder):
+    done = run(folder, GOLDEN, "--data", "val.json", "--device", "cuda")
+    assert done.returncode == 2
+    assert "cuda" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_ap_by_class_frequency_is_shown_and_written_on_request(folder):

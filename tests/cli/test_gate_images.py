@@ -21,6 +21,16 @@ def test_a_folder_gives_at_most_so_many_images_spread_evenly(folder, tmp_path):
     assert len(list(gate_frames(tmp_path / "no.pt", folder / "val", 99)[1])) == 5
 
 
+def test_a_folders_image_that_cannot_be_read_is_left_out_and_named(folder, tmp_path):
+    for path in (folder / "val").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    origin, frames = gate_frames(tmp_path / "no.pt", tmp_path, 99)
+    assert origin.startswith("5 images")
+    assert "broken.png" in origin
+    assert len(list(frames)) == 5
+
+
 def test_embedded_pictures_are_drawn_and_said_to_be(tmp_path):
     origin, frames = gate_frames(tmp_path / "no.pt", tmp_path.__class__("embedded"), 3)
     assert origin == "3 pictures of the embedded data set"

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from nanogfl.contract.cache_folder import cache_folder
-from nanogfl.contract.errors import UserError
 from nanogfl.contract.frames import decode_picture, read_frame
 from nanogfl.contract.image_header import header_hw
 from nanogfl.data import image_sizes as module

@@ -108,13 +108,13 @@ def test_classes_are_counted_alike_in_every_format(tmp_path):
     split, images = write_voc(tmp_path / "voc", files)
     dataset = load_split(split, images)
     assert images_per_class(dataset).tolist() == [2, 0]
-    assert count_in_file(split, ("cat", "dog"), (1, 2), images).tolist() == [2, 0]
-    assert count_in_file(split, ("dog", "cat", "fox"), (4, 5, 6), images).tolist() == [0, 2, 0]
+    assert count_in_file(split, ("cat", "dog"), (1, 2), images).counts.tolist() == [2, 0]
+    assert count_in_file(split, ("dog", "cat", "fox"), (4, 5, 6), images).counts.tolist() == [0, 2, 0]
     write_coco(dataset, images, tmp_path / "coco.json")
-    assert count_in_file(tmp_path / "coco.json", ("cat", "dog"), (1, 2)).tolist() == [2, 0]
+    assert count_in_file(tmp_path / "coco.json", ("cat", "dog"), (1, 2)).counts.tolist() == [2, 0]
 
     file, images = write_yolo(tmp_path / "yolo", {"a": "1 .5 .5 .2 .2\n1 .5 .5 .1 .1", "b": "1 .5 .5 .2 .2", "c": None})
-    assert count_in_file(file, ("dog",), (7,), images).tolist() == [2]
+    assert count_in_file(file, ("dog",), (7,), images).counts.tolist() == [2]
     with pytest.raises(UserError, match="give their folder, too"):
         count_in_file(file, ("dog",), (7,))
     with pytest.raises(UserError, match="no class 'fox'"):

@@ -87,10 +87,10 @@ def test_counts_of_images_by_brute_force_on_a_drawn_tail_with_a_crowd_region(tmp
     assert sum(expected) < len(content["annotations"])  # two of a class in an image count once
     assert images_per_class(data).tolist() == expected
     (tmp_path / "train").rename(tmp_path / "gone")  # the images are not needed
-    assert count_in_file(file, data.classes, data.category_ids).tolist() == expected
+    assert count_in_file(file, data.classes, data.category_ids).counts.tolist() == expected
     chosen = [5, 0, 9]  # the model's classes decide which, and in which order
     part = count_in_file(file, tuple(data.classes[k] for k in chosen), tuple(data.category_ids[k] for k in chosen))
-    assert part.tolist() == [expected[k] for k in chosen]
+    assert part.counts.tolist() == [expected[k] for k in chosen]
 
 
 def test_a_data_set_without_objects_holds_no_class():
@@ -101,10 +101,11 @@ def test_a_data_set_without_objects_holds_no_class():
 
 def test_another_sets_file_is_refused(tmp_path):
     draw_dataset(tmp_path, train=2, val=1, hw=(96, 128))
-    with pytest.raises(UserError, match="category 1 should be 'cat', and it is 'disc' there"):
+    with pytest.raises(UserError, match="no class 'cat'.* its classes are disc"):
         count_in_file(tmp_path / "train.json", ("cat",), (1,))
-    with pytest.raises(UserError, match="category 4 should be 'disc', and it has none with this id"):
-        count_in_file(tmp_path / "train.json", ("disc",), (4,))
+    counts, notes = count_in_file(tmp_path / "train.json", ("ring", "disc"), (1, 4))  # matched by name, and said
+    assert counts.tolist() == count_in_file(tmp_path / "train.json", ("ring", "disc"), (5, 1)).counts.tolist()
+    assert "disc is 1 here, 4 in the model" in notes[0].reason
     with pytest.raises(UserError, match="do not exist"):
         count_in_file(tmp_path / "none.json", ("disc",), (1,))
 

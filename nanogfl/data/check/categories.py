@@ -33,30 +33,39 @@ def _gaps(train: Split) -> list[Finding]:
 
 
 def _differences(train: Split, val: Split) -> list[Finding]:
-    names = dict(zip(train.dataset.category_ids, train.dataset.classes, strict=True))
-    others = dict(zip(val.dataset.category_ids, val.dataset.classes, strict=True))
-    wrong = [
-        Example("val", f"category {number} is '{others[number]}', in train it is '{name}'")
-        if number in others
-        else Example("val", f"category {number}, '{name}' in train, is not there")
-        for number, name in names.items()
-        if others.get(number) != name
+    """As `choose_classes` matches them: by their names."""
+    ids = dict(zip(train.dataset.classes, train.dataset.category_ids, strict=True))
+    others = dict(zip(val.dataset.classes, val.dataset.category_ids, strict=True))
+    missing = [
+        Example("val", f"category {number}, '{name}' in train, is not there")
+        for name, number in ids.items()
+        if name not in others
     ]
-    boxes = dict(zip(val.dataset.category_ids, val.boxes_per_class().tolist(), strict=True))
+    moved = [
+        Example("val", f"'{name}' is category {others[name]}, in train it is {number}")
+        for name, number in ids.items()
+        if others.get(name, number) != number
+    ]
+    boxes = dict(zip(val.dataset.classes, val.boxes_per_class().tolist(), strict=True))
     more = [
-        Example("val", f"category {number}, '{name}', has {boxes[number]} boxes")
-        for number, name in others.items()
-        if number not in names
+        Example("val", f"category {number}, '{name}', has {boxes[name]} boxes")
+        for name, number in others.items()
+        if name not in ids
     ]
     findings = []
-    if wrong:
-        advice = "give both files the same list of categories, with equal ids and names: training refuses these"
+    if missing:
+        advice = "give both files the same classes, letter by letter: training refuses these"
         findings.append(
-            Finding("error", "classes-differ", "classes differ between train and val", advice, tuple(wrong))
+            Finding("error", "classes-differ", "classes differ between train and val", advice, tuple(missing))
+        )
+    if moved:
+        advice = "classes are matched by name: give both files equal ids if other tools read them by id"
+        findings.append(
+            Finding("warning", "class-ids-differ", "class ids differ between train and val", advice, tuple(moved))
         )
     if more:
         advice = "their boxes are left out of the evaluation: add the classes to train's categories, or remove them"
-        severity: Severity = "warning" if any(boxes[number] for number in others if number not in names) else "note"
+        severity: Severity = "warning" if any(boxes[name] for name in others if name not in ids) else "note"
         findings.append(Finding(severity, "classes-only-in-val", "classes only in val", advice, tuple(more)))
     return findings
 
@@ -64,11 +73,11 @@ def _differences(train: Split, val: Split) -> list[Finding]:
 def _without_boxes(train: Split, val: Split) -> list[Finding]:
     names, counts = train.dataset.classes, train.boxes_per_class().tolist()
     unused = tuple(Example("train", f"'{name}'") for name, count in zip(names, counts, strict=True) if not count)
-    known = dict(zip(val.dataset.category_ids, val.boxes_per_class().tolist(), strict=True))
+    known = dict(zip(val.dataset.classes, val.boxes_per_class().tolist(), strict=True))
     absent = tuple(
         Example("val", f"'{name}' ({count} boxes in train)")
-        for number, name, count in zip(train.dataset.category_ids, names, counts, strict=True)
-        if count and known.get(number) == 0
+        for name, count in zip(names, counts, strict=True)
+        if count and known.get(name) == 0
     )
     findings = []
     if unused:

@@ -45,12 +45,18 @@ def test_a_class_that_neither_has_is_reported_once(split, found):
     assert list(found(split("train", one), split("val", one))) == ["unused-classes"]
 
 
-def test_names_and_ids_that_differ_between_train_and_val_are_errors(split, found):
+def test_a_name_that_val_lacks_is_an_error_and_other_ids_of_equal_names_a_warning(split, found):
     findings = found(split("train", EACH), split("val", EACH, ("cat", "bird")))
     assert findings["classes-differ"].severity == "error"
-    assert "category 2 is 'bird', in train it is 'dog'" in findings["classes-differ"].examples[0].text
+    assert "'dog' in train, is not there" in findings["classes-differ"].examples[0].text
     findings = found(split("train", EACH), split("val", [[(0, 1, 1, 9, 9)]], ("cat",)))
-    assert "category 2, 'dog' in train, is not there" in findings["classes-differ"].examples[0].text
+    assert "'dog' in train, is not there" in findings["classes-differ"].examples[0].text
+    findings = found(split("train", EACH), split("val", EACH, ("dog", "cat")))
+    assert findings["class-ids-differ"].severity == "warning"  # training matches them by name
+    assert [example.text for example in findings["class-ids-differ"].examples] == [
+        "'cat' is category 2, in train it is 1",
+        "'dog' is category 1, in train it is 2",
+    ]
 
 
 @pytest.mark.parametrize(("label", "severity"), [(2, "warning"), (0, "note")])
