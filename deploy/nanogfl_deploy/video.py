@@ -107,7 +107,8 @@ class Video(Source):
 
 def _counts_frames(path: Path | None) -> bool:
     try:
-        head = path.open("rb").read(12) if path is not None else b""
+        with open(path or "", "rb") as file:
+            head = file.read(12)
     except OSError:
         return True
     return head[:4] == b"RIFF" or head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
