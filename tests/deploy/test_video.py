@@ -168,3 +168,29 @@ def test_a_video_that_was_stopped_yields_no_further_frame_and_no_problem():
         if count == 2:
             video.stop()
     assert (count, video.problem) == (2, None)
+
+
+def test_an_mp4_that_was_trimmed_by_its_edit_list_does_not_end_early(tmp_path):
+    path = moving_picture(tmp_path / "trimmed.mp4", "mp4v", 60)
+    data = bytearray(path.read_bytes())
+    (media_scale,) = struct.unpack_from(">I", data, data.find(b"mdhd") + 16)
+    movie, edit = data.find(b"mvhd"), data.find(b"elst")
+    (scale,) = struct.unpack_from(">I", data, movie + 16)
+    struct.pack_into(">I", data, movie + 20, 35 * scale // 10)  # 35 frames at 10 a second
+    struct.pack_into(">Ii", data, edit + 12, 35 * scale // 10, 25 * media_scale // 10)  # from frame 25 on
+    path.write_bytes(data)
+    with open_source(str(path), strict=True) as source:
+        assert len(list(source)) == 35
+    assert (source.problem, source.skipped) == (None, [])
+
+
+def test_an_mp4_that_lost_its_end_ends_early(tmp_path):
+    path = moving_picture(tmp_path / "lost.mp4", "mp4v", 60)
+    data = bytearray(path.read_bytes())
+    start, end = data.find(b"mdat"), data.find(b"moov")
+    data[(start + end) // 2 : end - 4] = bytes(end - 4 - (start + end) // 2)
+    path.write_bytes(data)
+    with open_source(str(path)) as source:
+        count = len(list(source))
+    assert 0 < count < 60
+    assert source.problem or f"{60 - count} frames" in source.skipped[0]
