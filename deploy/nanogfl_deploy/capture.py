@@ -111,7 +111,7 @@ def open_capture(what: str | int, *, is_file: bool = False, api: int = cv2.CAP_A
 
 def believable_rate(rate: float) -> float | None:
     """Frames a second; None for 0, -1 or nonsense, which drivers and headers say when they do not know."""
-    return rate if math.isfinite(rate) and _SLOWEST <= rate < _FASTEST else None
+    return rate if math.isfinite(rate) and _SLOWEST <= rate <= _FASTEST else None
 
 
 @contextmanager

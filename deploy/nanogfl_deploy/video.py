@@ -8,6 +8,7 @@ import cv2
 
 from nanogfl.contract.errors import UserError
 from nanogfl_deploy.capture import Capture, Frame, Source, believable_rate, open_capture, quiet_opencv
+from nanogfl_deploy.movie_header import shown_seconds
 
 _MOST_FAILED = 10_000
 """failed reads in a row after which nothing more is expected, whatever the header says: at a file's end some .3 s"""
@@ -100,14 +101,18 @@ class Video(Source):
         the duration, which is compared as such."""
         if math.isinf(self._due) or came >= self._due:
             return False
-        if _counts_frames(self.path) or self.seconds is None or self.frame_rate is None:
+        if self.seconds is None or self.frame_rate is None:
             return True
+        if _counts_frames(self.path):
+            shown = None if self.path is None else shown_seconds(self.path)
+            return shown is None or came < shown * self.frame_rate - 1.5
         return self.seconds + 1 < 0.9 * self._due / self.frame_rate
 
 
 def _counts_frames(path: Path | None) -> bool:
     try:
-        head = path.open("rb").read(12) if path is not None else b""
+        with open(path or "", "rb") as file:
+            head = file.read(12)
     except OSError:
         return True
     return head[:4] == b"RIFF" or head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")

@@ -54,15 +54,17 @@ class VideoFile:
         self._live = seconds is not None
         if self._live:
             self._require_space()
-        while self._written < due:
-            self._writer.write(picture)
-            self._written += 1
+        with quiet_opencv():
+            while self._written < due:
+                self._writer.write(picture)
+                self._written += 1
 
     def close(self, complete: bool) -> None:
         """`complete`: it gets its name if all of it can be read again, else a UserError says why not. What can be read
         of a live recording is then kept beside it: it cannot be made again. Not complete: nothing is left."""
         if self._writer is not None:
-            self._writer.release()
+            with quiet_opencv():
+                self._writer.release()
         if not complete or self._writer is None:
             drop(self._until_named)
             return

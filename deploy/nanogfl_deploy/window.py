@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 
 import cv2
 
@@ -50,7 +51,8 @@ class Window:
                 return True
 
     def close(self) -> None:
-        cv2.destroyWindow(self._title)
+        with suppress(cv2.error):  # the user may have closed it
+            cv2.destroyWindow(self._title)
 
 
 def status_line(frames_per_second: float, model_ms: float, dropped: int) -> str:

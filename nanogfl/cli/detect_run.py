@@ -12,6 +12,7 @@ from nanogfl.contract.printable import shortened
 from nanogfl.contract.timing import RunningMedian
 from nanogfl_deploy.capture import Frame, Source
 from nanogfl_deploy.show import DetectionsFile, Saver, VideoFile
+from nanogfl_deploy.sources import Pictures
 from nanogfl_deploy.video import Video
 from nanogfl_deploy.window import Window, status_line
 
@@ -96,7 +97,7 @@ class Run:
         recent = self._recent
         rate = (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0
         status = status_line(rate, milliseconds, frames.dropped)
-        return self._window.show(picture, status, wait=frames.frame_rate is None and not frames.live)
+        return self._window.show(picture, status, wait=isinstance(frames, Pictures))
 
     def _close(self, keep: bool) -> None:
         self._close_files(keep)

@@ -14,7 +14,7 @@ import click
 
 from nanogfl.contract.errors import Interrupted
 
-_PATIENCE = 5.0
+PATIENCE = 5.0
 """seconds until a process that does not react is ended: docker stop kills after 10"""
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -76,7 +76,7 @@ def stoppable() -> Iterator[Ending]:
 
 
 def _watch(told: socket.socket, ending: Ending) -> None:
-    awaited, patience = ending.noticed, _PATIENCE
+    awaited, patience = ending.noticed, PATIENCE
     while content := told.recv(1):
         if content[0] not in _SIGNALS:
             continue
@@ -86,4 +86,4 @@ def _watch(told: socket.socket, ending: Ending) -> None:
                 ending.at_the_worst()
             os._exit(128 + content[0])
         # The next signals hurry an end that may have a long recording to close; systemd sends two at once.
-        awaited, patience = ending.over, 6 * _PATIENCE
+        awaited, patience = ending.over, 6 * PATIENCE

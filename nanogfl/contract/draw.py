@@ -9,13 +9,10 @@ from numpy.typing import NDArray
 
 from nanogfl.contract.detections import Detections
 from nanogfl.contract.draw_spread import draw_soft_box
-from nanogfl.contract.printable import shortened
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _GOLDEN_RATIO = 0.618034
 _BACKGROUND = (40, 40, 40)
-_LONGEST_LABEL = 200
-"""characters"""
 
 Colour = tuple[int, int, int]
 """blue, green, red"""
@@ -111,7 +108,6 @@ def _whole_pixels(box: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[int
 def _draw_label(picture: NDArray[np.uint8], text: str, corner: tuple[int, int], colour: Colour) -> None:
     """Text on a filled ground above the corner (x, y); moved, and shrunk if it must be, to lie inside the picture."""
     height, width = picture.shape[:2]
-    text = shortened(text, _LONGEST_LABEL)  # OpenCV takes a minute for a name of a million letters
     text_height = min(max(9, round(0.022 * min(height, width))), height // 2)
     scale = cv2.getFontScaleFromHeight(_FONT, text_height, 1)
     pad = max(2, text_height // 4)

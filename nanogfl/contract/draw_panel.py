@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from nanogfl.contract.detections import Detections
 from nanogfl.contract.draw import Colour, class_colour, ink_on
 from nanogfl.contract.draw_spread import draw_soft_box
-from nanogfl.contract.printable import shortened
 
 Picture = NDArray[np.uint8]
 
@@ -32,8 +31,6 @@ _WHITE, _GREY, _PALE, _INK = (255, 255, 255), (150, 150, 150), (228, 228, 228), 
 _OUTSIDE = (205, 205, 205)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SIDES = ("left", "top", "right", "bottom")
-_LONGEST_TITLE = 80
-"""characters"""
 
 
 class Window(NamedTuple):
@@ -191,7 +188,6 @@ def _mark(view: Picture, at: tuple[float, float]) -> None:
 
 
 def _title(panel: Picture, text: str, colour: Colour) -> None:
-    text = shortened(text, _LONGEST_TITLE)
     scale = cv2.getFontScaleFromHeight(_FONT, 17, 1)
     (width, _), _ = cv2.getTextSize(text, _FONT, scale, 1)
     cv2.rectangle(panel, (0, 0), (width + 16, 30), colour, cv2.FILLED)

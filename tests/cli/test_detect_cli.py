@@ -156,3 +156,63 @@ def test_info_says_what_a_client_must_know(nanogfl):
     for words in ("blue, green, red", "H = 64, W = 96", "BGR", "uint8 (B, H, W, 3)", "letterbox", "score > 0.05"):
         assert words in done.stdout
     assert "output labels" in done.stdout
+
+
+@pytest.mark.parametrize("command", [("detect", MODEL, "x.png"), ("explain", MODEL, "x.png")])
+def test_a_threshold_that_is_no_number_is_refused(nanogfl, command):
+    assert "nan" in refused(nanogfl(*command, "--threshold", "nan"))
+
+
+def test_pictures_keep_their_names_apart(nanogfl, red_picture, tmp_path):
+    for name in ("a#1.png", "a_1.png", "a b.png"):
+        (red_picture.parent / name).write_bytes(red_picture.read_bytes())
+    assert nanogfl("detect", MODEL, red_picture.parent, "--save", "out").returncode == 0
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["a b.png", "a#1.png", "a_1.png", "red.png"]
+
+
+@pytest.mark.parametrize("place", ["out.webm", "out.json", "out.onnx"])
+def test_a_kind_of_file_that_is_not_written_is_refused_and_no_folder_made(nanogfl, red_picture, tmp_path, place):
+    assert place in refused(nanogfl("detect", MODEL, red_picture, "--save", place))
+    assert not (tmp_path / place).exists()
+
+
+@pytest.mark.parametrize("option", ["--save", "--json"])
+def test_a_picture_whose_name_is_not_utf_8_is_detected_in(nanogfl, red_picture, tmp_path, option):
+    name = os.fsdecode(b"caf\xe9.png")
+    try:
+        red_picture.rename(red_picture.parent / name)
+    except OSError:
+        pytest.skip("this file system has UTF-8 names only")
+    done = nanogfl("detect", MODEL, red_picture.parent, option, "out.json" if option == "--json" else "out")
+    assert done.returncode == 0, done.stderr
+    if option == "--json":
+        assert json.loads((tmp_path / "out.json").read_text())[0]["source"] == name
+    else:
+        assert [file.name for file in (tmp_path / "out").iterdir()] == [name]
+
+
+def test_a_video_that_ends_early_keeps_its_results_and_ends_with_the_reason(nanogfl, tmp_path):
+    writer = cv2.VideoWriter(str(tmp_path / "cut.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (96, 64))
+    for _ in range(24):
+        writer.write(np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8))
+    writer.release()
+    content = (tmp_path / "cut.avi").read_bytes()
+    (tmp_path / "cut.avi").write_bytes(content[: len(content) // 2])
+    done = nanogfl("detect", MODEL, "cut.avi", "--json", "found.json", "--save", "out.mkv")
+    assert done.returncode == 2
+    assert "24" in done.stderr.splitlines()[-1]
+    count = len(json.loads((tmp_path / "found.json").read_text()))
+    assert 5 < count < 20
+    assert done.stdout.startswith(f"{count} frames; ")
+    assert "24" in refused(nanogfl("detect", MODEL, "cut.avi", "--json", "strict.json", "--strict"))
+    assert not (tmp_path / "strict.json").exists()
+
+
+@pytest.mark.parametrize("said", [b'{"box": [1, 2]}', b'{"box": null}', b'{"macs": 1e999}', b'{"macs": true}'])
+def test_info_and_bench_read_a_card_that_says_odd_things_of_its_source(nanogfl, tmp_path, said):
+    old = b'{"made by": "tests/golden/make_blank.py"}'
+    content = MODEL.read_bytes().replace(old, said.ljust(len(old)))
+    assert content != MODEL.read_bytes()
+    (tmp_path / "odd.onnx").write_bytes(content)
+    assert nanogfl("info", "odd.onnx").returncode == 0
+    assert nanogfl("bench", "odd.onnx", "--rounds", "1", "--cold", "0").returncode == 0

@@ -1,10 +1,11 @@
 """The timing loop under a clock that the test turns."""
 
+import tracemalloc
 from itertools import pairwise
 
 import pytest
 
-from nanogfl.contract.timing import Speedup, measure, speedup, summarise
+from nanogfl.contract.timing import RunningMedian, Speedup, measure, speedup, summarise
 
 
 class Clock:
@@ -76,3 +77,27 @@ def test_only_rounds_of_one_run_have_a_ratio():
 def test_no_rounds_is_refused():
     with pytest.raises(ValueError, match="at least 1 round"):
         measure({}, rounds=0)
+
+
+def test_a_running_median_is_exact_at_first_and_close_later():
+    running = RunningMedian(most=100)
+    for value in (3.0, 1.0, 2.0):
+        running.add(value)
+    assert running.value() == 2
+    for value in range(10_000):
+        running.add(value)
+    assert running.count == 10_003
+    assert 3500 < running.value() < 6500
+
+
+def test_a_running_median_keeps_its_memory():
+    running = RunningMedian(most=100)
+    tracemalloc.start()
+    for value in range(1000):
+        running.add(float(value))
+    before = tracemalloc.get_traced_memory()[0]
+    for value in range(20_000):
+        running.add(float(value))
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 5000

@@ -1,5 +1,8 @@
 """Small models whose answers can be computed by hand (tests/golden/make_blank.py says how), and frames for them."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -47,3 +50,36 @@ def video_path(tmp_path):
         writer.write(np.full((64, 96, 3), index * 20, np.uint8))
     writer.release()
     return path
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def on_small_disk():
+    """Runs code in a process that may write so many bytes into a file, as on a full disk; returns what it prints."""
+    pytest.importorskip("resource")
+
+    def run(most_bytes, code):
+        head = """
+import resource, cv2
+from pathlib import Path
+import numpy as np
+from nanogfl.contract.detections import Detections
+from nanogfl.contract.errors import UserError
+from nanogfl_deploy import show
+"""
+        limit = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({most_bytes}, {most_bytes}))\n"
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "deploy")])}
+        done = subprocess.run(
+            [sys.executable, "-c", head + limit + code],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
+            timeout=60,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    return run

@@ -198,3 +198,19 @@ def test_threads_rest_between_frames_and_no_memory_is_planned_ahead(blank_path):
     options = open_session(blank_path, threads=2).get_session_options()
     assert options.get_session_config_entry("session.force_spinning_stop") == "1"
     assert not options.enable_mem_pattern
+
+
+@pytest.mark.parametrize("kind", ["detections", "raw", "distributions"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("output", "constant"), [("boxes", (0, 0, 16, 0)), ("spread", (1, 2, 3, 4)), ("scores", (255,))]
+)
+def test_outputs_that_are_not_finite_are_a_sentence(tmp_path, cells_frame, kind, value, output, constant):
+    content = (GOLDEN / f"blank_{kind}.onnx").read_bytes()
+    bad = np.full(len(constant), value, np.float32)
+    if output == "scores":  # they are divided by it; the graph itself drops those that are nan
+        bad = np.zeros(1, np.float32) if value == np.inf or kind != "raw" else bad
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(content.replace(np.array(constant, np.float32).tobytes(), bad.tobytes()))
+    with pytest.raises(UserError, match=rf"bad\.onnx delivers .*{output} that are not finite"):
+        Detector(path, threads=1)(cells_frame)

@@ -1,107 +1,11 @@
 """Sources: what comes, in which order, and what is said when nothing comes."""
 
-import threading
-
-import cv2
 import numpy as np
 import pytest
 
 from nanogfl.contract.errors import UserError
-from nanogfl_deploy.sources import Camera, Pictures, Video, open_source
-
-
-class FakeCapture:
-    """A camera whose frames come when the test says so; frame n is filled with n."""
-
-    def __init__(self, count, frame_rate=30.0):
-        self.count, self.frame_rate = count, frame_rate
-        self.index = 0
-        self.go = threading.Semaphore(0)
-        self.released = False
-
-    def read(self):
-        self.go.acquire()
-        if self.index >= self.count:
-            return False, None
-        self.index += 1
-        return True, np.full((4, 6, 3), self.index, np.uint8)
-
-    def get(self, prop):
-        return self.frame_rate if prop == cv2.CAP_PROP_FPS else 0.0
-
-    def release(self):
-        self.released = True
-
-    def deliver(self, count):
-        for _ in range(count):
-            self.go.release()
-
-
-def wait_until(condition):
-    for _ in range(500):
-        if condition():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("waited 5 s")
-
-
-def test_a_camera_yields_the_newest_frame_and_counts_the_others():
-    capture = FakeCapture(count=100)
-    capture.deliver(5)
-    with Camera("camera 7", capture) as camera:
-        wait_until(lambda: camera.dropped == 4)
-        frames = iter(camera)
-        name, frame = next(frames)
-        assert (name, frame[0, 0, 0]) == ("camera 7#000000", 5)
-        capture.deliver(1)
-        assert next(frames)[1][0, 0, 0] == 6
-        assert camera.dropped == 4
-        capture.deliver(1)  # so that the reader sees that it has been closed
-    wait_until(lambda: capture.released)
-
-
-def test_a_camera_never_yields_a_frame_twice():
-    capture = FakeCapture(count=3)
-    capture.deliver(1)
-    with Camera("camera 0", capture, patience=0.1) as camera:
-        assert [frame[0, 0, 0] for _, frame in camera] == [1]
-        assert camera.problem == "camera 0 stopped delivering frames after 1: check its cable and power"
-        capture.deliver(1)
-
-
-def test_a_camera_that_is_unplugged_ends_with_a_reason():
-    capture = FakeCapture(count=2)
-    capture.deliver(3)
-    with Camera("camera 0", capture) as camera:
-        values = [frame[0, 0, 0] for _, frame in camera]
-    assert values[-1] == 2
-    assert "stopped delivering" in camera.problem
-    assert capture.released
-
-
-def test_a_camera_that_opens_but_delivers_nothing_is_refused():
-    dead = FakeCapture(count=0)
-    dead.deliver(1)
-    with pytest.raises(UserError, match="no camera 3: it opened but delivered no frame"):
-        Camera("camera 3", dead)
-    silent = FakeCapture(count=5)  # its read() never returns
-    with pytest.raises(UserError, match=r"no camera 4: it opened but delivered no frame in 0\.05 s"):
-        Camera("camera 4", silent, patience=0.05)
-    silent.deliver(1)  # lets the thread end
-
-
-def test_a_camera_that_does_not_exist_is_one_sentence(capfd):
-    with pytest.raises(UserError, match="no camera 97"):
-        open_source("97")
-    assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize(("told", "known"), [(0.0, None), (-1.0, None), (90000.0, None), (12.5, 12.5)])
-def test_a_frame_rate_is_known_or_none(told, known):
-    capture = FakeCapture(count=1, frame_rate=told)
-    capture.deliver(2)
-    with Camera("camera 0", capture) as camera:
-        assert camera.frame_rate == known
+from nanogfl_deploy.show import open_saver
+from nanogfl_deploy.sources import Pictures, Video, open_source
 
 
 def test_a_folder_comes_sorted_and_what_cannot_be_read_is_listed(picture_folder):
@@ -160,14 +64,38 @@ def test_a_file_that_is_no_video_is_one_sentence(tmp_path, content):
         open_source(str(path))
 
 
-def test_a_video_without_frames_is_refused(tmp_path):
-    capture = FakeCapture(count=0)
-    capture.deliver(1)
-    with pytest.raises(UserError, match="has no frames"):
-        Video(tmp_path / "empty.mp4", capture)
-    assert capture.released
-
-
 def test_a_source_that_does_not_exist_says_what_could_be_named():
     with pytest.raises(UserError, match="nowhere does not exist: name an image, a folder"):
         open_source("nowhere")
+
+
+@pytest.mark.parametrize(("text", "words"), [("x/*.jpg", "pattern"), ("v4l2src ! appsink", "GStreamer")])
+def test_what_is_not_supported_says_what_is(text, words):
+    with pytest.raises(UserError, match=words):
+        open_source(text)
+
+
+def test_a_folder_without_images_says_what_it_has(tmp_path, video_path):
+    folder = tmp_path / "trip"
+    (folder / "day1").mkdir(parents=True)
+    (folder / "clip.mp4").write_bytes(video_path.read_bytes())
+    (folder / "photo.heic").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"no images.*1 folder \(day1\).*1 video \(clip\.mp4\).*photo\.heic"):
+        open_source(str(folder))
+
+
+def test_a_folder_with_images_lists_what_of_it_is_not_read(picture_folder):
+    (picture_folder / "more").mkdir()
+    with open_source(str(picture_folder)) as source:
+        assert len(list(source)) == 2
+    assert any("1 folder (more)" in reason for reason in source.skipped)
+
+
+def test_a_folder_that_links_to_itself_can_be_read_and_saved_from(picture_folder, tmp_path):
+    (picture_folder / "loop").symlink_to(picture_folder / "loop")
+    (picture_folder / "loop.png").symlink_to("loop.png")
+    (picture_folder / "self").symlink_to(picture_folder)
+    with open_source(str(picture_folder)) as source:
+        open_saver(tmp_path / "out", source)
+        assert [name for name, _ in source] == ["a.png", "b.png"]
+    assert any("loop.png" in reason for reason in source.skipped)
