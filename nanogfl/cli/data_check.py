@@ -48,7 +48,7 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
 
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml")
     from nanogfl.contract.errors import UserError
-    from nanogfl.data.check.check import check_annotations, check_images
+    from nanogfl.data.check.check import check_annotations, check_images, check_listed
     from nanogfl.data.check.finding import Split, by_severity
     from nanogfl.data.check.report import CheckReport, format_table
     from nanogfl.data.read import load_split
@@ -68,8 +68,7 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     reach, finest_stride = _measure_reach(loaded, train.dataset)
     findings = check_annotations(train, val, loaded, finest_stride=finest_stride, rare=LVIS_LIMITS[0])
     findings += _reach_findings(reach)
-    if not quick:
-        findings += check_images(train, val, show_reading)
+    findings += check_listed(train, val) if quick else check_images(train, val, show_reading)
     report = CheckReport(str(config), loaded, train, val, tuple(by_severity(findings)), _reach_line(reach), not quick)
     _write(folder, report, finest_stride)
     for severity, line in format_table(report):

@@ -83,7 +83,10 @@ def require_labels(dataset: DataSet, least: float) -> None:
 
 
 def _left_out(dataset: DataSet) -> str:
-    return f" (left out: {dataset.problem_summary()})" if dataset.problems else ""
+    crowds = sum(int(image.crowd.sum()) for image in dataset.images)
+    parts = [f"{crowds} boxes are crowd regions (iscrowd 1, in VOC difficult), which are ignored"] if crowds else []
+    parts += [f"left out: {dataset.problem_summary()}"] if dataset.problems else []
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def plain_truths(dataset: DataSet, spec: InputSpec, most: int = 1024) -> Iterator[Truth]:

@@ -1,5 +1,6 @@
 """What is wrong with image files: unreadable, read in part, of another size than annotated, turned, there twice."""
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -163,6 +164,19 @@ def _swapped(split: Split, look: Looks) -> Kind:
 
 def _reaches_no_further(image: ImageRecord, hw: tuple[int, int]) -> bool:
     return all(reach <= side + EDGE_TOLERANCE for reach, side in zip(image.reach_hw, hw, strict=True))
+
+
+def check_listed(train: Split, val: Split) -> list[Finding]:
+    """Files that are listed twice, without opening them; `check_copies` finds these and more."""
+    first: dict[str, tuple[Split, int]] = {}
+    copies: list[Example] = []
+    leaked: list[Example] = []
+    for split in (train, val):
+        for number, image in enumerate(split.dataset.images):
+            other, other_number = first.setdefault(os.path.abspath(image.path), (split, number))
+            if other is not split or other_number != number:
+                (copies if other is split else leaked).append(_pair(split, number, other, other_number, "is"))
+    return [*LEAKED.found(leaked), *COPIES.found(copies)]
 
 
 def check_copies(train: Split, val: Split, train_looks: Looks, val_looks: Looks) -> list[Finding]:
