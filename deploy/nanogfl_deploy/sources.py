@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.contract.errors import UserError
-from nanogfl.contract.frames import IMAGE_SUFFIXES, read_frame
+from nanogfl.contract.frames import IMAGE_SUFFIXES, read_picture
 from nanogfl.contract.read_file import is_file, is_folder
 
 Frame = NDArray[np.uint8]
@@ -44,6 +44,8 @@ class Source:
         """frames that a newer one replaced before they were asked for"""
         self.skipped: list[str] = []
         """why each unreadable file was left out"""
+        self.noted: dict[str, tuple[int, str]] = {}
+        """what of images is not read, by its kind: how many there are, and the first one's sentence"""
         self.problem: str | None = None
         """why a live source ended by itself"""
 
@@ -79,13 +81,17 @@ class Pictures(Source):
     def __iter__(self) -> Iterator[tuple[str, Frame]]:
         for file in self.files:
             try:
-                frame = read_frame(file)
+                picture = read_picture(file)
             except UserError as error:
                 if self.strict:
                     raise
                 self.skipped.append(str(error))
                 continue
-            yield file.name, frame
+            for note in picture.notes:
+                kind = note.partition(":")[0]
+                count, first = self.noted.get(kind, (0, f"{file}: {note}"))
+                self.noted[kind] = count + 1, first
+            yield file.name, picture.frame
         if len(self.skipped) == len(self.files):
             raise UserError(
                 f"none of the {len(self.files)} images of {self.path} can be read, first: {self.skipped[0]}"

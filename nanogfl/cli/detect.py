@@ -126,6 +126,8 @@ def _detect_all(
             window.close()
     for reason in frames.skipped:
         say(f"skipped: {reason}", err=True)
+    for count, first in frames.noted.values():
+        say(f"note: {first}{f' ({count} such images)' if count > 1 else ''}", err=True)
     names = detector.class_names
     summary = [
         f"{len(milliseconds)} frame{'s' * (len(milliseconds) != 1)}",
