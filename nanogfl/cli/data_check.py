@@ -48,7 +48,8 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
 
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml")
     from nanogfl.contract.errors import UserError
-    from nanogfl.data.check.check import check_annotations, check_images, check_listed
+    from nanogfl.data.check.check import check_annotations, check_images
+    from nanogfl.data.check.files import check_listed
     from nanogfl.data.check.finding import Split, by_severity
     from nanogfl.data.check.report import CheckReport, format_table
     from nanogfl.data.read import load_split
