@@ -36,8 +36,9 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     """Find what is wrong with the data set of the recipe CONFIG, before a training spends hours on it.
 
     Classes without boxes, misspelt or different in train and val; boxes that are empty, outside, drawn twice or with
-    two classes, too small or too large for the recipe's network; files that are missing, broken, of another size or
-    turned; images of val that are in train, too, to the pixel or nearly. Every image is decoded once.
+    two classes, crowds only, too small or too large for the recipe's network; a val set without objects; files that
+    are missing, broken, read in part (16 bits of which few are used, transparency, pages), of another size or turned;
+    images of val that are in train, too, to the pixel or nearly. Every image is decoded once.
 
     \b
     nanogfl data check configs/bccd.yaml --set data.root=datasets/bccd
