@@ -69,6 +69,8 @@ class Source:
         """frames that a newer one replaced before they were asked for"""
         self.skipped: list[str] = []
         """what could not be read and was left out, and why"""
+        self.noted: dict[str, tuple[int, str]] = {}
+        """what of images is not read, by its kind: how many there are, and the first one's sentence"""
         self.problem: str | None = None
         """why it ended before it should have"""
         self.stopped = False

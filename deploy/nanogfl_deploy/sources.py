@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import cv2
 
 from nanogfl.contract.errors import UserError
-from nanogfl.contract.frames import IMAGE_SUFFIXES, read_frame
+from nanogfl.contract.frames import IMAGE_SUFFIXES, read_picture
 from nanogfl.contract.read_file import is_file, is_folder
 from nanogfl_deploy.camera import Camera
 from nanogfl_deploy.capture import Capture, Frame, Source, open_capture
@@ -50,14 +50,18 @@ class Pictures(Source):
             if self.stopped:
                 return
             try:
-                frame = read_frame(file)
+                picture = read_picture(file)
             except UserError as error:
                 if self.strict:
                     raise
                 unreadable.append(str(error))
                 self.skipped.append(str(error))
                 continue
-            yield file.name, frame
+            for note in picture.notes:
+                kind = note.partition(":")[0]
+                count, first = self.noted.get(kind, (0, f"{file}: {note}"))
+                self.noted[kind] = count + 1, first
+            yield file.name, picture.frame
         if len(unreadable) == len(self.files):
             raise UserError(f"none of the {len(self.files)} images of {self.path} can be read, first: {unreadable[0]}")
 

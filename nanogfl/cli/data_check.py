@@ -36,8 +36,9 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     """Find what is wrong with the data set of the recipe CONFIG, before a training spends hours on it.
 
     Classes without boxes, misspelt or different in train and val; boxes that are empty, outside, drawn twice or with
-    two classes, too small or too large for the recipe's network; files that are missing, broken, of another size or
-    turned; images of val that are in train, too, to the pixel or nearly. Every image is decoded once.
+    two classes, crowds only, too small or too large for the recipe's network; a val set without objects; files that
+    are missing, broken, read in part (16 bits of which few are used, transparency, pages), of another size or turned;
+    images of val that are in train, too, to the pixel or nearly. Every image is decoded once.
 
     \b
     nanogfl data check configs/bccd.yaml --set data.root=datasets/bccd
@@ -49,6 +50,7 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml")
     from nanogfl.contract.errors import UserError
     from nanogfl.data.check.check import check_annotations, check_images
+    from nanogfl.data.check.files import check_listed
     from nanogfl.data.check.finding import Split, by_severity
     from nanogfl.data.check.report import CheckReport, format_table
     from nanogfl.data.read import load_split
@@ -68,8 +70,7 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     reach, finest_stride = _measure_reach(loaded, train.dataset)
     findings = check_annotations(train, val, loaded, finest_stride=finest_stride, rare=LVIS_LIMITS[0])
     findings += _reach_findings(reach)
-    if not quick:
-        findings += check_images(train, val, show_reading)
+    findings += check_listed(train, val) if quick else check_images(train, val, show_reading)
     report = CheckReport(str(config), loaded, train, val, tuple(by_severity(findings)), _reach_line(reach), not quick)
     _write(folder, report, finest_stride)
     for severity, line in format_table(report):

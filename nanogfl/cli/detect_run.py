@@ -118,6 +118,8 @@ class Run:
         frames = self._frames
         for reason in frames.skipped:
             say(f"skipped: {reason}", err=True)
+        for count, first in frames.noted.values():
+            say(f"note: {first}{f' ({count} such images)' if count > 1 else ''}", err=True)
         if isinstance(frames, Video) and isinstance(self._saver, VideoFile):
             if frames.frame_rate is None:
                 claimed = f"claims {frames.claimed_rate:g} frames a second"

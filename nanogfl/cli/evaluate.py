@@ -7,6 +7,8 @@ import click
 from nanogfl.cli.ending import stoppable
 from nanogfl.cli.say import say, say_lines
 
+_MOST_LISTED = 50
+
 
 @click.command("eval", short_help="AP of a checkpoint or an .onnx, by pycocotools.")
 @click.argument("model", type=click.Path(path_type=Path))
@@ -109,8 +111,10 @@ def evaluate(
     dataset = load_split(data, images, strict=strict, class_ids=opened.category_ids, class_names=opened.class_names)
     dataset = without_unreadable(dataset, strict=strict)
     say(f"{data}: {dataset.summary()}")
-    for problem in dataset.problems:
+    for problem in dataset.problems[:_MOST_LISTED]:
         say(f"  left out or mended: {problem.where}: {problem.reason}")
+    if len(dataset.problems) > _MOST_LISTED:
+        say(f"  these are {_MOST_LISTED} of {len(dataset.problems)}, in all: {dataset.problem_summary()}")
     detector = opened.detect
     if dataset.federated is not None and opened.keep < MOST_DETECTIONS:
         if opened.keeping is None:

@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 
 from nanogfl.contract.detections import Detections
 from nanogfl.contract.draw_spread import draw_soft_box
+from nanogfl.contract.printable import shortened
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _GOLDEN_RATIO = 0.618034
 _BACKGROUND = (40, 40, 40)
+MOST_LETTERS = 80
+"""of a line of text that is drawn: a file may name its classes by megabytes, which OpenCV takes minutes for"""
 
 Colour = tuple[int, int, int]
 """blue, green, red"""
@@ -107,6 +110,7 @@ def _whole_pixels(box: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[int
 
 def _draw_label(picture: NDArray[np.uint8], text: str, corner: tuple[int, int], colour: Colour) -> None:
     """Text on a filled ground above the corner (x, y); moved, and shrunk if it must be, to lie inside the picture."""
+    text = shortened(text, MOST_LETTERS)
     height, width = picture.shape[:2]
     text_height = min(max(9, round(0.022 * min(height, width))), height // 2)
     scale = cv2.getFontScaleFromHeight(_FONT, text_height, 1)

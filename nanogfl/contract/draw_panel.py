@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.contract.detections import Detections
-from nanogfl.contract.draw import Colour, class_colour, ink_on
+from nanogfl.contract.draw import MOST_LETTERS, Colour, class_colour, ink_on
 from nanogfl.contract.draw_spread import draw_soft_box
+from nanogfl.contract.printable import shortened
 
 Picture = NDArray[np.uint8]
 
@@ -188,6 +189,7 @@ def _mark(view: Picture, at: tuple[float, float]) -> None:
 
 
 def _title(panel: Picture, text: str, colour: Colour) -> None:
+    text = shortened(text, MOST_LETTERS)
     scale = cv2.getFontScaleFromHeight(_FONT, 17, 1)
     (width, _), _ = cv2.getTextSize(text, _FONT, scale, 1)
     cv2.rectangle(panel, (0, 0), (width + 16, 30), colour, cv2.FILLED)

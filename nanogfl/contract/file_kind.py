@@ -9,12 +9,12 @@ _LEADS = (
     (0, b"PK\x03\x04", "a ZIP archive: unpack it"),
     (0, b"\x1f\x8b", "a gzip archive: unpack it"),
     (0, b"8BPS", "a Photoshop file: save it as JPEG or PNG"),
-    (0, b"\xff\x0a", "a JPEG XL, which is not read: save it as JPEG or PNG"),
-    (4, b"JXL ", "a JPEG XL, which is not read: save it as JPEG or PNG"),
-    (4, b"jP  ", "a JPEG 2000, which is not read: save it as JPEG or PNG"),
-    (0, b"\xff\x4f\xff\x51", "a JPEG 2000, which is not read: save it as JPEG or PNG"),
-    (0, b"\x76\x2f\x31\x01", "an OpenEXR, which is not read: save it as 8-bit PNG"),
-    (0, b"#?RADIANCE", "a Radiance HDR, which is not read: save it as 8-bit PNG"),
+    (0, b"\xff\x0a", "a JPEG XL: save it as JPEG or PNG"),
+    (4, b"JXL ", "a JPEG XL: save it as JPEG or PNG"),
+    (4, b"jP  ", "a JPEG 2000: save it as JPEG or PNG"),
+    (0, b"\xff\x4f\xff\x51", "a JPEG 2000: save it as JPEG or PNG"),
+    (0, b"\x76\x2f\x31\x01", "an OpenEXR: save it as 8-bit PNG"),
+    (0, b"#?RADIANCE", "a Radiance HDR: save it as 8-bit PNG"),
     (0, b"\x93NUMPY", "an array of numpy: save it as 8-bit PNG"),
     (128, b"DICM", "a DICOM file: save its pictures as 8-bit PNG"),
     (8, b"AVI ", "a video (AVI): save its frames as images"),
@@ -48,10 +48,10 @@ def file_kind(content: bytes) -> str:
         if content[at : at + len(lead)] == lead:
             return kind
     if content[:2] == b"\xff\xd8" and _FRAME_OF_12_BITS.search(content):
-        return "a JPEG of 12 bits, which is not read: save all images as 8 bits, stretched in one and the same way"
+        return "a JPEG of 12 bits: save all images as 8 bits, stretched in one and the same way"
     if content[4:8] == b"ftyp":
         if content[8:12] in _HEIF:
-            return "a HEIC picture, as phones save them, which is not read: save it as JPEG"
+            return "a HEIC picture, as phones save them: save it as JPEG"
         if not content[8:12].startswith(b"avi"):
             return "a video (MP4 or QuickTime): save its frames as images"
     for at, lead, kind in _IMAGES:

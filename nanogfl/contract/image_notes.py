@@ -4,6 +4,7 @@ A note is "KIND: what came and what to do". The kinds are counted and found by t
 """
 
 import struct
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,8 +33,7 @@ def image_notes(content: bytes, frame: NDArray[np.uint8]) -> tuple[str, ...]:
         return ()
     found = []
     dull, alpha = _is_dull(frame), _may_have_alpha(content)
-    if dull or alpha:
-        whole = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if (dull or alpha) and (whole := _unchanged(content)) is not None:
         if dull and whole.dtype == np.uint16:
             found += _of_range(whole if whole.ndim == 2 else whole[:, :, :3])
         if alpha and whole.ndim == 3 and whole.shape[2] == 4 and (whole[:, :, 3] < np.iinfo(whole.dtype).max).any():
@@ -46,8 +46,17 @@ def image_notes(content: bytes, frame: NDArray[np.uint8]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _unchanged(content: bytes) -> NDArray[Any] | None:
+    """With all of its bits and channels; None where only the frame can be decoded, or there is not the memory."""
+    try:
+        return cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
+
+
 def _of_range(values: NDArray[np.uint16]) -> list[str]:
-    low, high = (round(float(value)) for value in np.percentile(values, _TAILS))
+    step = max(1, min(values.shape[:2]) // 1000)
+    low, high = (round(float(value)) for value in np.percentile(values[::step, ::step], _TAILS))
     share = (high - low) / 65535
     if low == high or (high > _LARGEST_OF_14_BITS and share > _LITTLE):
         return []
@@ -60,7 +69,8 @@ def _of_range(values: NDArray[np.uint16]) -> list[str]:
 
 def _is_dull(frame: NDArray[np.uint8]) -> bool:
     step = max(1, min(frame.shape[:2]) // 64)
-    low, high = np.percentile(frame[::step, ::step], (1, 99))
+    up_to = np.bincount(frame[::step, ::step].reshape(-1)).cumsum()
+    low, high = np.searchsorted(up_to, (0.01 * up_to[-1], 0.99 * up_to[-1]))  # here, too, without single pixels
     return bool(high - low <= _DULL)
 
 
@@ -86,5 +96,8 @@ def _has_further(content: bytes) -> bool:
     if content[:4] == b"RIFF":
         return content[12:16] == b"VP8X" and bool(content[20] & 0b10)
     if content[:4] == b"GIF8":
-        return len(cv2.imdecodeanimation(np.frombuffer(content, dtype=np.uint8), 0, 2)[1].frames) > 1
+        try:
+            return len(cv2.imdecodeanimation(np.frombuffer(content, dtype=np.uint8), 0, 2)[1].frames) > 1
+        except cv2.error:  # what follows the first picture is damaged
+            return False
     return content[4:12] == b"ftypavis"

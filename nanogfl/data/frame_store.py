@@ -110,7 +110,7 @@ class _Build:
             else:
                 slot_of[position] = content.slot
                 source_hw[position] = content.height, content.width
-                checksums[position] = content.checksum
+                checksums[position] = content.checksum or 0
                 notes[position] = (*(content.remark or "").splitlines(), *[_DAMAGED] * (position in self.damaged))
         pixels = self._map(int(slot_of.max(initial=-1)) + 1)
         return Stored(pixels, slot_of, source_hw, checksums, self.complaints, notes, self.decoded, str(self.folder))

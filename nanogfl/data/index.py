@@ -1,7 +1,7 @@
 """A data set in memory, whichever files it came from. No torch: the device evaluates with it, too."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,9 +33,9 @@ class ImageRecord:
     """(G,) of the object as annotated (its mask's, in COCO): what AP by size goes by"""
     crowd: NDArray[np.bool_]
     """(G,) neither an object nor background: COCO's region of many objects, VOC's object that is difficult"""
-    reach_hw: tuple[float, float] = (0.0, 0.0)
+    reach_hw: tuple[float, float] = field(default=(0.0, 0.0), compare=False)
     """how far down and to the right its boxes reach as they were written, before they were clipped"""
-    measured: bool = False
+    measured: bool = field(default=False, compare=False)
     """whether `hw` was read from the file, because the annotations state no size"""
 
 

@@ -178,3 +178,44 @@ def test_only_what_a_user_should_act_on_is_said_before_a_training(recipe):
     assert len(lines) == 2  # the run lists the empty box itself, and a crowd region is fine
     assert lines[0].startswith("  warning: 1 boxes drawn twice (train: ")
     assert "data check" in lines[1]
+
+
+def empty(content) -> None:
+    content["annotations"] = []
+
+
+def all_crowds(content) -> None:
+    for annotation in content["annotations"]:
+        annotation["iscrowd"] = 1
+
+
+@pytest.mark.parametrize("change", [empty, all_crowds])
+def test_a_val_set_without_objects_is_an_error_in_the_check_and_said_before_a_training(recipe, change):
+    edit(recipe, change, "val")
+    result, output = check(recipe, "--quick", "--strict")
+    assert result.exit_code == 1
+    assert "val-without-objects" in keys(output, "error")
+    config = load_config(recipe)
+    train, val = (
+        load_coco(recipe.parent / f"shapes/{name}.json", recipe.parent / f"shapes/{name}") for name in ("train", "val")
+    )
+    lines = advise_before_training(train, val, config, finest_stride=8.0, rare=10)
+    assert any(line.strip().startswith("error: 4 validation images") for line in lines)
+
+
+def test_a_file_that_is_listed_in_both_splits_is_found_by_the_quick_form(recipe):
+    result, output = check(
+        recipe, "--quick", "--set", "data.val.images=train", "--set", "data.val.annotations=train.json"
+    )
+    assert result.exit_code == 0, result.output
+    assert "val-in-train" in keys(output, "error")
+
+
+def test_pictures_of_12_bits_are_a_warning(recipe):
+    for path in sorted((recipe.parent / "shapes/train").glob("*.jpg"))[:2]:
+        grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).astype("uint16")
+        path.write_bytes(cv2.imencode(".png", grey * 16)[1].tobytes())
+    result, output = check(recipe)
+    assert result.exit_code == 0, result.output
+    (finding,) = (f for f in json.loads((output / "check.json").read_text())["findings"] if f["key"] == "little-range")
+    assert (finding["severity"], finding["count"]) == ("warning", 2)

@@ -95,6 +95,16 @@ def test_a_folder_skips_what_is_no_image_and_strict_does_not(nanogfl, red_pictur
     assert "broken.jpg" in refused(nanogfl("detect", MODEL, red_picture.parent, "--save", "out", "--strict"))
 
 
+def test_what_is_not_read_of_an_image_is_a_line_beside_the_result(nanogfl, tmp_path):
+    counts = np.random.default_rng(0).integers(0, 4096, (64, 96)).astype(np.uint16)
+    (tmp_path / "dark.png").write_bytes(cv2.imencode(".png", counts)[1].tobytes())
+    done = nanogfl("detect", MODEL, "dark.png", "--json", "found.json")
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("note: dark.png: ")
+    assert "6.2% of the range" in line
+
+
 def test_an_image_that_is_no_image_is_one_line(nanogfl, tmp_path):
     (tmp_path / "photo.jpg").write_text("I am a text")
     line = refused(nanogfl("detect", MODEL, "photo.jpg", "--json", "found.json"))

@@ -32,7 +32,7 @@ def homeless(monkeypatch):
 
 
 def test_a_user_without_a_home_is_told_what_to_set(homeless, monkeypatch, tmp_path):
-    with pytest.raises(UserError, match="NANOGFL_CACHE.* or else"):
+    with pytest.raises(UserError, match=r"NANOGFL_CACHE.* or else"):
         cache_folder("frames", " or else")
     monkeypatch.setenv("NANOGFL_CACHE", str(tmp_path))
     assert cache_folder("frames") == tmp_path / "frames"

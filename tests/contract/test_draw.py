@@ -124,3 +124,13 @@ def test_titles_do_not_write_into_the_given_pictures():
 def test_nothing_to_tile_is_refused():
     with pytest.raises(ValueError, match="at least one picture"):
         tile([], 2)
+
+
+def test_a_name_of_a_megabyte_is_drawn_by_its_ends():
+    """OpenCV would take minutes; the score stays."""
+    long, short = "a" * 500_000 + "b" * 500_000, "a" * 40 + " [...] " + "b" * 35
+    pictures = [
+        draw_detections(np.full((200, 900, 3), 90, np.uint8), detections([50, 60, 250, 180]), [name])
+        for name in (long, short)
+    ]
+    assert np.array_equal(*pictures)

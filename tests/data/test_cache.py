@@ -187,9 +187,9 @@ def test_without_a_home_the_cache_in_memory_is_offered_and_works(tmp_path, monke
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", classmethod(no_home))
     images = data_set(image_files(tmp_path / "images", 2))
-    with pytest.raises(UserError, match="NANOGFL_CACHE.*data.cache to memory"):
+    with pytest.raises(UserError, match=r"NANOGFL_CACHE.*data.cache to memory"):
         open_frames(images, SPEC, DataConfig(cache="memmap"))
-    with pytest.raises(UserError, match="data.cache_dir ~nobody77/x"):
+    with pytest.raises(UserError, match=r"data\.cache_dir ~nobody77/x"):
         open_frames(images, SPEC, DataConfig(cache="memmap", cache_dir="~nobody77/x"))
     assert len(open_frames(images, SPEC, DataConfig(cache="memory"))[0].images) == 2
 

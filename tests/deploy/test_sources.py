@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nanogfl.contract.errors import UserError
+from nanogfl.contract.image_notes import LITTLE_RANGE
 from nanogfl_deploy.show import open_saver
 from nanogfl_deploy.sources import Pictures, Video, open_source
 
@@ -15,6 +16,17 @@ def test_a_folder_comes_sorted_and_what_cannot_be_read_is_listed(picture_folder)
     assert len(source.skipped) == 1
     assert "broken.jpg is not an image" in source.skipped[0]
     assert (source.name, source.frame_rate, source.live) == ("pictures", None, False)
+
+
+def test_what_is_not_read_of_images_is_noted_once_for_each_kind_with_its_count(picture_folder):
+    counts = np.random.default_rng(0).integers(0, 4096, (40, 60)).astype(np.uint16)
+    for name in ("c.png", "d.png"):
+        cv2.imwrite(str(picture_folder / name), counts)
+    with open_source(str(picture_folder)) as source:
+        assert len(list(source)) == 4
+    ((kind, (count, first)),) = source.noted.items()
+    assert (kind, count) == (LITTLE_RANGE, 2)
+    assert "c.png" in first
 
 
 def test_strict_makes_an_unreadable_image_fatal(picture_folder):

@@ -23,7 +23,7 @@ COMMANDS = {"train", "eval", "export", "detect", "bench", "info", "explain", "ab
 DATA = {"check", "show", "convert", "draw"}
 
 # Written past Python by the libraries that decode, which have no switch for it.
-_LIBRARIES = re.compile(r"libpng (error|warning)|Corrupt JPEG data|Premature end of JPEG|.*TIFF.*: ")
+_LIBRARIES = re.compile(r"(?!nanogfl: )(libpng (error|warning)|Corrupt JPEG data|Premature end of JPEG|.*TIFF.*: )")
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Boxes and images as annotated: what the reader left out, objects annotated twice, crowds, images without objects."""
+"""Boxes as annotated: what the reader left out, and objects that are annotated twice."""
 
 import re
 from collections import defaultdict
@@ -8,14 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.data.check.files import UNREADABLE
-from nanogfl.data.check.finding import Example, Finding, Kind, Severity, Split, sample
+from nanogfl.data.check.finding import Example, Finding, Kind, Split
 
 SAME_IOU = 0.95
 """two boxes above this are the same box"""
-MANY_EMPTY = 0.5
-"""a larger share of images without objects is probably a mistake"""
-_SHOWN = 24
-
 
 _KINDS = {
     "image is missing": Kind("error", "missing-images", "images are missing", "copy them there, or remove the entries"),
@@ -26,6 +22,18 @@ _KINDS = {
     ),
     "box reaches outside its image, clipped": Kind(
         "note", "clipped-boxes", "boxes that reach outside their image", "clipped; many of them: is the size right?"
+    ),
+    "boxes are probably corners x1 y1 x2 y2, where COCO has x y width height": Kind(
+        "error", "corners", "files whose boxes are probably corners", "write each as x y width height"
+    ),
+    "rotated box, its upright hull is taken": Kind(
+        "note", "rotated-boxes", "rotated boxes", "nothing to do: the upright box around each is taken"
+    ),
+    "image size is not stated, taken from its file": Kind(
+        "note", "sizes-not-stated", "images whose size the annotations do not state", "nothing to do: the files tell"
+    ),
+    "image found under another name": Kind(
+        "note", "other-names", "images found under another name", "nothing to do; nanogfl data convert writes the names"
     ),
     "unreadable image": UNREADABLE,
     "image found under another name": Kind(
@@ -111,36 +119,3 @@ def same_boxes(split: Split) -> NDArray[np.int64]:
         pairs.append(np.sort(np.stack((rows[first[same]], rows[second[same]]), axis=1), axis=1))
     every = np.concatenate(pairs)
     return every[np.lexsort((every[:, 1], every[:, 0]))]
-
-
-def check_objects(splits: Sequence[Split], min_labelled: float) -> list[Finding]:
-    """Crowd regions, and images without an object: an error where fewer than the share `min_labelled` of the training
-    images have one, which a training refuses."""
-    crowds: list[Example] = []
-    empty: list[Example] = []
-    crowd_count = empty_count = 0
-    severity: Severity = "note"
-    for split in splits:
-        rows = np.flatnonzero(split.index.crowd).tolist()
-        crowd_count += len(rows)
-        crowds += [split.at([row]) for row in sample(rows, _SHOWN)]
-        without = [image for image in split.dataset.images if not (~image.crowd).any()]
-        empty_count += len(without)
-        empty += [Example(split.name, image.path.name, image) for image in sample(without, _SHOWN)]
-        share = len(without) / len(split.dataset.images)
-        if split.name == "train" and (share == 1 or 1 - share < min_labelled):
-            severity = "error"
-        elif share > MANY_EMPTY and severity == "note":
-            severity = "warning"
-    findings = []
-    if crowds:
-        advice = "nothing to do: they are neither objects nor background"
-        findings.append(Finding("note", "crowd-regions", "crowd regions", advice, tuple(crowds), crowd_count))
-    if empty:
-        advice = (
-            "training refuses so few images with a box: do the annotations belong to these images? data.min_labelled"
-            if severity == "error"
-            else "allowed, they teach what background is; look whether they are empty indeed"
-        )
-        findings.append(Finding(severity, "empty-images", "images without objects", advice, tuple(empty), empty_count))
-    return findings

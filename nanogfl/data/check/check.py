@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from nanogfl.config import Config
 from nanogfl.data.ahead import Track
-from nanogfl.data.check.boxes import check_boxes, check_objects, check_problems
+from nanogfl.data.check.boxes import check_boxes, check_problems
 from nanogfl.data.check.categories import check_categories
-from nanogfl.data.check.files import check_copies, check_files
+from nanogfl.data.check.files import check_copies, check_files, check_listed
 from nanogfl.data.check.finding import Finding, Split, by_severity
 from nanogfl.data.check.images import look_at_images
+from nanogfl.data.check.objects import check_objects
 from nanogfl.data.check.sizes import check_sizes
 from nanogfl.data.check.tail import check_tail
 from nanogfl.data.coco import DataSet
@@ -47,7 +48,9 @@ def advise_before_training(
     listed = {finding.key for finding in check_problems(splits)}
     findings = [
         finding
-        for finding in by_severity(check_annotations(*splits, config, finest_stride=finest_stride, rare=rare))
+        for finding in by_severity(
+            [*check_annotations(*splits, config, finest_stride=finest_stride, rare=rare), *check_listed(*splits)]
+        )
         if finding.severity != "note" and finding.key not in listed
     ]
     lines = [

@@ -1,65 +1,18 @@
 """What is wrong with image files: unreadable, read in part, of another size than annotated, turned, there twice."""
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nanogfl.contract.image_notes import FIRST_OF_SEVERAL, LITTLE_RANGE, TRANSPARENT
 from nanogfl.data.check.finding import Example, Finding, Kind, Split
 from nanogfl.data.check.images import Looks
 from nanogfl.data.check.near_duplicates import near_duplicates
-from nanogfl.data.checks import EDGE_TOLERANCE
-from nanogfl.data.index import ImageRecord
+from nanogfl.data.check.turned import sizes_and_turns
 
 UNREADABLE = Kind("error", "unreadable-images", "images cannot be read", "replace or remove the files")
-OTHER_SIZE = Kind(
-    "error",
-    "other-size",
-    "images of another size than annotated",
-    "training leaves them out: was the file replaced or resized? correct it, or width, height and the boxes",
-)
-AS_STORED = Kind(
-    "error",
-    "exif-as-stored",
-    "turned images annotated as stored",
-    "they are read turned, as EXIF says, and left out: their boxes fit the picture as stored only, so remove the"
-    " orientation from the files",
-)
-SIZE_SWAPPED = Kind(
-    "error",
-    "exif-size-swapped",
-    "turned images whose width and height are swapped in the annotations",
-    "they are read turned, as EXIF says, and left out: their boxes fit the turned picture only, so swap the width and"
-    " height of these images in the annotations",
-)
-SIZE_UNCLEAR = Kind(
-    "error",
-    "exif-size-unclear",
-    "turned images whose annotations state the size as stored",
-    "they are read turned, as EXIF says, and left out; no box tells on which picture it was drawn, so look: where they"
-    " fit, swap width and height in the annotations; where not, remove the orientation from the files",
-)
-UNCLEAR = Kind(
-    "warning",
-    "exif-unclear",
-    "images turned by EXIF, which their size does not show",
-    "they are read turned: look whether the boxes fit; if not, remove the orientation from the files",
-)
-UNSTATED = Kind(
-    "warning",
-    "exif-unstated",
-    "images turned by EXIF, whose annotations state no size",
-    "they are read turned, and it cannot be told whether the boxes were drawn so: look at these pictures; where the"
-    " boxes do not fit, the tool ignored EXIF: remove the orientation from the files",
-)
-UPRIGHT = Kind(
-    "note",
-    "exif-turned",
-    "turned images annotated upright",
-    "nothing to do: they are read turned, as EXIF says, and their size fits; another program may not turn them",
-)
 NOTED = {
     LITTLE_RANGE: Kind(
         "warning",
@@ -107,7 +60,7 @@ def check_files(splits: Sequence[Split], looks: Sequence[Looks]) -> list[Finding
     split's images."""
     found: dict[Kind, list[Example]] = defaultdict(list)
     for split, look in zip(splits, looks, strict=True):
-        swapped = _swapped(split, look)
+        fits = sizes_and_turns(split, look)
         for number, image in enumerate(split.dataset.images):
             name, (height, width) = image.path.name, look.hw[number].tolist()
             if complaint := look.complaints[number]:
@@ -117,52 +70,24 @@ def check_files(splits: Sequence[Split], looks: Sequence[Looks]) -> list[Finding
             for note in look.notes[number]:
                 kind, _, detail = note.partition(": ")
                 found[NOTED[kind]].append(Example(split.name, f"{name}: {detail.partition(':')[0]}", image))
-            stored = _hw(look.stored_hw[number])
-            fit = swapped if _is_as_stored(image, (height, width), stored) else _fit(image, (height, width), stored)
-            if fit is not None:
-                text = f"{name}, {width} x {height}" + (", turned by EXIF" if stored != (0, 0) else "")
+            if (fit := fits[number]) is not None:
+                text = f"{name}, {width} x {height}" + (", turned by EXIF" if look.stored_hw[number].any() else "")
                 text += f", annotated as {image.hw[1]} x {image.hw[0]}" if (height, width) != image.hw else ""
                 found[fit].append(Example(split.name, text, image))
     return [finding for kind, examples in found.items() for finding in kind.found(examples)]
 
 
-def _hw(row: NDArray[np.int64]) -> tuple[int, int]:
-    height, width = row.tolist()
-    return height, width
-
-
-def _is_as_stored(image: ImageRecord, hw: tuple[int, int], stored: tuple[int, int]) -> bool:
-    """Whether the annotated size is that of the stored picture and not of the one that is read."""
-    return image.hw == stored != hw
-
-
-def _fit(image: ImageRecord, hw: tuple[int, int], stored: tuple[int, int]) -> Kind | None:
-    """How any other image fits its annotation, read with this height and width; None: it does."""
-    if hw != image.hw:
-        return OTHER_SIZE
-    if stored == (0, 0):
-        return None
-    if image.measured:
-        return UNSTATED
-    return UPRIGHT if stored != hw else UNCLEAR
-
-
-def _swapped(split: Split, look: Looks) -> Kind:
-    """What is wrong with a split's turned images that state the stored size: their boxes tell, where one reaches out of
-    one of the two pictures. One tool wrote them all, so that one image tells of the others."""
-    fits_stored = fits_turned = True
-    for number, image in enumerate(split.dataset.images):
-        hw, stored = _hw(look.hw[number]), _hw(look.stored_hw[number])
-        if _is_as_stored(image, hw, stored):
-            fits_stored &= _reaches_no_further(image, stored)
-            fits_turned &= _reaches_no_further(image, hw)
-    if fits_stored == fits_turned:
-        return SIZE_UNCLEAR
-    return AS_STORED if fits_stored else SIZE_SWAPPED
-
-
-def _reaches_no_further(image: ImageRecord, hw: tuple[int, int]) -> bool:
-    return all(reach <= side + EDGE_TOLERANCE for reach, side in zip(image.reach_hw, hw, strict=True))
+def check_listed(train: Split, val: Split) -> list[Finding]:
+    """Files that are listed twice, without opening them; `check_copies` finds these and more."""
+    first: dict[str, tuple[Split, int]] = {}
+    copies: list[Example] = []
+    leaked: list[Example] = []
+    for split in (train, val):
+        for number, image in enumerate(split.dataset.images):
+            other, other_number = first.setdefault(os.path.abspath(image.path), (split, number))
+            if other is not split or other_number != number:
+                (copies if other is split else leaked).append(_pair(split, number, other, other_number, "is"))
+    return [*LEAKED.found(leaked), *COPIES.found(copies)]
 
 
 def check_copies(train: Split, val: Split, train_looks: Looks, val_looks: Looks) -> list[Finding]:

@@ -62,9 +62,12 @@ def look_at_images(paths: Sequence[Path], track: Track = lambda results, _: resu
     def look(number: int) -> str | None:
         try:
             content = read_content(paths[number])
-            frame, looks.notes[number] = decode_picture(content)
         except UserError as error:
             return str(error)
+        try:
+            frame, looks.notes[number] = decode_picture(content)
+        except UserError as error:
+            return f"{paths[number]} {error}"
         looks.hw[number] = frame.shape[:2]
         looks.stored_hw[number] = hw_before_turning(content) or (0, 0)
         shape = np.array(frame.shape, dtype=np.int64)  # the same bytes in another shape are another picture

@@ -16,7 +16,7 @@ def hw_before_turning(content: bytes) -> tuple[int, int] | None:
     encoded = np.frombuffer(content, dtype=np.uint8)
     small = cv2.IMREAD_REDUCED_GRAYSCALE_8
     turned, stored = (cv2.imdecode(encoded, flags) for flags in (small, small | cv2.IMREAD_IGNORE_ORIENTATION))
-    if np.array_equal(turned, stored):
+    if turned is None or stored is None or np.array_equal(turned, stored):
         return None
-    height, width = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION).shape
-    return height, width
+    whole = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+    return None if whole is None else whole.shape[:2]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nanogfl.data.check.boxes import SAME_IOU, check_boxes, check_objects, check_problems, same_boxes
+from nanogfl.data.check.boxes import SAME_IOU, check_boxes, check_problems, same_boxes
 from nanogfl.data.check.finding import Split
 from nanogfl.data.coco import load_coco
 
@@ -12,7 +12,7 @@ PLAIN = [[(0, 10, 10, 30, 40), (1, 12, 10, 50, 40)], [(0, 10, 10, 30, 40)]]
 
 def test_separate_boxes_and_equal_ones_in_two_images_are_no_finding(split):
     splits = split("train", PLAIN), split("val", PLAIN)
-    assert check_boxes(splits) == check_objects(splits, 0.05) == check_problems(splits) == []
+    assert check_boxes(splits) == check_problems(splits) == []
 
 
 def test_a_box_drawn_twice_is_found_and_a_third_counts_again(split, by_key):
@@ -68,30 +68,6 @@ def test_same_boxes_are_those_that_every_pair_compared_gives(split):
         start += len(image.boxes)
     assert len(expected) > 20
     assert same_boxes(train).tolist() == expected
-
-
-def test_images_without_objects_are_counted_and_a_majority_of_them_is_a_warning(split, by_key):
-    full, empty = [(0, 10, 10, 30, 40)], [(0, 10, 10, 30, 40, "crowd")]
-    findings = by_key(check_objects((split("train", [full, full, []]), split("val", [full, empty])), 0.05))
-    assert (findings["empty-images"].severity, findings["empty-images"].count) == ("note", 2)
-    assert (findings["crowd-regions"].severity, findings["crowd-regions"].count) == ("note", 1)
-    findings = by_key(check_objects((split("train", [full, full]), split("val", [full, [], []])), 0.05))
-    assert list(findings) == ["empty-images"]
-    assert findings["empty-images"].severity == "warning"
-
-
-@pytest.mark.parametrize(("full", "least", "severity"), [(1, 0.3, "error"), (1, 0.25, "warning"), (0, 0.0, "error")])
-def test_fewer_labelled_images_than_a_training_takes_are_an_error(split, by_key, full, least, severity):
-    images = [[(0, 10, 10, 30, 40)]] * full + [[]] * (4 - full)
-    for others in (PLAIN, [[], []]):
-        finding = by_key(check_objects((split("train", images), split("val", others)), least))["empty-images"]
-        assert finding.severity == severity
-        assert ("min_labelled" in finding.advice) == (severity == "error")
-
-
-def test_a_val_set_without_objects_is_no_error(split, by_key):
-    findings = by_key(check_objects((split("train", PLAIN), split("val", [[], []])), 0.05))
-    assert findings["empty-images"].severity == "warning"
 
 
 def test_what_the_reader_left_out_becomes_findings_with_their_image(write_coco, by_key):

@@ -9,7 +9,7 @@ import pytest
 
 from nanogfl.contract.image_header import header_hw
 from nanogfl.data.check.check import check_images
-from nanogfl.data.check.files import check_files
+from nanogfl.data.check.files import check_files, check_listed
 from nanogfl.data.check.finding import Split
 from nanogfl.data.check.images import look_at_images
 from nanogfl.data.check.near_duplicates import MOST_BITS, difference_hash, near_duplicates, thumbnail
@@ -217,6 +217,20 @@ def test_copies_within_a_split_and_across_are_told_apart(found):
         "train: train3.jpg is train0.jpg",
     ]
     assert findings["val-in-train"].examples[0].beside.path.name == "train1.jpg"
+
+
+def test_a_file_that_is_listed_twice_is_found_without_opening_it(split, by_key):
+    train, val = split("train", [[], [], []]), split("val", [[], []])
+    listed = [*train.dataset.images, train.dataset.images[1]]
+    train = Split("train", replace(train.dataset, images=tuple(listed)))
+    assert check_listed(val, split("train", [[]])) == []
+    val = Split("val", replace(val.dataset, images=(val.dataset.images[0], listed[2])))
+    findings = by_key(check_listed(train, val))
+    assert {f.key: (f.severity, f.count) for f in findings.values()} == {
+        "val-in-train": ("error", 1),
+        "copied-images": ("warning", 1),
+    }
+    assert findings["copied-images"].examples[0].text == "1.jpg is 1.jpg"
 
 
 def test_blank_images_of_two_shapes_are_no_copies(tmp_path):
