@@ -10,23 +10,12 @@ from numpy.typing import NDArray
 from nanogfl.contract.card import METADATA_KEY, ModelCard
 from nanogfl.contract.detections import Detections, Sides, select, sides_at, to_source
 from nanogfl.contract.errors import UserError
-from nanogfl.contract.ort import onnxruntime, ort_errors
+from nanogfl.contract.ort import ORT_ERRORS, onnxruntime
 from nanogfl.contract.preprocess import Placement, preprocess
 from nanogfl.contract.printable import shortened
 from nanogfl.contract.read_file import is_file
 from nanogfl.contract.threads import compute_threads
 
-# What onnxruntime raises for a file that it cannot load or run; they have no base class of their own.
-_ERRORS = (
-    ort_errors.EPFail,
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NoModel,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-)
 _KIND_OF = ("tensor(float)", "tensor(int64)")  # of an output, and of the labels
 _NO_TEXT = "a name in its graph or metadata is not text in UTF-8"
 _FATAL = 4  # errors come as exceptions; onnxruntime would print them as well
@@ -78,7 +67,7 @@ class Detector:
         """Network input uint8 (H, W, 3) -> the graph's outputs for it."""
         try:
             values = self._session.run(self._output_names, {"image": image[None]})
-        except _ERRORS as error:
+        except ORT_ERRORS as error:
             reason = shortened(" ".join(str(error).split()), 300)
             raise UserError(f"{self.path} loads, but cannot be run ({reason}): export the checkpoint again") from None
         named = {name: value[0] for name, value in zip(self._output_names, values, strict=True)}
@@ -141,7 +130,7 @@ def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSessio
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except UnicodeDecodeError:
         raise UserError(f"{path}: {_NO_TEXT}: write it with `nanogfl export`") from None
-    except _ERRORS as error:
+    except ORT_ERRORS as error:
         reason = " ".join(str(error).split())  # one line
         raise UserError(
             f"{path} is not an .onnx that onnxruntime {onnxruntime.__version__} can load ({reason}):"

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import onnxruntime
 import torch
 
 from nanogfl import __version__
 from nanogfl.contract.card import ExportFormat, ModelCard
 from nanogfl.contract.errors import UserError
+from nanogfl.contract.ort import onnxruntime
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.complexity import count_complexity
 

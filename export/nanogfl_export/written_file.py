@@ -4,28 +4,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from nanogfl.contract.card import METADATA_KEY, ModelCard
 from nanogfl.contract.errors import UserError
+from nanogfl.contract.ort import ORT_ERRORS, onnxruntime
 from nanogfl.contract.printable import shortened
+from nanogfl.contract.threads import compute_threads
 
 Outputs = dict[str, NDArray[Any]]
-# Its exceptions have no base class of their own.
-_ERRORS = tuple(kind for kind in vars(ort_errors).values() if isinstance(kind, type) and issubclass(kind, Exception))
 
 
 class WrittenFile:
     def __init__(self, content: Path | bytes) -> None:
         """A path, or a model's bytes. Raises UserError for what onnxruntime does not load."""
         options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = compute_threads()
         options.log_severity_level = 4  # errors come as exceptions
         source = content if isinstance(content, bytes) else str(content)
         try:
             self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        except _ERRORS as error:
+        except ORT_ERRORS as error:
             raise _refused("be loaded", error) from None
         self.names = [output.name for output in self._session.get_outputs()]
         batch = self._session.get_inputs()[0].shape[0]
@@ -38,7 +37,7 @@ class WrittenFile:
         """Network inputs uint8 (B, H, W, 3) -> the outputs of each, as they are. Raises UserError where it fails."""
         try:
             values = self._session.run(self.names, {"image": images})
-        except _ERRORS as error:
+        except ORT_ERRORS as error:
             raise _refused("be run", error) from None
         short = [name for name, value in zip(self.names, values, strict=True) if len(value) != len(images)]
         if short:

@@ -11,4 +11,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-__all__ = ["onnxruntime", "ort_errors"]
+__all__ = ["ORT_ERRORS", "onnxruntime"]
+
+ORT_ERRORS = tuple(kind for kind in vars(ort_errors).values() if isinstance(kind, type) and issubclass(kind, Exception))
+"""what it raises for a file that it cannot load or run; they have no base class of their own"""

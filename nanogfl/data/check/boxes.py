@@ -36,18 +36,6 @@ _KINDS = {
         "note", "other-names", "images found under another name", "nothing to do; nanogfl data convert writes the names"
     ),
     "unreadable image": UNREADABLE,
-    "image found under another name": Kind(
-        "note", "mended-names", "images found under another name", "read as such; nanogfl data convert writes the names"
-    ),
-    "image size is not stated, taken from its file": Kind(
-        "note", "sizes-from-files", "images without a size in the annotations", "nothing to do: the files have one"
-    ),
-    "rotated box, its upright hull is taken": Kind(
-        "note", "rotated-boxes", "rotated boxes", "their upright hulls are learned: turned boxes are no output"
-    ),
-    "boxes are probably corners x1 y1 x2 y2, where COCO has x y width height": Kind(
-        "error", "corner-boxes", "files whose boxes are probably corners x1 y1 x2 y2", "write x y width height instead"
-    ),
 }
 _TWICE = Kind(
     "warning",
