@@ -180,7 +180,7 @@ def _rotation(annotation: dict[str, Any]) -> Any:
 
 
 def _four_numbers(box: Any) -> tuple[float, ...] | None:
-    if not (isinstance(box, list) and len(box) == 4 and all(is_number(value) for value in box)):
+    if not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box))):
         return None
     try:
         return tuple(float(value) for value in box)
