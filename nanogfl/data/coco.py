@@ -28,6 +28,8 @@ _LARGEST_SIDE = 1 << 20
 """pixels: OpenCV decodes no larger image"""
 _MOST_BYTES = 8_000_000_000
 """of a json: LVIS's training set, with its masks, takes 1.1"""
+_MANY = 4
+"""of so many boxes one reaches out of its image where x y width height were written as corners"""
 _Annotation = tuple[int, dict[str, Any]]
 """its category, and all that the file says of it"""
 
@@ -145,7 +147,7 @@ class _Index:
         return objects.check(where, box, written, "four finite numbers x y width height", _rotation(annotation))
 
     def _doubt_corners(self) -> None:
-        if self.fitting_as_corners == self.boxes < 2 * self.reaching_out:
+        if self.reaching_out and self.fitting_as_corners == self.boxes <= _MANY * self.reaching_out:
             counted = f"{self.reaching_out} of {self.boxes} reach outside their images, and as corners all would fit"
             reason = f"boxes are probably corners x1 y1 x2 y2, where COCO has x y width height: {counted}"
             self.problems.append(Problem(self.file.name, reason))
