@@ -269,7 +269,7 @@ class DataConfig:
     train: SplitConfig = field(default_factory=lambda: SplitConfig("train.json", "train"))
     val: SplitConfig = field(default_factory=lambda: SplitConfig("val.json", "val"))
     strict: bool = False
-    """true: any bad box or file is an error; false: it is left out and listed"""
+    """true: any bad box or file is an error; false: it is left out or mended, and listed"""
     cache: Literal["memmap", "memory", "device", "off"] = "memmap"
     """decoded and resized images: in a file that runs share, in memory, on the training device (which then renders
     whole batches itself), or decoded from the source every time"""

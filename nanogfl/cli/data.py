@@ -140,7 +140,8 @@ def convert(annotations: Path, images: Path, output: Path, force: bool, strict: 
 
     ANNOTATIONS is the .txt list of a Pascal VOC split, YOLO's data.yaml (IMAGES is then the folder of one split's
     images) or a COCO json, which comes out checked. Training and evaluation read all of these as they are; this is
-    for other tools, and to see what is left out. The images stay where they are: file names are relative to IMAGES.
+    for other tools, to see what is left out, and to write down what is mended (names, sizes, rotated boxes). The
+    images stay where they are: file names are relative to IMAGES.
 
     \b
     nanogfl data convert VOC2007/ImageSets/Main/train.txt VOC2007/JPEGImages -o train.json

@@ -28,6 +28,8 @@ _LARGEST_SIDE = 1 << 20
 """pixels: OpenCV decodes no larger image"""
 _MOST_BYTES = 8_000_000_000
 """of a json: LVIS's training set, with its masks, takes 1.1"""
+_MANY = 4
+"""of so many boxes one reaches out of its image where x y width height were written as corners"""
 _Annotation = tuple[int, dict[str, Any]]
 """its category, and all that the file says of it"""
 
@@ -150,7 +152,7 @@ class _Index:
         return objects.check(where, box, written, "four finite numbers x y width height", _rotation(annotation))
 
     def _doubt_corners(self) -> None:
-        if self.fitting_as_corners == self.boxes < 2 * self.reaching_out:
+        if self.reaching_out and self.fitting_as_corners == self.boxes <= _MANY * self.reaching_out:
             counted = f"{self.reaching_out} of {self.boxes} reach outside their images, and as corners all would fit"
             reason = f"boxes are probably corners x1 y1 x2 y2, where COCO has x y width height: {counted}"
             self.problems.append(Problem(self.file.name, reason))
@@ -185,7 +187,7 @@ def _rotation(annotation: dict[str, Any]) -> Any:
 
 
 def _four_numbers(box: Any) -> tuple[float, ...] | None:
-    if not (isinstance(box, list) and len(box) == 4 and all(is_number(value) for value in box)):
+    if not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box))):
         return None
     try:
         return tuple(float(value) for value in box)

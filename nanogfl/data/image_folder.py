@@ -18,14 +18,21 @@ from nanogfl.contract.read_file import is_file, is_folder
 from nanogfl.data.files_below import files_below
 from nanogfl.data.index import Problem
 
-MISSING = "image is missing: no such file in the folder"
+_UPLOAD = re.compile(r"^[0-9a-f]{8}-")
+"""what Label Studio puts before the names of uploaded images"""
+
+
+class _File(NamedTuple):
+    path: Path
+    parts: tuple[str, ...]
+    """of its path relative to the folder, plain"""
 
 
 class _Index(NamedTuple):
-    by_name: dict[str, list[Path]]
-    """relative to the folder, by the last of their plain parts"""
-    by_stem: dict[str, list[Path]]
-    """images only, by their own names without the suffix"""
+    by_name: dict[str, list[_File]]
+    """by the last of their parts"""
+    by_stem: dict[str, list[_File]]
+    """images only, by the same without the suffix"""
 
 
 class ImageFolder:
@@ -79,21 +86,19 @@ class ImageFolder:
         wanted = _plain(name)
         if not wanted:
             return []
-        named = self._index.by_name.get(wanted[-1], [])
+        named = self._index.by_name.get(wanted[-1]) or self._index.by_name.get(_UPLOAD.sub("", wanted[-1]), [])
         if not named and PurePath(wanted[-1]).suffix not in IMAGE_SUFFIXES:
             named = self._index.by_stem.get(wanted[-1], [])
         fitting: dict[tuple[int, bool], list[Path]] = defaultdict(list)
-        for relative in named:
-            parts = _plain(relative.as_posix())
+        for path, parts in named:
             shared = min(len(parts), len(wanted)) - 1
-            path = self.folder / relative
             if path not in taken and parts[-1 - shared : -1] == wanted[-1 - shared : -1]:
-                fitting[shared, name.endswith(relative.name)].append(path)
+                fitting[shared, name.endswith(path.name)].append(path)
         return fitting[max(fitting)] if fitting else []
 
     def of_stem(self, stem: str) -> list[Path]:
         """The images of this name without its suffix, in any folder below; in its case, if there are such."""
-        found = [self.folder / path for path in self._index.by_stem.get(_last(stem), [])]
+        found = [file.path for file in self._index.by_stem.get(_last(stem), [])]
         return [path for path in found if path.stem == stem] or found
 
     def mended(self, path: Path) -> str:
@@ -104,18 +109,18 @@ class ImageFolder:
         path = require_inside(self.folder, name, self.file, "image")
         if os.path.islink(path):  # False, too, for a name that no file can have
             return f"image is missing: a link to {os.readlink(path)}, which is not there"
-        others = (other for other in self._index.by_name.get(_last(name), []) if self.folder / other not in taken)
-        elsewhere = next(others, None)
-        return f"{MISSING}; is it {elsewhere.as_posix()}?" if elsewhere else MISSING
+        elsewhere = next((path for path, _ in self._index.by_name.get(_last(name), []) if path not in taken), None)
+        hint = f"; is it {elsewhere.relative_to(self.folder).as_posix()}?" if elsewhere else ""
+        return f"image is missing: no such file in the folder{hint}"
 
     @cached_property
     def _index(self) -> _Index:
         by_name, by_stem = defaultdict(list), defaultdict(list)
         for path in files_below(self.folder, []):
-            relative = path.relative_to(self.folder)
-            by_name[_last(relative.name)].append(relative)
+            file = _File(path, _plain(path.relative_to(self.folder).as_posix()))
+            by_name[_last(path.name)].append(file)
             if path.suffix.lower() in IMAGE_SUFFIXES:
-                by_stem[_last(relative.stem)].append(relative)
+                by_stem[_last(path.stem)].append(file)
         return _Index(dict(by_name), dict(by_stem))
 
     def _require_one_for_each(self, names: Sequence[str], candidates: dict[int, list[Path]]) -> None:
@@ -186,7 +191,8 @@ def _plain(name: str) -> tuple[str, ...]:
     if "://" in name:
         name = re.sub(r"\?(?!d=).*", "", name)  # what follows an address; ?d= begins Label Studio's local path
     name = unicodedata.normalize("NFC", unquote(name.replace("?d=", "/"))).casefold()
-    return tuple(part for part in re.split(r"[\\/]", name) if part not in ("", ".", ".."))
+    parts = (part.strip() for part in re.split(r"[\\/]", name))
+    return tuple(part for part in parts if part not in ("", ".", ".."))
 
 
 def _last(name: str) -> str:

@@ -72,7 +72,7 @@ def _index_of(folder: Path) -> Path | None:
     try:
         return cache_folder("sizes") / f"{key}.json"
     except (RuntimeError, UserError) as error:  # neither HOME nor an entry in passwd
-        _say_not_kept(str(error))
+        _say_not_kept(str(error).rstrip("."))
         return None
 
 

@@ -16,7 +16,9 @@ def to_number(text: str) -> float | None:
 
 def to_whole(value: object) -> int | None:
     """A whole number of at most 64 bits; 1.0 is one, which pandas writes, and true is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_ID:
+    if type(value) is int and -LARGEST_ID <= value <= LARGEST_ID:
+        return value
+    if not is_number(value) or not abs(value) <= LARGEST_ID:
         return None
     return int(value) if value == int(value) else None
 
@@ -30,4 +32,4 @@ def to_flag(value: object) -> bool | None:
 
 def is_number(value: object) -> TypeGuard[int | float]:
     """Of JSON's numbers; true is none."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) in (int, float)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.frames import IMAGE_SUFFIXES
-from nanogfl.contract.read_file import is_file, read_lines
+from nanogfl.contract.read_file import is_file, is_folder, read_lines
 from nanogfl.data.checks import Classes, Objects, choose_classes, finish, refuse_fractions
 from nanogfl.data.files_below import files_below
 from nanogfl.data.image_folder import ImageFolder, inside, require_inside, require_name
@@ -143,7 +143,7 @@ def _pair(
 def _annotation_folder(split_list: Path) -> Path:
     above = split_list.absolute().parents[:3]
     for parent in above:
-        if (parent / "Annotations").is_dir():
+        if is_folder(parent / "Annotations"):
             return parent / "Annotations"
     raise UserError(
         f"{split_list} is read as a VOC split list, but there is no folder 'Annotations' with its xml files in"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.frames import IMAGE_SUFFIXES
+from nanogfl.contract.read_file import is_file, is_folder
 from nanogfl.data.checks import Objects, choose_classes, finish
 from nanogfl.data.files_below import files_below
 from nanogfl.data.image_folder import require_folder
@@ -107,7 +108,7 @@ def labels_folder(images: Path) -> Path:
         return images
     last = places[-1]
     folders = [Path(*parts[:last], name, *parts[last + 1 :]) for name in ("labels", "Labels", "LABELS")]
-    found = next((folder for folder in folders if folder.is_dir()), None)
+    found = next((folder for folder in folders if is_folder(folder)), None)
     return found or (folders[0] if parts[last] == "images" else images)
 
 
@@ -128,9 +129,9 @@ def _labels_there(label_of: Mapping[Path, Path], images: Path, problems: list[Pr
     there is none at all, and for two of one name."""
     root = labels_folder(images)
     folders = {label.parent for label in label_of.values()}
-    files = {path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()}
-    if root != images:
-        files |= set(files_below(root, problems) if root.is_dir() else ())
+    files = {path for folder in folders if is_folder(folder) for path in _files_in(folder)}
+    if root != images and is_folder(root):
+        files |= set(files_below(root, problems))
     found: dict[Path, Path] = {}
     for path in sorted(files):
         if path.suffix.lower() == ".txt" and path.name not in _NOT_LABELS:
@@ -143,3 +144,10 @@ def _labels_there(label_of: Mapping[Path, Path], images: Path, problems: list[Pr
             " becomes 'labels'; without one they lie beside the images"
         )
     return found
+
+
+def _files_in(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if is_file(path)]
+    except OSError as error:
+        raise UserError(f"label folder {folder} cannot be read ({error.strerror}): check its permissions") from None

@@ -83,7 +83,10 @@ def find_layout(files: Iterable[Path], declared: int | None) -> Layout:
     which = f"each line has {count} numbers, and data.yaml no kpt_shape"
     if 2 * fitting[each] > total:
         return Layout(count - 5, f"labels are taken as boxes with keypoints: {which}: [{(count - 5) // each}, {each}]")
-    return Layout(0, f"labels are taken as polygons: {which}") if count % 2 else Layout(0)
+    if count % 2 == 0:  # neither, which each line says
+        return Layout(0)
+    advice = f"add it if they are boxes with keypoints, such as [{(count - 5) // 2}, 2]"
+    return Layout(0, f"labels are taken as polygons: {which}: {advice}")
 
 
 def box_of(shape: Sequence[float], hw: tuple[int, int]) -> tuple[float, ...] | None:

@@ -163,7 +163,7 @@ VALUES = st.recursive(
     | st.text(max_size=8)
     | st.sampled_from([10**400, -(10**400), 1e308, -1e308, 1e-320, "\ud800", "\0", "../x", "/etc/passwd", "a" * 5000]),
     lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["id", "name", "x"]), inner, max_size=3)
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["id", "name", "rotation"]), inner, max_size=3)
     ),
     max_leaves=6,
 )
@@ -174,7 +174,7 @@ def coco_with_one_change(draw: st.DrawFn) -> bytes:
     content = json.loads(json.dumps(COCO))
     for _ in range(draw(st.integers(1, 3))):
         entry = content[draw(st.sampled_from(sorted(COCO)))][draw(st.integers(0, 1))]
-        key = draw(st.sampled_from([*entry, "area", "iscrowd"]))
+        key = draw(st.sampled_from([*entry, "area", "iscrowd", "attributes"]))
         if key == "bbox" and draw(st.booleans()):
             number = st.floats() | st.integers() | st.sampled_from([10**400, 1e308, -1e308, 1e-320])
             entry[key] = draw(st.lists(number, min_size=4, max_size=4))

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from nanogfl.contract.errors import UserError
+from nanogfl.data.check.boxes import check_problems
+from nanogfl.data.check.finding import Split
 from nanogfl.data.read import load_split
 from tests.data.any_format import write_named
 from tests.data.voc_set import BOX, SIZE, box, draw_image
@@ -161,6 +163,22 @@ def test_a_hull_is_clipped_to_the_image_as_any_box(tmp_path):
         data.problem_summary()
         == "1 x rotated box, its upright hull is taken, 1 x box reaches outside its image, clipped"
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "severity", "changes"),
+    [
+        ("rotated-boxes", "note", {"annotation": {"attributes": {"rotation": 30}}}),
+        ("sizes-from-files", "note", {"image": {"width": 0}}),
+        ("corner-boxes", "error", {"annotation": {"bbox": [40, 20, 90, 50]}}),
+        ("mended-names", "note", {"image": {"file_name": "up\\A.PNG"}}),
+    ],
+)
+def test_data_check_counts_what_is_mended(tmp_path, key, severity, changes):
+    files = write_named("coco", tmp_path, ["a.png"], **changes)
+    draw_image(files[1] / "a.png")
+    found = {finding.key: finding for finding in check_problems([Split("train", load_split(*files))])}
+    assert (found[key].severity, found[key].count) == (severity, 1)
 
 
 @pytest.mark.parametrize("kind", ["coco", "lvis", "voc"])

@@ -10,8 +10,10 @@ import pytest
 from nanogfl.config import Config, SplitConfig
 from nanogfl.contract.errors import UserError
 from nanogfl.data.coco import load_coco
-from nanogfl.train.datasets import load_data
-from tests.data.voc_set import box, thing, write_voc, xml
+from nanogfl.data.read import load_split
+from nanogfl.train.datasets import load_data, require_labels
+from tests.data.any_format import write_named
+from tests.data.voc_set import BOX, box, draw_image, thing, write_voc, xml
 from tests.data.yolo_set import yolo_copy
 
 
@@ -55,3 +57,13 @@ def test_a_class_that_the_validation_set_does_not_know_is_an_error(tiny, tmp_pat
     data.write_text(json.dumps({"names": ["rectangle", "oval"]}))
     with pytest.raises(UserError, match="has no class 'ellipse', which the model was trained on"):
         load_data(config)
+
+
+@pytest.mark.parametrize(("kind", "flag"), [("coco", "iscrowd"), ("voc", "difficult")])
+def test_where_every_box_is_a_crowd_region_the_sentence_counts_them(tmp_path, kind, flag):
+    inside = f"<difficult>1</difficult>{BOX}"
+    files = write_named(kind, tmp_path, ["a.png", "b.png"], annotation={"iscrowd": 1}, inside=inside)
+    for name in ("a.png", "b.png"):
+        draw_image(files[1] / name)
+    with pytest.raises(UserError, match=f"2 boxes are crowd regions .*{flag}"):
+        require_labels(load_split(*files), 0.05)
