@@ -89,7 +89,7 @@ class _Index:
         paths = images.find(names, self.problems)
         sizes = self._sizes([entries[image_id] for image_id in ids], paths, folder)
         records = [
-            self._record(image_id, name, path, hw, by_image[image_id])
+            self._record(image_id, name, path, hw, by_image[image_id], _stated_hw(entries[image_id]) is None)
             for image_id, name, path, hw in zip(ids, names, paths, sizes, strict=True)
             if path is not None and hw is not None
         ]
@@ -114,9 +114,15 @@ class _Index:
         return sizes
 
     def _record(
-        self, image_id: int, name: str, path: Path, hw: tuple[int, int], annotations: Sequence[_Annotation]
+        self,
+        image_id: int,
+        name: str,
+        path: Path,
+        hw: tuple[int, int],
+        annotations: Sequence[_Annotation],
+        measured: bool,
     ) -> ImageRecord:
-        objects = Objects(hw, self.problems)
+        objects = Objects(hw, self.problems, measured=measured)
         for category, annotation in annotations:
             where = f"{name}, annotation {annotation.get('id')}"
             box = self._box(annotation, where, objects)

@@ -22,11 +22,11 @@ from tests.shared_data import shared
 
 
 def assert_same(one: DataSet, other: DataSet) -> None:
-    """But for their names and problems, to the bit."""
+    """But for their names, their problems, and what was said of the boxes before they were clipped: to the bit."""
     assert (one.classes, one.category_ids) == (other.classes, other.category_ids)
     assert len(one.images) == len(other.images)
     for a, b in zip(one.images, other.images, strict=True):
-        for field in filter(lambda field: field.compare, fields(a)):
+        for field in filter(lambda field: field.compare and field.name not in ("reach_hw", "measured"), fields(a)):
             left, right = getattr(a, field.name), getattr(b, field.name)
             if isinstance(left, np.ndarray):
                 assert left.dtype == right.dtype
@@ -131,7 +131,7 @@ def test_a_suffix_that_is_no_format_is_refused(tmp_path):
 def test_what_is_no_plain_object_counts_for_no_class(tmp_path, flag):
     file, images = write_named("coco", tmp_path, ["a.png"], annotation={"iscrowd": flag})
     draw_image(images / "a.png")
-    assert count_in_file(file, ("cat",), (1,)).tolist() == [0]
+    assert count_in_file(file, ("cat",), (1,)).counts.tolist() == [0]
     assert images_per_class(load_split(file, images)).tolist() == [0]
 
 
