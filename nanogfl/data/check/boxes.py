@@ -24,16 +24,16 @@ _KINDS = {
         "note", "clipped-boxes", "boxes that reach outside their image", "clipped; many of them: is the size right?"
     ),
     "boxes are probably corners x1 y1 x2 y2, where COCO has x y width height": Kind(
-        "error", "corners", "files whose boxes are probably corners", "write each as x y width height"
+        "error", "corner-boxes", "files whose boxes are probably corners", "write each as x y width height"
     ),
     "rotated box, its upright hull is taken": Kind(
         "note", "rotated-boxes", "rotated boxes", "nothing to do: the upright box around each is taken"
     ),
     "image size is not stated, taken from its file": Kind(
-        "note", "sizes-not-stated", "images whose size the annotations do not state", "nothing to do: the files tell"
+        "note", "sizes-from-files", "images whose size the annotations do not state", "nothing to do: the files tell"
     ),
     "image found under another name": Kind(
-        "note", "other-names", "images found under another name", "nothing to do; nanogfl data convert writes the names"
+        "note", "mended-names", "images found under another name", "nothing to do; nanogfl data convert writes the names"
     ),
     "unreadable image": UNREADABLE,
 }
