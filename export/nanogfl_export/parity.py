@@ -172,14 +172,13 @@ class _Gate:
         return parity
 
     def _empty_picture(self) -> _Picture:
-        """One in which PyTorch finds nothing, if any of the plain ones is."""
-        for name, image in plain_pictures(self.card.input):
-            picture = self._picture(name, image, image)
-            if not len(picture.pairs):
-                self.parity.nothing_found = True
-                break
-        self._run([picture])
-        return picture
+        """The plain pictures; of them one in which PyTorch finds nothing, if there is one."""
+        plain = [self._picture(name, image, image) for name, image in plain_pictures(self.card.input)]
+        for picture in plain:
+            self._run([picture])
+        silent = [picture for picture in plain if not len(picture.pairs)]
+        self.parity.nothing_found = bool(silent)
+        return (silent or plain)[0]
 
     def _frame(self, name: str, frame: NDArray[np.uint8], counted: bool) -> _Picture:
         """Through the file as through the device, which gets the frame as it is."""
