@@ -1,5 +1,6 @@
 """The processes of one training: which this is, what they tell each other, how long they wait for each other."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 
 from nanogfl.config import Config, TrainConfig
 from nanogfl.contract.errors import UserError
@@ -156,7 +159,14 @@ def joined(device: torch.device, minutes: float) -> Iterator[Ranks]:
     backend = "nccl" if device.type == "cuda" else "gloo"
     ranks = Ranks(device, place, minutes)
     try:
-        distributed.init_process_group(backend, timeout=wait, device_id=device if device.type == "cuda" else None)
+        distributed.init_process_group(
+            backend,
+            store=_meeting(place, wait),
+            rank=place.rank,
+            world_size=place.world,
+            timeout=wait,
+            device_id=device if device.type == "cuda" else None,
+        )
         ranks = Ranks(device, place, minutes, distributed.new_group(backend="gloo", timeout=wait))
         yield ranks
     except RuntimeError as error:
@@ -166,6 +176,14 @@ def joined(device: torch.device, minutes: float) -> Iterator[Ranks]:
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()
+
+
+def _meeting(place: Place, wait: timedelta) -> Store:
+    """Where the processes find each other's addresses. torchrun's outlives the processes that it restarts, and those
+    of the dead are still in it."""
+    store, _, _ = next(rendezvous("env://", place.rank, place.world, timeout=wait))
+    store.set_timeout(wait)
+    return PrefixStore(f"nanogfl {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
 
 
 def _own_device(device: torch.device, place: Place) -> torch.device:

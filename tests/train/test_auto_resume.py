@@ -95,10 +95,12 @@ def test_torchrun_restarts_a_killed_worker_and_the_run_ends_as_one_that_was_left
     path.write_text(yaml.safe_dump(short.to_dict()))
 
     def run(name: str, dies_before: int, *options: str) -> None:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *options]
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *options]
         script = [str(ROOT / "tests/train/restarted_run.py"), str(path), str(tmp_path / name), str(dies_before)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run([*command, *script], capture_output=True, text=True, timeout=300, env=environment, check=False)  # fmt: skip
+        done = subprocess.run(
+            [*torchrun, *script], capture_output=True, text=True, timeout=300, env=environment, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
     run("whole", 0)
