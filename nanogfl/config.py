@@ -139,7 +139,8 @@ class HeadConfig:
     dgqp_hidden: int = field(default=64, kw_only=True)
     """of its hidden layer"""
     norm: Literal["group", "none"] = field(default="group", kw_only=True)
-    """of kind shared's towers; none in RetinaNet"""
+    """of kind shared's towers: in 32 groups, or the most that divide 32 and the channels and leave a group two of them;
+    none in RetinaNet"""
     anchor_size: float = field(default=4.0, kw_only=True)
     """of box deltas: side of the smallest of the three square anchors in strides"""
     convs: int = 2
@@ -242,13 +243,6 @@ class ModelConfig:
 
     __pydantic_config__ = _FORBID
 
-    def __post_init__(self) -> None:
-        if self.head.kind == "shared" and self.head.norm == "group" and 32 % self.neck.channels == 0:
-            raise ValueError(
-                "head.kind shared norms the neck's channels in 32 groups, which needs more than one channel a group:"
-                f" set neck.channels to 64 or more, got {self.neck.channels}"
-            )
-
 
 @dataclass(frozen=True)
 class SplitConfig:
@@ -293,6 +287,7 @@ class DataConfig:
         _require_at_least(self, 0, "memory_gb", "workers", "repeat_threshold", "min_labelled")
         _require_at_least(self, 0.25, "cache_zoom")
         _require_at_most(self, 8, "cache_zoom")
+        _require_at_most(self, 1, "repeat_threshold", "min_labelled")  # shares
         _require_at_most(self, 256, "workers")
 
 
@@ -371,19 +366,20 @@ class LossConfig:
     beta: float = 2.0
     """exponent of the quality focal loss"""
     assigner: Literal["atss", "dsla", "tal", "max_iou"] = "atss"
-    """atss: by distance and overlap of anchors (arXiv:1912.02424); dsla: by the cost of the current predictions
-    (NanoDet-Plus); tal: by their task-aligned metric (arXiv:2108.07755); max_iou: by the overlap of RetinaNet's
-    anchors, above .5 an object, below .4 background"""
+    """atss: by distance and overlap of anchors (arXiv:1912.02424); dsla: by the cost of the current predictions, at the
+    points inside any object of the picture, those beside the learned one included (NanoDet-Plus's own rule); tal: by
+    their task-aligned metric, at the points inside the object (arXiv:2108.07755); max_iou: by the overlap of
+    RetinaNet's anchors, above .5 an object, below .4 background"""
     atss_candidates: int = 9
-    """points a level and object"""
+    """points per level and object"""
     atss_anchor: float = 8.0
     """side of the anchor in strides"""
     dsla_candidates: int = 13
-    """most points an object; as many as the sum of its this many largest IoUs"""
+    """most points per object, which gets as many as the sum of its this many largest IoUs"""
     dsla_iou_weight: float = 3.0
     """of -log IoU beside the classification's cost"""
     tal_candidates: int = 13
-    """points an object"""
+    """points per object"""
     tal_alpha: float = 1.0
     """exponent of the score in score^alpha IoU^beta"""
     tal_beta: float = 6.0
@@ -392,7 +388,7 @@ class LossConfig:
     """train an auxiliary neck and head beside the detector, whose predictions assign (NanoDet-Plus's assign guidance
     module); about twelve times the detector's own work, and no part of the checkpoint's detector or the export"""
     assist_channels: int = 192
-    """of the auxiliary head: twice the neck's in NanoDet-Plus"""
+    """of the auxiliary head, which has group norm: twice the neck's in NanoDet-Plus"""
     assist_detach_epochs: int = 10
     """after this many epochs the auxiliary branch no longer changes backbone and neck"""
     classification: Literal["qfl", "fl", "efl", "eqfl"] = "qfl"
@@ -411,9 +407,9 @@ class LossConfig:
     def __post_init__(self) -> None:
         _require_at_least(self, 0, "qfl", "giou", "dfl", "quality", "beta", "smooth_l1_beta")
         _require_at_least(self, 0, "dsla_iou_weight", "tal_alpha", "tal_beta")
-        _require_at_least(
-            self, 1, "atss_candidates", "atss_anchor", "dsla_candidates", "tal_candidates", "assist_channels"
-        )
+        _require_at_least(self, 1, "atss_candidates", "atss_anchor", "dsla_candidates", "tal_candidates")
+        if self.assist_channels < 8 or self.assist_channels % 2:
+            raise ValueError(f"assist_channels must be even and at least 8, got {self.assist_channels}")
         _require_at_least(self, 0, "assist_detach_epochs", "gamma", "efl_scale")
         _require_at_most(self, 1024, "assist_channels")
         if self.alpha is not None and not 0 <= self.alpha <= 1:
@@ -438,9 +434,9 @@ class TrainConfig:
     """parts that stay as loaded, their norms' statistics included"""
     epochs: int = 100
     batch_size: int = 16
-    """of all processes together: each renders and learns an equal share of it"""
+    """of all processes together: each renders and learns an equal share of it; at most the images of an epoch"""
     accumulate: int = 1
-    """batches whose gradients are averaged for one update of the weights"""
+    """batches whose gradients are averaged for one update of the weights; an epoch's at most"""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """sgd: stochastic gradient descent with momentum, which wants another lr and weight_decay (0.01 and 1e-4 for 16
     images in the papers)"""
@@ -456,7 +452,7 @@ class TrainConfig:
     milestones: tuple[int, ...] = ()
     """of schedule step: after how many epochs; 8 and 11 of 12 in the papers"""
     warmup_steps: int = 100
-    """updates; linear, from a thousandth of lr"""
+    """updates, a fifth of all at most; linear, from a thousandth of lr"""
     final_lr: float = 0.05
     """share of lr that the cosine ends at"""
     clip_norm: float = 35.0
@@ -469,7 +465,7 @@ class TrainConfig:
     """minutes between two saves within an epoch, which is all that a kill can lose; 0: after every update. The end of
     an epoch is always saved. No knob of the result"""
     patience: int = 0
-    """end after this many evaluations without a better AP; 0: never early"""
+    """end after this many evaluations without a better AP, counted from the first above 0 on; 0: never early"""
     seed: int = 0
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps"""
@@ -496,6 +492,7 @@ class TrainConfig:
         _require_at_least(self, 0, "patience", "seed", "threads")
         _require_at_most(self, 65536, "batch_size", "accumulate")
         _require_at_most(self, 1024, "threads")
+        _require_at_most(self, 1_000_000, "timeout_minutes")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must lie in [0, 1), got {self.momentum}")
         self._check_milestones()
@@ -542,6 +539,10 @@ class Config:
                 "loss.assigner max_iou and model.head.box deltas, RetinaNet's anchors, need each other,"
                 f" got {loss.assigner} and {head.box}: set both or neither"
             )
+        if loss.qfl == 0:
+            raise ValueError("loss.qfl 0 leaves the classes unlearned, so that nothing is ever found: set it above 0")
+        if loss.giou == 0 and head.box not in ("general+dfl", "gaussian"):
+            raise ValueError(f"loss.giou 0 leaves model.head.box {head.box} unlearned: set it above 0")
         if head.box == "general+dfl" and loss.dfl == 0:
             raise ValueError("loss.dfl 0 leaves model.head.box general+dfl without it: set model.head.box to general")
         if head.box == "gaussian" and loss.dfl == 0:

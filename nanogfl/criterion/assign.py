@@ -59,10 +59,12 @@ def settle(candidates: Candidates, grid: Grid, truth: Truth, batch_size: int) ->
     count, each = candidates.point.shape
     slots, device = batch_size * len(grid.points), grid.points.device
     wanted, point = candidates.wanted.flatten(), candidates.point.flatten()
-    owner = torch.arange(count, device=device)[:, None].expand(count, each).reshape(-1)
+    row = torch.arange(count, device=device)[:, None].expand(count, each)
+    # with an owner of its own it does not matter which of the pairs gets the point
+    owner, rank = (row, canonical_rank(truth)[:, None]) if candidates.owner is None else (candidates.owner, row)
+    owner = owner.reshape(-1)
     image = truth.image[owner]
     # Claim above, rank below in one number, larger for the smaller rank: the largest wins, and ties have an answer.
-    rank = canonical_rank(truth)[:, None].expand(count, each)
     bid = (sortable(candidates.claim) << 32) | (0xFFFFFFFF - rank)
     bid, target = bid.flatten(), torch.where(wanted, image * len(grid.points) + point, slots)
     least = torch.iinfo(torch.long).min

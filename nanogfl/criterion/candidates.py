@@ -1,4 +1,4 @@
-"""What the three assigners share: candidate points of every object, and orders that do not depend on luck."""
+"""What the assigners by grid points share: candidate points of every object, and orders with an answer to ties."""
 
 from typing import NamedTuple
 
@@ -21,6 +21,8 @@ class Candidates(NamedTuple):
     """(G, K) float32: of several objects that want a point, the largest claim gets it"""
     quality: Tensor
     """(G, K) 0 to 1: what the object's class learns there"""
+    owner: Tensor | None = None
+    """(G, K) the object that learns the point, the same in all pairs that want it; None: the row's own"""
 
 
 def lowest(values: Tensor, count: int) -> Tensor:

@@ -16,7 +16,7 @@ def quality_focal_loss(logits: Tensor, quality: Tensor, beta: float | Tensor) ->
 
 
 def distribution_focal_loss(dist_logits: Tensor, target: Tensor) -> Tensor:
-    """(M, R + 1), (M,) in strides within [0, R) -> (M,). arXiv:2006.04388, eq. 6."""
+    """(M, R + 1), (M,) in bins within [0, R) -> (M,). arXiv:2006.04388, eq. 6."""
     log_probabilities = dist_logits.to(working_type(dist_logits)).log_softmax(dim=-1)
     low = target.long()
     weight_high = target - low

@@ -56,7 +56,7 @@ class _SparseQfl(torch.autograd.Function):
         points = loss.sum(dim=-1)
 
         quality = quality.to(z.dtype)
-        away = (quality - s).abs()
+        away = (quality - s).abs().clamp(min=torch.finfo(s.dtype).tiny)  # any power of it has a slope
         modulation, zero_modulation = away.pow(beta), s.pow(beta)
         pair_entropy = zero_entropy - quality * z
         correction = modulation * pair_entropy - zero_modulation * zero_entropy

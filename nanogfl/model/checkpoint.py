@@ -59,7 +59,8 @@ class Checkpoint:
     """what resuming needs (last.pt), else None"""
 
     def build(self) -> Detector:
-        """The detector in eval mode on the CPU. Raises UserError where the weights do not fit the config."""
+        """The detector in eval mode on the CPU. Raises UserError where the weights do not fit the config, or are not
+        finite."""
         detector = build_detector(self.config.model, len(self.classes))
         try:
             detector.load_state_dict(self.weights)
@@ -67,6 +68,12 @@ class Checkpoint:
             raise UserError(
                 f"the checkpoint's weights do not fit its config: {str(error).splitlines()[-1].strip()}"
             ) from None
+        for name, value in detector.state_dict().items():
+            if not torch.isfinite(value).all():
+                raise UserError(
+                    f"the checkpoint's weights are not all finite numbers ({name}): nothing can be computed with them;"
+                    " take an earlier one"
+                )
         return detector.eval()
 
 
@@ -76,7 +83,7 @@ def weights_digest(weights: dict[str, Tensor]) -> str:
     sha = hashlib.sha256()
     for name, value in sorted(weights.items()):
         sha.update(name.encode())
-        sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+        sha.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())  # numpy knows no bfloat16
     return sha.hexdigest()
 
 

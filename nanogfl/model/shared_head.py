@@ -65,11 +65,18 @@ class SharedHead(nn.Module):
         return torch.cat(rows, dim=1)
 
 
+def norm_groups(channels: int) -> int:
+    """32 as in the papers, or the most that divide 32 and the channels; a group of one channel would norm nothing but
+    its own shape away."""
+    groups = math.gcd(_NORM_GROUPS, channels)
+    return groups if groups < channels else channels // 2
+
+
 def _tower(inputs: int, channels: int, convs: int, activation: Activation, norm: Norm) -> nn.Sequential:
     layers: list[nn.Module] = []
     for number in range(convs):
         layers.append(nn.Conv2d(channels if number else inputs, channels, 3, padding=1, bias=norm == "none"))
         if norm == "group":
-            layers.append(nn.GroupNorm(math.gcd(_NORM_GROUPS, channels), channels))
+            layers.append(nn.GroupNorm(norm_groups(channels), channels))
         layers.append(make_activation(activation))
     return nn.Sequential(*layers)

@@ -61,7 +61,8 @@ def _meeting(place: Place, wait: timedelta) -> Store:
     else:
         store, _, _ = next(rendezvous("env://", place.rank, place.world, timeout=wait))
     store.set_timeout(wait)
-    return PrefixStore("nanogfl", store)
+    # torchrun's store outlives the processes that it restarts, and the addresses of the dead are still in it
+    return PrefixStore(f"nanogfl {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
 
 
 def _all_settings(store: Store, ranks: Ranks, own: Mapping[str, str]) -> list[dict[str, str]]:

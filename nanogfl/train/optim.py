@@ -70,7 +70,7 @@ def learning_rate(update: int, total_updates: int, config: TrainConfig) -> float
         case "cosine":
             pass
         case "flat_cosine":
-            start = max(start, FLAT_UNTIL * total_updates)
+            start = FLAT_UNTIL * total_updates  # long after the warm-up
         case "step":
             passed = sum(update * config.epochs >= milestone * total_updates for milestone in config.milestones)
             return config.lr * STEP_FACTOR**passed

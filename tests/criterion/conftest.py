@@ -63,7 +63,7 @@ def brute_force_atss() -> Callable[..., tuple[list[list[int]], float]]:
 
 
 class SlowAssigner:
-    """DSLA or TAL as FORMULAS tells it, one object and one point at a time, in float64.
+    """DSLA or TAL as their authors tell it, one object and one point at a time, in float64.
 
     `owner` and `quality` map (image, point) to the object and what its class learns; `margin` is how near two numbers
     that decide something came to each other without being equal (to 12 digits, which float64 is good for).
@@ -80,9 +80,49 @@ class SlowAssigner:
         self.owner: dict[tuple[int, int], int] = {}
         self.quality: dict[tuple[int, int], float] = {}
         self.contested = self.tied = 0
+        if config.assigner == "dsla":
+            for image in range(len(predictions.cls_logits)):
+                self._dsla(image)
+        else:
+            self._tal()
+
+    def _dsla(self, image: int) -> None:
+        """As NanoDet-Plus's author does it: a picture's objects, and the points inside any of them."""
+        order: dict[int, tuple[float, ...]] = {}
+        for g in range(len(self.truth.boxes)):
+            box = self.truth.boxes[g].tolist()
+            if int(self.truth.image[g]) == image and box[0] < box[2] and box[1] < box[3]:
+                order[g] = ((box[2] - box[0]) * (box[3] - box[1]), int(self.truth.labels[g]), *box)
+        points = self.grid.points.tolist()
+        valid = [
+            p
+            for p, (x, y) in enumerate(points)
+            if any(box[0] < x < box[2] and box[1] < y < box[3] for _, _, *box in order.values())
+        ]
+        overlap: dict[int, dict[int, float]] = {}
+        price: dict[int, dict[int, float]] = {}
+        claimed: dict[int, list[int]] = {}
+        for g, (_, label, *box) in order.items():
+            overlap[g] = {p: round(iou(self.boxes[image][p], box), 12) for p in valid}
+            price[g] = {p: self._cost(self.logits[image][p], int(label), overlap[g][p]) for p in valid}
+            total = sum(sorted(overlap[g].values(), reverse=True)[: self.config.dsla_candidates])
+            if total > 0.5 and abs(total - round(total)) < 1e-4:
+                self.margin = 0.0
+            for p in self._cheapest(price[g], max(1, math.floor(total))):
+                claimed.setdefault(p, []).append(g)
+        for p, claimants in claimed.items():
+            owner = claimants[0]
+            if len(claimants) > 1:
+                owner, *others = sorted(order, key=lambda g, p=p: (price[g][p], *order[g]))
+                self.contested += 1
+                self.tied += price[owner][p] == price[others[0]][p]
+                self._near(price[owner][p], price[others[0]][p])
+            self.owner[image, p], self.quality[image, p] = owner, overlap[owner][p]
+
+    def _tal(self) -> None:
         best: dict[tuple[int, int], tuple[float, ...]] = {}
-        for g in range(len(truth.boxes)):
-            box, label, image = truth.boxes[g].tolist(), int(truth.labels[g]), int(truth.image[g])
+        for g in range(len(self.truth.boxes)):
+            box, label, image = self.truth.boxes[g].tolist(), int(self.truth.labels[g]), int(self.truth.image[g])
             area = (box[2] - box[0]) * (box[3] - box[1])
             for p, claim, quality in self._candidates(box, label, image):
                 place, order = (image, p), (-claim, area, label, *box)
@@ -98,13 +138,6 @@ class SlowAssigner:
             p for p, (x, y) in enumerate(self.grid.points.tolist()) if box[0] < x < box[2] and box[1] < y < box[3]
         ]
         overlap = {p: round(iou(self.boxes[image][p], box), 12) for p in inside}
-        if self.config.assigner == "dsla":
-            price = {p: self._cost(self.logits[image][p], label, overlap[p]) for p in inside}
-            total = sum(sorted(overlap.values(), reverse=True)[: self.config.dsla_candidates])
-            if total > 0.5 and abs(total - round(total)) < 1e-4:
-                self.margin = 0.0
-            chosen = self._cheapest(price, max(1, math.floor(total)))
-            return [(p, -price[p], overlap[p]) for p in chosen]
         metric = {
             p: self._sigma(self.logits[image][p][label]) ** self.config.tal_alpha * overlap[p] ** self.config.tal_beta
             for p in inside

@@ -97,3 +97,16 @@ def test_bfloat16_logits_are_computed_in_float32_and_get_a_bfloat16_gradient():
     assert value.dtype == torch.float32
     assert torch.equal(value, sparse_qfl(logits.float(), *sparse, 2.0))
     assert torch.autograd.grad(value.sum(), logits)[0].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1, 0.5, 0.9, 1.0, 2.0])
+def test_where_the_score_is_the_quality_already_nothing_pulls_and_nothing_is_no_number(beta):
+    logits = torch.tensor([[[0.0, -3.0, 2.0]]], requires_grad=True)
+    place, quality = torch.tensor([0]), torch.tensor([0.5])  # sigma(0), exactly
+    loss = sparse_qfl(logits, place, place, place, quality, torch.tensor([True]), beta)
+    (slope,) = torch.autograd.grad(loss.sum(), logits)
+    expected = quality_focal_loss(logits, torch.tensor([[[0.5, 0.0, 0.0]]]), beta)
+    (expected_slope,) = torch.autograd.grad(expected.sum(), logits)
+    torch.testing.assert_close(loss, expected.sum(dim=-1))
+    torch.testing.assert_close(slope, expected_slope)
+    assert slope[0, 0, 0] == 0

@@ -223,3 +223,24 @@ def test_the_digest_sees_a_changed_bit_and_not_the_order():
     same["b"][1] = -0.0
     assert weights_digest(weights) != weights_digest(same)
     assert weights_digest({"c": torch.zeros(3)}) != weights_digest({"b": torch.zeros(3)})
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64, torch.float8_e4m3fn])
+def test_info_reads_weights_of_any_precision(saved, dtype):
+    path, checkpoint = saved
+    cast = {name: value.to(dtype) if value.ndim > 1 else value for name, value in checkpoint.weights.items()}
+    save_checkpoint(path, replace(checkpoint, weights=cast))
+    digest = dict(describe_checkpoint(path))["weights"]
+    assert digest != f"sha256 {weights_digest(checkpoint.weights)}"
+    load_predictor(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused_by_whatever_computes_with_them(saved, value):
+    path, checkpoint = saved
+    name, tensor = next((n, v.clone()) for n, v in checkpoint.weights.items() if n.startswith("head"))
+    tensor.view(-1)[0] = value
+    save_checkpoint(path, replace(checkpoint, weights={**checkpoint.weights, name: tensor}))
+    for use in (load_predictor, describe_checkpoint):
+        with pytest.raises(UserError, match=f"not all finite numbers.*{name}"):
+            use(path)

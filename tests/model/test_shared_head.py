@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from nanogfl.model.layout import HeadLayout
-from nanogfl.model.shared_head import SharedHead
+from nanogfl.model.shared_head import SharedHead, norm_groups
 
 SIZES = ((6, 10), (3, 5), (2, 3))  # H != W, odd
 
@@ -125,3 +125,14 @@ def test_it_starts_at_the_prior_with_small_weights():
 def test_32_groups_or_as_many_as_divide_the_channels():
     assert head(channels=256, inputs=16).box_tower[1].num_groups == 32
     assert head(channels=48).box_tower[1].num_groups == 16
+
+
+def test_no_group_is_a_single_channel_which_a_norm_would_leave_without_any_content():
+    for channels in range(2, 300, 2):
+        groups = norm_groups(channels)
+        assert channels % groups == 0
+        assert channels // groups >= 2
+        assert groups <= 32
+    assert {channels: norm_groups(channels) for channels in (8, 32, 40, 48, 64, 96, 192, 256)} == {
+        8: 4, 32: 16, 40: 8, 48: 16, 64: 32, 96: 32, 192: 32, 256: 32,
+    }  # fmt: skip
