@@ -91,6 +91,8 @@ def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks) -> Outcome
         start = None if resume else read_start(config)
         data = load_data(config)
     ranks.require_same("data set", data.digest())
+    if ranks.several:  # one process has nothing to read them for
+        ranks.require_same("picture under an image's name", data.pixels_digest())
     torch.manual_seed(config.train.seed)
     detector = share_statistics(build_detector(config.model, len(data.train.classes)), config, ranks)
     frozen = FrozenParts(detector, config.train.freeze)
