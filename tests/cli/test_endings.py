@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import yaml
 
 from nanogfl.cli.main import main
 from nanogfl.config import BackboneConfig, Config, DataConfig, HeadConfig, ModelConfig, NeckConfig, TrainConfig
+from nanogfl.contract.errors import STOP_SIGNALS
 from nanogfl.contract.preprocess import InputSpec
 from nanogfl.data.synthetic import draw_dataset
 from nanogfl.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -22,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 PATHS = os.pathsep.join(str(ROOT / part) for part in ("", "export", "deploy"))
 
 COMMANDS = {
-    "models": ["models"],
+    "help": ["--help"],
     "info": ["info", "m.pt"],
     "data check": ["data", "check", "r.yaml", "-o", "check"],
     "data convert": ["data", "convert", "data/val.json", "data/val", "-o", "converted.json"],
@@ -39,18 +41,19 @@ LEAVES = {
     "ablate": "ablation/ablation.md",
 }
 commands = pytest.mark.parametrize(
-    "command", [pytest.param(name, marks=[] if name == "models" else pytest.mark.slow) for name in COMMANDS]
+    "command", [pytest.param(name, marks=[] if name == "help" else pytest.mark.slow) for name in COMMANDS]
 )
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set whose classes have names that few encodings know, a recipe and an ablation of it, and a checkpoint."""
+    tmp_path = tmp_path_factory.mktemp("made")
     draw_dataset(tmp_path / "data", train=5, val=2, hw=(64, 96))
     for split in ("train", "val"):
         path = tmp_path / f"data/{split}.json"
         content = json.loads(path.read_text())
-        for category, name in zip(content["categories"], ("caf\u00e9 \u732b", "\u2713 \u017d", "plain"), strict=False):
+        for category, name in zip(content["categories"], ("caf\u00e9 \u0436", "\u2713 \u017d", "plain"), strict=False):
             category["name"] = name
         path.write_text(json.dumps(content))
     names = tuple(category["name"] for category in content["categories"])
@@ -68,8 +71,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         del recipe["train"][key]
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(recipe))
     (tmp_path / "a.yaml").write_text("base: base.yaml\nseeds: [0]\nbudget: {epochs: 1}\nrows: {a: {}}\n")
-    monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = shutil.copytree(made, tmp_path / "folder")
+    monkeypatch.chdir(folder)
+    return folder
 
 
 def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -123,12 +132,23 @@ def test_names_that_the_outputs_encoding_lacks_end_no_command(folder, command, e
 
 
 def test_an_error_quotes_what_the_outputs_encoding_lacks(folder):
-    done = shell("nanogfl info 'caf\u00e9 \u732b.pt'", folder, PYTHONIOENCODING="latin-1")
+    done = shell("nanogfl info 'caf\u00e9 \u0436.pt'", folder, PYTHONIOENCODING="latin-1")
     assert done.returncode == 2
-    assert "\\u732b.pt" in done.stderr
+    assert "\\u0436.pt" in done.stderr
 
 
 # Told to end ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _signals_are_heard():
+    """However the tests were started: a background job ignores Ctrl-C, nohup a closed terminal."""
+    usual = dict.fromkeys(STOP_SIGNALS, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
 
 WRITING = {
     **{name: COMMANDS[name] for name in ("data check", "data convert", "eval", "detect", "train", "ablate")},
@@ -140,15 +160,19 @@ WRITING = {
 }
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.usefixtures("_signals_are_heard")
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 @pytest.mark.parametrize(
     "command", [pytest.param(n, marks=[pytest.mark.slow] if n == "export" else []) for n in WRITING]
 )
 def test_a_signal_in_the_middle_of_writing_leaves_nothing_half_written(folder, monkeypatch, capsys, command, number):
     if command == "import-nanodet":
-        from tests.nanodet_reference import random_tensors
+        from tests.nanodet_reference import random_tensors, shapes
 
-        torch.save({"state_dict": random_tensors()}, folder / "nanodet.pth")
+        torch.save(
+            {"state_dict": {f"model.{k}": v for k, v in random_tensors(shapes("nanodet-m-0.5x", 80)).items()}},
+            folder / "nanodet.pth",
+        )
     before = {path.relative_to(folder) for path in folder.rglob("*")}
     monkeypatch.setattr(os, "replace", lambda *_: os.kill(os.getpid(), number))
     monkeypatch.setattr(sys, "argv", ["nanogfl", *WRITING[command]])
@@ -167,7 +191,7 @@ def test_a_signal_that_is_ignored_stays_so_and_handlers_are_put_back(monkeypatch
     for before in (signal.SIG_IGN, signal.SIG_DFL):
         old = signal.signal(number, before)
         try:
-            monkeypatch.setattr(sys, "argv", ["nanogfl", "models"])
+            monkeypatch.setattr(sys, "argv", ["nanogfl", "--help"])
             main()
             assert signal.getsignal(number) == before
         finally:
