@@ -154,7 +154,7 @@ WRITING = {
     **{name: COMMANDS[name] for name in ("data check", "data convert", "eval", "detect", "train", "ablate")},
     "data draw": ["data", "draw", "drawn", "--train", "3", "--val", "2"],
     "data show": ["data", "show", "r.yaml", "-o", "sheet.png", "--images", "2"],
-    "explain": ["explain", "m.pt", "data/val/0000000.jpg", "-o", "explained.png"],
+    "explain": ["explain", "m.pt", "data/val/1000000.jpg", "-o", "explained.png", "--threshold", "0"],
     "import-nanodet": ["import-nanodet", "nanodet.pth", "-o", "imported.pt"],
     "export": ["export", "m.pt", "-o", "m.onnx"],
 }
