@@ -55,4 +55,4 @@ def save_plot(path: Path, ablation: Ablation, lines: list[Line]) -> None:
     missing = any(line.missing for line in lines)
     figure.suptitle(ablation.title + (" (* not all runs are finished)" if missing else ""))
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+        figure.savefig(temporary, format="png", dpi=120)

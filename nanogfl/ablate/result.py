@@ -45,7 +45,9 @@ def read_result(folder: Path, config: Config) -> Result | None:
         result = Result(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError):
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): mend that, or start over with --fresh") from None
+    except (ValueError, TypeError):
         raise UserError(f"{path} is no result of an ablation: remove it, or start over with --fresh") from None
     if result.digest != digest(config):
         # another version may know more keys: at their defaults they change nothing

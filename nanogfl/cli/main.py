@@ -21,7 +21,7 @@ from nanogfl.cli.extras import opencv_problem
 from nanogfl.cli.import_nanodet import import_nanodet
 from nanogfl.cli.info import info
 from nanogfl.cli.recipes import models
-from nanogfl.cli.say import error_line
+from nanogfl.cli.say import error_line, say
 from nanogfl.cli.streams import is_output_lost, protect_streams
 from nanogfl.cli.train import train
 from nanogfl.contract.errors import STOP_SIGNALS, Interrupted, UserError
@@ -63,9 +63,10 @@ def main() -> None:
         click.echo(error_line(problem), err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt) as stopped:
-        click.echo("nanogfl: stopped", err=True)
         reason = stopped.__cause__ or stopped  # click makes an Abort of every KeyboardInterrupt
-        sys.exit(reason.exit_code if isinstance(reason, Interrupted) else 130)
+        ordered = reason if isinstance(reason, Interrupted) else Interrupted("stopped", signal.SIGINT)
+        say(f"nanogfl: {ordered}", err=True)
+        sys.exit(ordered.exit_code)
     if is_output_lost():
         sys.exit(2)
 

@@ -55,8 +55,9 @@ def train(
 
     The data set is COCO json, a VOC split list or YOLO's data.yaml with a folder of images (data.root, data.train,
     data.val); the number of classes comes from it. The run folder gets config.yaml, log.jsonl, last.pt and
-    previous.pt, best.pt (averaged weights of the best epoch), curves.png and validation.png. Ctrl-C ends the run with
-    its state saved; however it was ended, --resume makes it the run that was never stopped.
+    previous.pt, best.pt (averaged weights of the best epoch), curves.png and validation.png. Ctrl-C, SIGTERM and a
+    closed terminal (SIGHUP, unless nohup ignores it) end the run with its state saved; however it was ended, --resume
+    makes it the run that was never stopped. It goes on where nobody reads what it prints.
 
     \b
     nanogfl train configs/bccd.yaml --set data.root=datasets/bccd

@@ -11,6 +11,7 @@ import torch
 
 from nanogfl.config import Config
 from nanogfl.contract.errors import UserError
+from nanogfl.contract.frames import read_content
 from nanogfl.contract.preprocess import InputSpec, place
 from nanogfl.data.batch import Truth
 from nanogfl.data.cache import Frames, open_frames
@@ -42,6 +43,11 @@ class Data(NamedTuple):
         """For a checkpoint: what it was trained on and chosen by. `saved.py` compares `data`, and shows the others."""
         return {"data": self.digest(), "train_data": self.train.summary(), "val_data": self.val.summary()}
 
+    def pixels_digest(self) -> tuple[str, str]:
+        """Of the images' pixels in the training and in the validation set; with cache off of their files, all read."""
+        train = self.train_frames.digest() or _files_digest(self.train)
+        return train, self.val_frames.digest() or _files_digest(self.val)
+
 
 def load_data(config: Config) -> Data:
     """Training and validation set with the same classes, without the images that cannot be read.
@@ -65,6 +71,13 @@ def load_data(config: Config) -> Data:
         val_set, spec, val_data, in_use=train_frames.nbytes if data.cache == "memory" else 0, track=show_reading
     )
     return Data(train_set, val_set, train_frames, val_frames)
+
+
+def _files_digest(dataset: DataSet) -> str:
+    sha = hashlib.sha256()
+    for image in dataset.images:
+        sha.update(hashlib.sha256(read_content(image.path)).digest())
+    return sha.hexdigest()
 
 
 def require_labels(dataset: DataSet, least: float) -> None:

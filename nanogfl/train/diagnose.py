@@ -96,5 +96,6 @@ def save_batch(run_dir: Path, batch: Batch, dataset: DataSet) -> None:
         boxes, labels = truth["truth_boxes"][own], truth["truth_labels"][own]
         shown = Detections(boxes, np.ones(len(boxes), dtype=np.float32), labels)
         pictures.append(draw_detections(images[b], shown, dataset.classes, show_scores=False))
+    sheet = tile(pictures, columns=4, titles=[str(name) for name in files[: len(pictures)]])
     with atomic_path(picture) as temporary:
-        cv2.imwrite(str(temporary), tile(pictures, columns=4, titles=[str(name) for name in files[: len(pictures)]]))
+        temporary.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())

@@ -3,11 +3,15 @@
 import hashlib
 import http.client
 import re
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.parse import urlsplit
+from urllib.request import Request, url2pathname, urlopen
 
 from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.cache_folder import cache_folder, expand_user
@@ -16,7 +20,9 @@ from nanogfl.contract.read_file import is_file
 from nanogfl.train.progress import show_download
 
 TIMEOUT_S = 30.0
-"""without an answer or a further byte"""
+"""without the beginning of the file or a further byte"""
+SLOWEST = 1000.0
+"""bytes a second on average, after TIMEOUT_S: a server that sends less is given up"""
 _CHUNK = 1 << 16
 _MOST_BYTES = 2_000_000_000
 """of a file of weights: ResNet-101's has 180 million, and a server may send without end"""
@@ -30,6 +36,18 @@ class Fetched:
     path: Path
     how: str
     """where the file came from, for people"""
+    downloaded: bool | None = None
+    """now (True) or before (False); None for a file that was given by its path"""
+
+    def refusal(self, reason: str) -> UserError:
+        """What to raise where the content is another than expected. A fresh download is not kept; an older file is the
+        user's to remove."""
+        if self.downloaded:
+            self.path.unlink(missing_ok=True)
+            reason += "; what was downloaded is not kept: check the URL and the network"
+        elif self.downloaded is False:
+            reason += f"; remove {self.path} to have it downloaded again"
+        return UserError(reason)
 
 
 def fetch(key: str, source: str, sha256: str | None) -> Fetched:
@@ -48,9 +66,9 @@ def fetch(key: str, source: str, sha256: str | None) -> Fetched:
     target, expected = cached_as(source, sha256)
     by_hand = f"; or put the file at {target} by hand, or give its path as {key}"
     if target.is_file() and (expected is None or _sha256(target).startswith(expected)):
-        return Fetched(target, f"{target} (downloaded before from {source})")
+        return Fetched(target, f"{target} (downloaded before from {source})", downloaded=False)
     size = _download(source, target, expected, by_hand)
-    return Fetched(target, f"{target} (downloaded from {source}, {size / 1e6:.1f} MB)")
+    return Fetched(target, f"{target} (downloaded from {source}, {size / 1e6:.1f} MB)", downloaded=True)
 
 
 def cached_as(url: str, sha256: str | None) -> tuple[Path, str | None]:
@@ -72,6 +90,11 @@ def _download(url: str, target: Path, expected: str | None, by_hand: str) -> int
     with atomic_path(target) as temporary:
         with temporary.open("wb") as file:
             for chunk in _read(url, by_hand):
+                if not size and chunk.lstrip()[:1] == b"<":
+                    raise UserError(
+                        f"{url} gave a web page, not a file of weights (the log-in page of a network?): nothing was"
+                        f" kept; check the URL and the network{by_hand}"
+                    )
                 digest.update(chunk)
                 size += file.write(chunk)
         actual = digest.hexdigest()
@@ -85,17 +108,23 @@ def _download(url: str, target: Path, expected: str | None, by_hand: str) -> int
 
 def _read(url: str, by_hand: str) -> Iterator[bytes]:
     """The body in chunks. What the network does wrong is a UserError here, so that the rest is the disk's."""
-    done, length = 0, None
+    done, length, began = 0, None, time.monotonic()
     try:
-        with urlopen(Request(url, headers={"User-Agent": "nanogfl"}), timeout=TIMEOUT_S) as response:
+        with _open(url) as response:
             stated = response.headers.get("Content-Length") or ""
             length = int(stated) if stated.isdigit() else None
             with show_download(_name(url), length) as advance:
-                while chunk := response.read(_CHUNK):
+                while chunk := response.read1(_CHUNK):  # what is there: `read` would wait for all of it
                     done += len(chunk)
                     if done > _MOST_BYTES:
                         raise UserError(
                             f"{url} has more than {_MOST_BYTES:,} bytes, which no file of weights has: nothing was kept"
+                            f"{by_hand}"
+                        )
+                    seconds = time.monotonic() - began
+                    if seconds > TIMEOUT_S and done < SLOWEST * seconds:
+                        raise UserError(
+                            f"{url} sends too slowly, {done:,} bytes in {seconds:.0f} s: nothing was kept; try again"
                             f"{by_hand}"
                         )
                     advance(len(chunk))
@@ -112,6 +141,27 @@ def _read(url: str, by_hand: str) -> Iterator[bytes]:
         ) from None
     if length is not None and done < length:
         raise UserError(f"{url} broke off after {done:,} of {length:,} bytes: nothing was kept; try again{by_hand}")
+
+
+def _open(url: str) -> Any:
+    """urlopen, which waits TIMEOUT_S for each line of an answer's head; here for the whole head."""
+    if url.lower().startswith("file:") and not is_file(Path(url2pathname(urlsplit(url).path))):
+        raise OSError("there is no such file")  # a pipe would be waited for
+    answers: list[Any] = []
+
+    def ask() -> None:
+        try:
+            answers.append(urlopen(Request(url, headers={"User-Agent": "nanogfl"}), timeout=TIMEOUT_S))
+        except (OSError, http.client.HTTPException, ValueError) as error:  # raised where it is waited for
+            answers.append(error)
+
+    asking = threading.Thread(target=ask, name="download", daemon=True)
+    asking.start()
+    asking.join(TIMEOUT_S)
+    answer = answers[0] if answers else TimeoutError(f"timed out: no whole answer in {TIMEOUT_S:g} s")
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _name(url: str) -> str:

@@ -64,7 +64,7 @@ def save_focus(path: Path, log: list[dict[str, Any]], dataset: DataSet) -> None:
     for axes in (over_epochs, over_objects):
         axes.grid(alpha=0.3)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+        figure.savefig(temporary, format="png", dpi=110)
 
 
 def count_objects(dataset: DataSet) -> NDArray[np.int64]:

@@ -107,6 +107,8 @@ def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks) -> Outcome
         start = None if resume else read_start(config)
         data = load_data(config)
     ranks.require_same("data set", data.digest())
+    if ranks.several:  # one process has nothing to read them for
+        ranks.require_same("picture under an image's name", data.pixels_digest())
     if not ranks.shares_statistics(config.train):
         images = min(config.train.batch_size, len(data.train.images)) // ranks.place.world
         require_norm_values(config, len(data.train.classes), images)

@@ -39,7 +39,7 @@ def save_curves(path: Path, log: list[dict[str, Any]]) -> None:
     precision.grid(alpha=0.3)
     precision.legend()
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+        figure.savefig(temporary, format="png", dpi=110)
 
 
 def save_validation_picture(path: Path, detect: Detect, dataset: DataSet) -> None:
@@ -53,7 +53,7 @@ def save_validation_picture(path: Path, detect: Detect, dataset: DataSet) -> Non
         pictures.append(draw_detections(frame, found, dataset.classes))
         titles += ["truth", f"detections above {SHOWN_SCORE}"]
     with atomic_path(path) as temporary:
-        cv2.imwrite(str(temporary), tile(pictures, columns=4, titles=titles))
+        temporary.write_bytes(cv2.imencode(".png", tile(pictures, columns=4, titles=titles))[1].tobytes())
 
 
 def _as_detections(image: ImageRecord) -> Detections:

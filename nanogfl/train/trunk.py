@@ -23,7 +23,7 @@ def read_trunk(config: BackboneConfig) -> tuple[dict[str, Tensor], list[str]]:
     fetched = fetch(KEY, config.weights, config.weights_sha256)
     content = read_weights(fetched.path, old_format=True)
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise UserError(
+        raise fetched.refusal(
             f"{KEY} {fetched.path} is not a plain state dict (or it is truncated): expected a .pth of tensors with"
             f" torchvision's {config.title.split()[0]} names, such as {first}"
         )

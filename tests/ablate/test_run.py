@@ -147,6 +147,10 @@ def test_a_result_names_the_digest_of_its_config_and_a_broken_one_is_refused(
     (folder / "result.json").write_text('{"row": ')
     with pytest.raises(UserError, match="is no result of an ablation"):
         run_ablation(ablation, tmp_path / "out", fresh=False, say=silent)
+    (folder / "result.json").unlink()
+    (folder / "result.json").mkdir()
+    with pytest.raises(UserError, match=r"result\.json cannot be read"):
+        read_result(folder, config)
 
 
 def test_a_run_that_fails_leaves_the_others_and_is_named_at_the_end(

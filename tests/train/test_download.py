@@ -1,7 +1,9 @@
 """Downloading against a server of our own: whole, broken off, wrong, missing, refused, slow, and never twice."""
 
 import hashlib
+import os
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -27,7 +29,21 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Location", "/w.pth")
             self.end_headers()
             return
+        if self.path.startswith("/drip-head"):
+            while not self.server.stop_waiting.wait(0.05):
+                self.wfile.write(b"H")
+            return
         self.send_response(200)
+        if self.path.startswith("/drip"):
+            self.send_header("Content-Length", str(len(BODY)))
+            self.end_headers()
+            while not self.server.stop_waiting.wait(0.05):
+                self.wfile.write(b"x")
+            return
+        if self.path.startswith("/portal"):
+            self.end_headers()
+            self.wfile.write(b"\n<!DOCTYPE html><title>Log in</title>")
+            return
         if not self.path.startswith("/unsized"):
             self.send_header("Content-Length", str(len(BODY)))
         self.end_headers()
@@ -160,6 +176,31 @@ def test_a_missing_file_and_a_refused_connection_say_where_to_put_the_file_by_ha
 def test_a_server_that_falls_silent_is_given_up(server, cache, monkeypatch):
     monkeypatch.setattr(download, "TIMEOUT_S", 0.2)
     assert "timed out" in refused(f"{server.url}/slow.pth")
+    assert files(cache) == []
+
+
+@pytest.mark.parametrize("name", ["drip.pth", "drip-head.pth"])
+def test_a_server_that_sends_a_byte_now_and_then_is_given_up(server, cache, monkeypatch, name):
+    monkeypatch.setattr(download, "TIMEOUT_S", 0.4)
+    began = time.monotonic()
+    message = refused(f"{server.url}/{name}")
+    assert "slowly" in message or "timed out" in message
+    assert "by hand" in message
+    assert time.monotonic() - began < 5
+    assert files(cache) == []
+    server.stop_waiting.set()
+
+
+def test_a_page_of_a_network_is_not_kept_and_the_file_itself_is_taken_afterwards(server, cache):
+    assert "web page" in refused(f"{server.url}/portal.pth")
+    assert files(cache) == []
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_a_file_url_of_no_file_is_not_waited_for(tmp_path, cache, kind):
+    path = tmp_path / "own.pth"
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    assert str(path) in refused(path.as_uri())
     assert files(cache) == []
 
 

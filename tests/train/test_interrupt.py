@@ -36,9 +36,13 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _handlers_are_put_back():
-    before = [signal.getsignal(number) for number in STOP_SIGNALS]
+    """However the tests were started: a background job ignores Ctrl-C, nohup a closed terminal."""
+    usual = dict.fromkeys(STOP_SIGNALS, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
-    assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
+    assert {number: signal.getsignal(number) for number in STOP_SIGNALS} == usual
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def send_at(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int, *numbers: int) -> None:

@@ -60,8 +60,8 @@ def test_a_run_killed_ten_times_ends_as_one_that_never_was_to_the_bit(config, tm
         f"before update:{random.integers(2, 4)}",
         "in checkpoint:1",
         f"between batches:{random.integers(1, 3)}",
-        "before rename:3",  # config.yaml, log.jsonl; last.pt to previous.pt
-        "after rename:3",  # neither of them has the name last.pt
+        "before rename:3",  # config.yaml, log.jsonl; last.pt
+        "after rename:3",  # previous.pt is not yet the one before
         f"after update:{random.integers(1, 3)}",
         "in validation:1",
         "before sync:7",

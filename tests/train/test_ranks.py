@@ -2,13 +2,17 @@
 
 import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import torch
 import yaml
@@ -175,17 +179,123 @@ def nanogfl(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
+def descendants(process: int) -> list[int]:
+    """Processes that this one started, theirs as well."""
+    children = Path(f"/proc/{process}/task/{process}/children")
+    try:
+        own = [int(word) for word in children.read_text().split()]
+    except OSError:
+        return []
+    return [*own, *(each for child in own for each in descendants(child))]
+
+
+def listening(process: int) -> set[str]:
+    """The addresses that it waits for connections on, as the kernel writes them: 0100007F is 127.0.0.1."""
+    found = set()
+    try:
+        links = [os.readlink(link) for link in Path(f"/proc/{process}/fd").iterdir()]
+        tables = [Path(f"/proc/{process}/net/{kind}").read_text() for kind in ("tcp", "tcp6")]
+    except OSError:  # it has ended
+        return set()
+    for words in (line.split() for table in tables for line in table.splitlines()):
+        if words[3] == "0A" and f"socket:[{words[9]}]" in links:
+            found.add(words[1].partition(":")[0])
+    return found
+
+
 @pytest.fixture(scope="module")
-def whole(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The run folder of a run of two processes, and what they said."""
+def whole(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, set[str]]:
+    """The run folder of a run of two processes, what they said, and the addresses that they listened on."""
     run = tmp_path_factory.mktemp("whole") / "run"
-    done = nanogfl("nanogfl", "train", recipe, "--run-dir", run, "--devices", 2)
-    assert done.returncode == 0, done.stderr
-    return run, done.stdout
+    command = [sys.executable, "-m", "nanogfl", "train", str(recipe), "--run-dir", str(run), "--devices", "2"]
+    addresses: set[str] = set()
+    with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as started:
+        while started.poll() is None:
+            addresses.update(*(listening(each) for each in [started.pid, *descendants(started.pid)]))
+            time.sleep(0.05)
+        out, err = started.communicate()
+    assert started.returncode == 0, err
+    return run, out, addresses
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux' /proc")
+def test_processes_of_one_machine_listen_on_the_loopback_interface_only(whole):
+    assert whole[2] == {"0100007F"}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux' /proc")
+def test_processes_whose_launcher_is_killed_save_and_end(recipe, tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "nanogfl", "train", str(recipe), "--run-dir", str(run), "--devices", "2"]
+    with subprocess.Popen([*command, "--set", "train.epochs=5000"], stdout=-1, text=True) as launcher:
+        assert launcher.stdout is not None
+        for line in launcher.stdout:
+            if line.startswith("epoch 2/"):
+                break
+        ranks = descendants(launcher.pid)
+        launcher.kill()
+    assert len(ranks) == 2
+    until = time.monotonic() + 60
+    while any(Path(f"/proc/{rank}").exists() for rank in ranks):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    log = load_checkpoint(run / "last.pt").training["log"]
+    assert len(log) >= 2
+    assert not (run / "train.lock").exists()
+
+
+def on_two_machines(*arguments: list[object]) -> list[tuple[int, str]]:
+    """The exit code and the stderr of two trainings that meet as torchrun's processes do, each with its arguments."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "nanogfl", "train", *map(str, own)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ
+            | {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": "0"}
+            | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
+        )
+        for rank, own in enumerate(arguments)
+    ]
+    return [(process.returncode, err) for process in processes for _, err in [process.communicate(timeout=120)]]
+
+
+def test_settings_that_differ_between_machines_are_named_by_both(recipe, tmp_path):
+    run = tmp_path / "run"
+    other = ["--set", "train.lr=.125", "--set", "train.seed=5", "--set", "train.epochs=3", "--set", "data.workers=1"]
+    ended = on_two_machines([recipe, "--run-dir", run], [recipe, "--run-dir", run, *other])
+    assert {code for code, _ in ended} == {2}
+    lines = [err.splitlines()[-1] for _, err in ended]
+    assert lines[0] == lines[1]
+    for words in ("train.lr is 0.125 on rank 1 and 0.01 on rank 0", "train.seed is 5 on", "train.epochs is 3 on"):
+        assert words in lines[0]
+    assert "data.workers is" not in lines[0]
+    assert not run.exists()
+
+
+@pytest.mark.parametrize("cache", ["memory", "off"])
+def test_other_pixels_under_the_same_names_are_seen_by_both(shapes, recipe, tmp_path, cache):
+    shutil.copytree(shapes, tmp_path / "other")
+    picture = tmp_path / "other/val/1.png"
+    pixels = cv2.imread(str(picture))
+    pixels[5, 7] ^= 1
+    cv2.imwrite(str(picture), pixels)
+    run, how = tmp_path / "run", ["--set", f"data.cache='{cache}'"]
+    ended = on_two_machines(
+        [recipe, "--run-dir", run, *how], [recipe, "--run-dir", run, *how, "--set", f"data.root={tmp_path / 'other'}"]
+    )
+    assert {code for code, _ in ended} == {2}
+    for _, err in ended:
+        assert "rank 1 has another picture" in err.splitlines()[-1]
+    assert not run.exists()
 
 
 def test_two_processes_write_one_run_and_speak_with_one_voice(whole):
-    run, said = whole
+    run, said, _ = whole
     pictures = {"curves.png", "gamma.png", "validation.png"}
     states = {"best.pt", "last.pt", "previous.pt", "config.yaml", "log.jsonl"}
     assert {path.name for path in run.iterdir()} == pictures | states
@@ -230,7 +340,7 @@ def test_a_rank_that_stands_still_is_not_waited_for_for_ever(recipe, tmp_path, c
     where = ["--run-dir", str(tmp_path / "run"), "--set", "train.timeout_minutes=0.1"]
     assert run_ranks([*start, *where], 2) == 2
     said = capfd.readouterr().err
-    assert "nanogfl: rank 0 of 2 waited in vain, at most 0.1 minutes: another rank ended or stood still" in said
+    assert "nanogfl: rank 0 of 2 waited in vain, at most 0.1 minutes: rank 1 ended or stood still" in said
     assert "Traceback" not in said
 
 

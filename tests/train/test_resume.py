@@ -318,8 +318,8 @@ def test_two_trainings_never_share_a_run_folder(short, stopped):
 
 
 def test_what_a_kill_left_half_written_goes_with_the_next_start(short, stopped):
-    shutil.copy(stopped / "last.pt", stopped / ".last-abcd_123.pt")
-    (stopped / ".log-0bcd_123.jsonl").write_text("{")
+    shutil.copy(stopped / "last.pt", stopped / ".last.pt.1.part")
+    (stopped / ".log.jsonl.1.part").write_text("{")
     (stopped / ".notes-of-mine.txt").write_text("kept")
     train(with_train(short, epochs=2), stopped, resume=True)
     assert [path.name for path in stopped.glob(".*")] == [".notes-of-mine.txt"]

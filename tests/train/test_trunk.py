@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -178,3 +179,19 @@ def test_the_real_files_load_whole(width, file):
     assert f"{len(expected)} tensors" in lines[0]
     assert backbone.state_dict().keys() == expected.keys()
     assert all(torch.equal(value, expected[name]) for name, value in backbone.state_dict().items())
+
+
+def test_a_download_that_is_no_weights_is_not_kept(published, tmp_path, monkeypatch):
+    monkeypatch.setenv("NANOGFL_CACHE", str(tmp_path / "cache"))
+    config, expected = published
+    good, source = Path(config.weights), tmp_path / "from" / "w.pth"
+    source.parent.mkdir()
+    source.write_bytes(b"no weights")
+    config = replace(config, weights=source.as_uri())
+    assert "not kept" in refused(config)
+    source.write_bytes(good.read_bytes())
+    assert read_trunk(config)[0].keys() == expected.keys()
+    (cached,) = (tmp_path / "cache/weights").iterdir()
+    cached.write_bytes(b"put there by an older version")
+    assert f"remove {cached}" in refused(config)
+    assert cached.exists()

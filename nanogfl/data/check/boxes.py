@@ -33,7 +33,7 @@ _KINDS = {
         "note", "sizes-from-files", "images whose size the annotations do not state", "nothing to do: the files tell"
     ),
     "image found under another name": Kind(
-        "note", "mended-names", "images found under another name", "nothing to do; nanogfl data convert writes the names"
+        "note", "mended-names", "images found under another name", "taken; nanogfl data convert writes the names"
     ),
     "unreadable image": UNREADABLE,
 }

@@ -59,7 +59,7 @@ def save_histograms(path: Path, train: Split, spec: InputSpec, finest_stride: fl
         axes.grid(alpha=0.3)
         axes.set_axisbelow(True)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+        figure.savefig(temporary, format="png", dpi=110)
 
 
 def _stairs(axes: Any, counts: NDArray[np.int64], edges: NDArray[np.float64]) -> None:
