@@ -116,7 +116,7 @@ def _figures(report: Report, run: Run) -> dict[str, float | None]:
     """Every metric: a table of another one needs no training."""
     checkpoint, data = load_checkpoint(run.folder / LAST), run.config.data
     annotations, images = (Path(data.root) / part for part in (data.train.annotations, data.train.images))
-    counts = count_in_file(annotations, checkpoint.classes, checkpoint.category_ids, images)
+    counts = count_in_file(annotations, checkpoint.classes, checkpoint.category_ids, images).counts
     sizes = {name: getattr(report, f"ap_{name}") for name in ("small", "medium", "large")}
     return {
         "ap": report.ap,
