@@ -9,7 +9,7 @@ from nanogfl.cli.say import say
 
 @click.command(short_help="The recipes, what they cost and reach.")
 @click.option(
-    "--configs", type=click.Path(path_type=Path), help="Folder of recipes.  [default: configs/ of the source]"
+    "--configs", type=click.Path(path_type=Path), help="Folder of recipes.  [default: those that come with nanogfl]"
 )
 @click.option("--classes", type=click.IntRange(1), default=80, show_default=True, help="Count with so many classes.")
 def models(configs: Path | None, classes: int) -> None:
@@ -19,21 +19,16 @@ def models(configs: Path | None, classes: int) -> None:
     nanogfl models
     nanogfl models --configs my/recipes --classes 3
     """
-    import nanogfl
     from nanogfl.cli.extras import require
     from nanogfl.contract.errors import UserError
 
     require("train", "torch", "pydantic", "yaml")
     from nanogfl.model.recipe_card import read_recipe_cards
+    from nanogfl.recipe import shipped_recipes
 
-    folder = configs or Path(nanogfl.__file__).parents[1] / "configs"
+    folder = configs or shipped_recipes()
     if not folder.is_dir():
-        raise UserError(
-            "the recipes lie in the folder configs/ of nanogfl's source, which a wheel does not bring: give"
-            " --configs FOLDER"
-            if configs is None
-            else f"--configs {configs} is not a folder: expected one with recipes (.yaml)"
-        )
+        raise UserError(f"--configs {folder} is not a folder: expected one with recipes (.yaml)")
     cards = read_recipe_cards(folder, classes)
     width = max(len(card.name) for card in cards)
     say(f"{'recipe':<{width}}  {'input':>10}  {'resize':<9}  {'parameters':>10}  {'GMACs':>7}  {'AP':>5}  published")
@@ -44,4 +39,6 @@ def models(configs: Path | None, classes: int) -> None:
             f"{card.name:<{width}}  {height_width:>10}  {card.model.input.resize:<9}  {card.size.parameters:>10,}"
             f"  {card.size.macs / 1e9:>7.3f}  {ap:>5}  {card.source}".rstrip()
         )
+    if configs is None:
+        say("train one with `nanogfl train configs/NAME`, from any folder; the last part without .yaml does, too")
     say(f"below {folder}; input is height x width; counted with {classes} classes; AP in percent, as published")
