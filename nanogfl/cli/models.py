@@ -1,5 +1,6 @@
 """Opening a model file, whichever kind it is, behind one call."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,3 +65,11 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
     return OpenedModel(
         predictor, classes, ids, validation, training, spread, keep, predictor.keeping, predictor.explain
     )
+
+
+def require_there(part: Path, option: str) -> None:
+    """Raises UserError where a file or a folder that a checkpoint names is not here; `option` names another one."""
+    if not os.path.exists(part):
+        raise UserError(
+            f"the checkpoint's validation set {part} is not here: run from the folder of the training, or give {option}"
+        )

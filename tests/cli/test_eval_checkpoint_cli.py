@@ -103,5 +103,9 @@ def test_a_validation_set_that_is_gone_asks_for_other_images(folder, gone):
     try:
         with pytest.raises(UserError, match=rf"{gone}.* --images FOLDER"):
             gate_frames(folder / "model.pt", None, 9)
+        refused = run(folder)
+        assert isinstance(refused.exception, UserError)
+        assert gone in str(refused.exception)
+        assert "--images FOLDER" in str(refused.exception)
     finally:
         (folder / "away").rename(folder / gone)
