@@ -15,8 +15,12 @@ from nanogfl.cli.say import say
 def models(configs: Path | None, classes: int) -> None:
     """List the recipes: input, parameters and multiply-accumulates (counted on the network), published AP.
 
+    Those that come with nanogfl are found by name from any folder: configs/NAME as listed, or its last part without
+    .yaml.
+
     \b
     nanogfl models
+    nanogfl train configs/nanodet/nanodet-plus-m_416.yaml
     nanogfl models --configs my/recipes --classes 3
     """
     from nanogfl.cli.extras import require
@@ -39,6 +43,4 @@ def models(configs: Path | None, classes: int) -> None:
             f"{card.name:<{width}}  {height_width:>10}  {card.model.input.resize:<9}  {card.size.parameters:>10,}"
             f"  {card.size.macs / 1e9:>7.3f}  {ap:>5}  {card.source}".rstrip()
         )
-    if configs is None:
-        say("train one with `nanogfl train configs/NAME`, from any folder; the last part without .yaml does, too")
     say(f"below {folder}; input is height x width; counted with {classes} classes; AP in percent, as published")
