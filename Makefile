@@ -1,6 +1,7 @@
 # make quickstart   train, export and run a detector on the embedded data set
 # make test         everything that CI runs
 # make test-all     the same, and every recipe where make test runs one of each family
+# make floors       install the lower bounds of pyproject.toml exactly, then train, export, evaluate and detect with them
 # make check        format, lint, types, floors and the fast tests: before every commit
 PYTHON ?= python3
 VENV ?= .venv
@@ -17,7 +18,7 @@ PYTEST_OPTIONS ?=
 RUN := runs/quickstart
 DATA := runs/quickstart-data
 
-.PHONY: quickstart test test-all check install install-device format clean help
+.PHONY: quickstart test test-all floors check install install-device format clean help
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -70,6 +71,10 @@ test: $(VENV)/.installed $(DEVICE_VENV)/.installed
 
 test-all:
 	@$(MAKE) test PYTEST_OPTIONS=--exhaustive
+
+# Downloads a whole environment: not in CI. TORCH_INDEX as above.
+floors:
+	$(if $(TORCH_INDEX),PIP_EXTRA_INDEX_URL=$(TORCH_INDEX)) $(PYTHON) benchmarks/floors.py
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .

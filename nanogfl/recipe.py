@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from nanogfl.config import Config
 from nanogfl.contract.errors import UserError
+from nanogfl.contract.read_file import is_file
 from nanogfl.yaml_file import parse_yaml, read_yaml
 
 _MOST_VALUES, _DEEPEST = 10_000, 32
@@ -19,12 +20,42 @@ _MAY_BE_INFINITE = "train.clip_norm"
 """where it means: never clipped"""
 
 
+_ADVICE = "check the path (`nanogfl models` lists the recipes that come along: configs/bccd.yaml, or bccd)"
+
+
+def shipped_recipes() -> Path:
+    """The folder of the recipes that come with nanogfl: in the package of a wheel, beside it in a checkout."""
+    package = Path(__file__).parent
+    return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
+
+
+def read_recipe(path: Path | str, what: str) -> tuple[Any, Path]:
+    """The content of a recipe or an ablation (`what`), and its file: the one at `path`, else a shipped one of this
+    name. A shipped one is called configs/papers/gfl_r50.yaml, papers/gfl_r50.yaml or gfl_r50; a file name such as
+    bccd.yaml is always the user's own. Raises UserError."""
+    path = Path(path)
+    file = path if is_file(path) else _shipped(path) or path
+    return read_yaml(file, what, _ADVICE), file
+
+
+def _shipped(path: Path) -> Path | None:
+    folder = shipped_recipes()
+    parts = path.parts[1:] if path.parts[:1] == ("configs",) else path.parts
+    bare = len(path.parts) == 1
+    for file in sorted(folder.rglob("*.yaml")):
+        own = file.relative_to(folder)
+        if file.stem == path.name if bare else parts in (own.parts, own.with_suffix("").parts):
+            return file
+    return None
+
+
 def load_config(path: Path | str, overrides: tuple[str, ...] = ()) -> Config:
-    """The YAML at `path` over the defaults, then `overrides` such as "model.backbone.width=0.5x" in their order.
+    """The YAML at `path` (or a shipped recipe, `read_recipe`) over the defaults, then `overrides` such as
+    "model.backbone.width=0.5x" in their order.
 
     Raises UserError that names the path of an unknown key or of a value that does not fit.
     """
-    content = read_yaml(path, "config", "check the path")
+    content, _ = read_recipe(path, "config")
     if content is None:
         content = {}
     if not isinstance(content, dict):

@@ -93,7 +93,7 @@ def runtime_dependencies(
 
 def test_no_dependency_has_a_copyleft_licence(record_property):
     found = runtime_dependencies("nanogfl")
-    assert {"numpy", "opencv-python", "onnxruntime", "click"} <= found.keys()
+    assert {"numpy", "onnxruntime", "click"} <= found.keys()
     kinds = {name: copyleft(distribution.metadata) for name, distribution in found.items()}
     weak = sorted(name for name, kind in kinds.items() if kind == WEAK)
     record_property("lgpl", weak)

@@ -11,8 +11,7 @@ from typing import Any
 from nanogfl.config import Config
 from nanogfl.contract.errors import UserError
 from nanogfl.evaluate.groups import GROUPS
-from nanogfl.recipe import differences, load_config
-from nanogfl.yaml_file import read_yaml
+from nanogfl.recipe import differences, load_config, read_recipe
 
 METRICS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", *(f"ap_{name}" for name in GROUPS))
 _LARGEST = 1 << 62
@@ -72,7 +71,8 @@ class Ablation:
 def load_ablation(path: Path, overrides: tuple[str, ...] = ()) -> Ablation:
     """Reads and checks the file, each row's config included; `overrides`: KEY=VALUE for every row, over the file's own
     `set`. Raises UserError before anything is trained."""
-    content = _mapping(read_yaml(path, "ablation", "check the path"), str(path))
+    read, path = read_recipe(path, "ablation")
+    content = _mapping(read, str(path))
     origin = str(path)
     _require_keys(content, ("title", "base", "set", "seeds", "budget", "metric", "paper", "rows"), origin)
     if not isinstance(content.get("base"), str):

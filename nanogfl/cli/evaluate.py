@@ -72,10 +72,10 @@ def evaluate(
     """
     from nanogfl.cli.extras import require
 
-    require("eval", "pycocotools")
+    require("eval", "pycocotools", "pydantic", "yaml")
     import json
 
-    from nanogfl.cli.models import open_model
+    from nanogfl.cli.models import open_model, require_there
     from nanogfl.contract.atomic import atomic_path
     from nanogfl.contract.errors import UserError
     from nanogfl.data.cache import without_unreadable
@@ -88,12 +88,17 @@ def evaluate(
     from nanogfl.evaluate.lvis_ap import MOST_DETECTIONS
 
     require_limits(frequency_limits)
+    if train_images is not None and train_data is None:
+        raise UserError("--train-images is the image folder of --train-data FILE, which is missing: give both")
     opened = open_model(model, device=device, threads=threads)
     if data is None:
         if opened.validation is None:
             raise UserError(f"{model} does not say where its validation set lies: give --data FILE --images FOLDER")
         data, default_images = opened.validation
-        images = images or default_images
+        require_there(data, "--data FILE --images FOLDER")
+        if images is None:
+            images = default_images
+            require_there(images, "--images FOLDER")
     trained_on = None
     if by_frequency or train_data:  # before the images: a wrong file ends the run at once
         if train_data is None:

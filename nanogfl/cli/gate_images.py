@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nanogfl.cli.models import require_there
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.frames import IMAGE_SUFFIXES, read_frame
 from nanogfl.data.synthetic import FIRST_VAL_INDEX, draw_image, image_hw
@@ -68,10 +69,7 @@ def _of_validation_set(checkpoint: Path) -> tuple[list[Path], str]:
     data = model.config.data
     annotations, images = (Path(data.root) / part for part in (data.val.annotations, data.val.images))
     for part in (annotations, images):
-        if not part.exists():
-            raise UserError(
-                f"the checkpoint's validation set {part} is not here: run from the folder of the training, or {_OTHERS}"
-            )
+        require_there(part, "--images FOLDER")
     try:
         dataset = load_split(annotations, images, class_ids=model.category_ids, class_names=model.classes)
     except UserError as error:

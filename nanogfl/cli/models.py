@@ -1,5 +1,6 @@
 """Opening a model file, whichever kind it is, behind one call."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,3 +98,11 @@ def _finite(detect: Detect, path: Path) -> Detect:
         return found
 
     return checked
+
+
+def require_there(part: Path, option: str) -> None:
+    """Raises UserError where a file or a folder that a checkpoint names is not here; `option` names another one."""
+    if not os.path.exists(part):
+        raise UserError(
+            f"the checkpoint's validation set {part} is not here: run from the folder of the training, or give {option}"
+        )

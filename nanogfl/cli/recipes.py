@@ -9,31 +9,30 @@ from nanogfl.cli.say import say
 
 @click.command(short_help="The recipes, what they cost and reach.")
 @click.option(
-    "--configs", type=click.Path(path_type=Path), help="Folder of recipes.  [default: configs/ of the source]"
+    "--configs", type=click.Path(path_type=Path), help="Folder of recipes.  [default: those that come with nanogfl]"
 )
 @click.option("--classes", type=click.IntRange(1), default=80, show_default=True, help="Count with so many classes.")
 def models(configs: Path | None, classes: int) -> None:
     """List the recipes: input, parameters and multiply-accumulates (counted on the network), published AP.
 
+    Those that come with nanogfl are found by name from any folder: configs/NAME as listed, or its last part without
+    .yaml.
+
     \b
     nanogfl models
+    nanogfl train configs/nanodet/nanodet-plus-m_416.yaml
     nanogfl models --configs my/recipes --classes 3
     """
-    import nanogfl
     from nanogfl.cli.extras import require
     from nanogfl.contract.errors import UserError
 
     require("train", "torch", "pydantic", "yaml")
     from nanogfl.model.recipe_card import read_recipe_cards
+    from nanogfl.recipe import shipped_recipes
 
-    folder = configs or Path(nanogfl.__file__).parents[1] / "configs"
+    folder = configs or shipped_recipes()
     if not folder.is_dir():
-        raise UserError(
-            "the recipes lie in the folder configs/ of nanogfl's source, which a wheel does not bring: give"
-            " --configs FOLDER"
-            if configs is None
-            else f"--configs {configs} is not a folder: expected one with recipes (.yaml)"
-        )
+        raise UserError(f"--configs {folder} is not a folder: expected one with recipes (.yaml)")
     cards = read_recipe_cards(folder, classes)
     width = max(len(card.name) for card in cards)
     say(f"{'recipe':<{width}}  {'input':>10}  {'resize':<9}  {'parameters':>10}  {'GMACs':>7}  {'AP':>5}  published")

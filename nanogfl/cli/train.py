@@ -53,6 +53,8 @@ def train(
 ) -> None:
     """Train the recipe CONFIG, a YAML that states what differs from the defaults.
 
+    Recipes that come with nanogfl (`nanogfl models`) are found by name from any folder: configs/bccd.yaml, or bccd.
+
     The data set is COCO json, a VOC split list or YOLO's data.yaml with a folder of images (data.root, data.train,
     data.val); the number of classes comes from it. The run folder gets config.yaml, log.jsonl, last.pt and
     previous.pt, best.pt (averaged weights of the best epoch), curves.png and validation.png. Ctrl-C, SIGTERM and a

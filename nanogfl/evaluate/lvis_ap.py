@@ -1,27 +1,17 @@
 """Federated AP: what LVIS's own evaluation gives (arXiv:1908.03195), by pycocotools. No torch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.contract.detections import Detections
-from nanogfl.data.coco import DataSet, ImageRecord
 from nanogfl.data.federated import Federated
-from nanogfl.evaluate.precision import precision_table
+from nanogfl.data.index import DataSet, ImageRecord
+from nanogfl.evaluate.precision import ClassImage, class_precision
 
 MOST_DETECTIONS = 300
 """that count in an image, of all classes together"""
-
-
-@dataclass
-class _Verified:
-    """The images in which one class is verified, its objects and detections there; all of them with label 0."""
-
-    images: list[ImageRecord] = field(default_factory=list)
-    found: list[Detections] = field(default_factory=list)
-    not_exhaustive: set[int] = field(default_factory=set)
 
 
 def federated_precision(
@@ -33,44 +23,18 @@ def federated_precision(
     in the order given; then empty boxes go, and those of classes that the image does not verify; a detection without
     an object is no false alarm where its class is not exhaustively annotated. Matching, areas and recalls are COCO's.
     """
-    parts = [_Verified() for _ in dataset.classes]
-    for image, found in zip(dataset.images, detections, strict=True):
+    verified: list[list[ClassImage]] = [[] for _ in dataset.classes]
+    for image, found in sorted(zip(dataset.images, detections, strict=True), key=lambda pair: pair[0].id):
         found = found.take(np.argsort(-found.scores, kind="stable")[:MOST_DETECTIONS])
         found = found.take(np.flatnonzero((found.boxes[:, 2:] > found.boxes[:, :2]).all(axis=1)))
         for label in federated.negative[image.id].union(image.labels.tolist()):
-            part = parts[label]
-            part.images.append(_of_class(image, label))
-            part.found.append(_detected(found, label))
-            if label in federated.not_exhaustive[image.id]:
-                part.not_exhaustive.add(image.id)
-    return np.concatenate(
-        [_class_precision(dataset, label, part) for label, part in enumerate(parts)], axis=2, dtype=np.float64
+            exhaustive = label not in federated.not_exhaustive[image.id]
+            verified[label].append(_of_class(image, found, label, exhaustive))
+    return np.stack([class_precision(images, MOST_DETECTIONS) for images in verified], axis=2)
+
+
+def _of_class(image: ImageRecord, found: Detections, label: int, exhaustive: bool) -> ClassImage:
+    true, seen = np.flatnonzero(image.labels == label), np.flatnonzero(found.labels == label)
+    return ClassImage(
+        image.boxes[true], image.areas[true], image.crowd[true], found.boxes[seen], found.scores[seen], exhaustive
     )
-
-
-def _class_precision(dataset: DataSet, label: int, part: _Verified) -> NDArray[np.float64]:
-    """(10, 101, 1, 4); a class that no image verifies has -1 everywhere, as one without an object has."""
-    alone = DataSet(
-        dataset.name,
-        dataset.classes[label : label + 1],
-        dataset.category_ids[label : label + 1],
-        tuple(part.images),
-        (),
-    )
-    return precision_table(alone, part.found, MOST_DETECTIONS, frozenset(part.not_exhaustive))
-
-
-def _of_class(image: ImageRecord, label: int) -> ImageRecord:
-    index = np.flatnonzero(image.labels == label)
-    return replace(
-        image,
-        boxes=image.boxes[index],
-        labels=np.zeros_like(index),
-        areas=image.areas[index],
-        crowd=image.crowd[index],
-    )
-
-
-def _detected(found: Detections, label: int) -> Detections:
-    index = np.flatnonzero(found.labels == label)
-    return Detections(found.boxes[index], found.scores[index], np.zeros_like(index))

@@ -32,7 +32,7 @@ def read_recipe_cards(folder: Path, class_count: int) -> list[RecipeCard]:
     recipe that does not load."""
     paths = sorted(path for path in folder.rglob("*.yaml") if path.parent.name != "ablations")
     if not paths:
-        raise UserError(f"{folder} holds no recipes (.yaml): expected a folder such as configs/ of nanogfl's source")
+        raise UserError(f"{folder} holds no recipes (.yaml): leave --configs out for nanogfl's own")
     return [_card(path, str(path.relative_to(folder)), class_count) for path in paths]
 
 

@@ -90,7 +90,7 @@ def test_an_export_leaves_out_a_validation_image_that_cannot_be_read_and_says_wh
         assert [name for name, _ in frames] == [paths[0].name, paths[2].name]
         for path in paths:
             path.write_bytes(b"no image")
-        with pytest.raises(UserError, match="none of 3 images.*--images FOLDER"):
+        with pytest.raises(UserError, match=r"none of 3 images.*--images FOLDER"):
             gate_frames(folder / "model.pt", None, 9)
     finally:
         for path, content in before.items():
@@ -103,5 +103,9 @@ def test_a_validation_set_that_is_gone_asks_for_other_images(folder, gone):
     try:
         with pytest.raises(UserError, match=rf"{gone}.* --images FOLDER"):
             gate_frames(folder / "model.pt", None, 9)
+        refused = run(folder)
+        assert isinstance(refused.exception, UserError)
+        assert gone in str(refused.exception)
+        assert "--images FOLDER" in str(refused.exception)
     finally:
         (folder / "away").rename(folder / gone)

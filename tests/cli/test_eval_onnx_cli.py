@@ -148,6 +148,7 @@ def test_ap_by_class_frequency_is_shown_and_written_on_request(folder):
         (["--by-frequency"], "does not say where its training set lies: give --train-data FILE"),
         (["--train-data", "val.json", "--frequency-limits", "9", "9"], "must rise from 0 or more, got 9 9"),
         (["--train-data", "none.json"], "none.json do not exist"),
+        (["--train-images", "val"], "--train-data"),
     ],
 )
 def test_a_wrong_request_by_frequency_is_one_sentence(folder, arguments, sentence):

@@ -101,7 +101,7 @@ def test_a_data_set_without_objects_holds_no_class():
 
 def test_another_sets_file_is_refused(tmp_path):
     draw_dataset(tmp_path, train=2, val=1, hw=(96, 128))
-    with pytest.raises(UserError, match="no class 'cat'.* its classes are disc"):
+    with pytest.raises(UserError, match=r"no class 'cat'.* its classes are disc"):
         count_in_file(tmp_path / "train.json", ("cat",), (1,))
     counts, notes = count_in_file(tmp_path / "train.json", ("ring", "disc"), (1, 4))  # matched by name, and said
     assert counts.tolist() == count_in_file(tmp_path / "train.json", ("ring", "disc"), (5, 1)).counts.tolist()

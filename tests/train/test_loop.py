@@ -205,7 +205,7 @@ def test_training_starts_only_with_classes_that_agree_and_something_to_learn(tin
     content["categories"][0]["name"] = "square"
     (tmp_path / "renamed.json").write_text(json.dumps(content))
     renamed = SplitConfig(str(tmp_path / "renamed.json"), str(shapes / "val"))
-    with pytest.raises(UserError, match="no class .* the model's are"):
+    with pytest.raises(UserError, match=r"no class .* the model's are"):
         load_data(replace(tiny, data=replace(tiny.data, val=renamed)))
     draw(tmp_path / "empty", "train", 2, 0, (64, 96), 0)
     empty = SplitConfig(str(tmp_path / "empty/train.json"), str(tmp_path / "empty/train"))
