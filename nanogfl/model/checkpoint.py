@@ -61,11 +61,6 @@ class Checkpoint:
     def build(self) -> Detector:
         """The detector in eval mode on the CPU. Raises UserError where the weights do not fit the config, or are not
         finite."""
-        if bad := [name for name, value in self.weights.items() if not value.isfinite().all()]:
-            raise UserError(
-                f"the checkpoint's weights are not all finite numbers, {bad[0]} for one: the training went wrong, start"
-                " from an earlier checkpoint or with a smaller train.lr"
-            )
         detector = build_detector(self.config.model, len(self.classes))
         try:
             detector.load_state_dict(self.weights)
