@@ -1,5 +1,6 @@
 """Sources: what comes, in which order, and what is said when nothing comes."""
 
+import cv2
 import numpy as np
 import pytest
 
