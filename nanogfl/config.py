@@ -33,6 +33,11 @@ are trained. head.towers: the head without its last convolutions, the outputs"""
 OptionalPath = Annotated[str | None, BeforeValidator(lambda value: None if value == "none" else value)]
 OptionalNumber = Annotated[float | None, BeforeValidator(lambda value: None if value == "none" else value)]
 
+# A bare `off` is false in YAML.
+CacheKind = Annotated[
+    Literal["memmap", "memory", "device", "off"], BeforeValidator(lambda value: "off" if value is False else value)
+]
+
 
 def _require_at_least(config: Any, least: float, *names: str) -> None:
     for name in names:
@@ -264,7 +269,7 @@ class DataConfig:
     val: SplitConfig = field(default_factory=lambda: SplitConfig("val.json", "val"))
     strict: bool = False
     """true: any bad box or file is an error; false: it is left out or mended, and listed"""
-    cache: Literal["memmap", "memory", "device", "off"] = "memmap"
+    cache: CacheKind = "memmap"
     """decoded and resized images: in a file that runs share, in memory, on the training device (which then renders
     whole batches itself), or decoded from the source every time"""
     cache_dir: OptionalPath = None

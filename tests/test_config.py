@@ -408,3 +408,12 @@ def test_one_key_of_a_section_leaves_its_other_keys_at_their_defaults(tmp_path):
     train = load_config(path, ("data.val.images=photos",)).data
     assert (train.train.annotations, train.train.images) == ("mine.json", "train")
     assert (train.val.annotations, train.val.images) == ("val.json", "photos")
+
+
+def test_a_cache_that_is_off_may_be_written_so(tmp_path):
+    (tmp_path / "c.yaml").write_text("data: {cache: off}")
+    assert load_config(tmp_path / "c.yaml").data.cache == "off"
+    (tmp_path / "d.yaml").write_text("")
+    assert load_config(tmp_path / "d.yaml", ("data.cache=off",)).data.cache == "off"
+    with pytest.raises(UserError, match=r"data\.cache"):
+        load_config(tmp_path / "d.yaml", ("data.cache=true",))
