@@ -1,0 +1,202 @@
+"""An export in which one thing is wrong, and what came of it."""
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from unittest import mock
+
+import onnx
+
+from nanogfl.contract.card import ModelCard
+from nanogfl.contract.detections import Detect
+from nanogfl.contract.errors import UserError
+from nanogfl_deploy.runtime import Detector
+from nanogfl_export import export
+from tests.export.sabotage.subject import Frames, subject_checkpoints, subject_frames
+from tests.export.sabotage.surgery import DoesNotApply, Surgery, own
+
+FORMATS: dict[str, dict[str, Any]] = {
+    "detections": {},
+    "plain": {"rewrite": False},
+    "raw": {"output_format": "raw"},
+    "distributions": {"distributions": True},
+    "dynamic": {"batch": None},
+    "plain dynamic": {"batch": None, "rewrite": False},
+    "raw dynamic": {"batch": None, "output_format": "raw"},
+    "letterbox": {},
+}
+"""what an export may be asked for; letterbox: of the checkpoint whose pictures are padded"""
+IN_ROWS = ("detections", "plain", "distributions", "dynamic")
+EVERY = (*IN_ROWS, "raw")
+
+OpenDevice = Callable[[Path], Detect]
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """One thing that is wrong. `formats`: those it applies to, the first one for a quick run."""
+
+    name: str
+    kind: Literal["graph", "card", "device"]
+    formats: tuple[str, ...]
+    graph: Callable[[Surgery], None] | None = None
+    """changes the graph that is written"""
+    card: Callable[[ModelCard], ModelCard] | None = None
+    device: Callable[[], AbstractContextManager[OpenDevice]] | None = None
+    """the runtime that the gate is given"""
+    seam: Literal["made", "written", "last written", "file"] = "made"
+    """where it goes wrong: as graph or card are made; whenever the file is written; when it is written with the figures
+    of the comparison, for which it was right; in the file that was written"""
+    within: bool = False
+    """less than the gate's tolerance: rightly passed, reported and not asserted"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    refused: bool
+    reason: str
+    left: list[str] = field(default_factory=list)
+    """files in the output's folder"""
+
+    @property
+    def verdict(self) -> str:
+        return "refused" if self.refused else "passed" if not self.reason else self.reason.split(":")[0]
+
+
+class Workshop:
+    """Exports of the subject. What an export makes before it writes is made once, and handed out."""
+
+    def __init__(self, folder: Path) -> None:
+        self.checkpoints = subject_checkpoints(folder)
+        self.frames: Frames = subject_frames()
+        self._made: dict[tuple[str, int, str], Any] = {}
+
+    def control(self, output: Path, format_name: str) -> export.Exported:
+        with self._replayed(format_name):
+            return self._export(output, format_name, Detector)
+
+    def attempt(self, corruption: Corruption, output: Path, format_name: str) -> Outcome:
+        """`output` in an empty folder."""
+        reached: Counter[str] = Counter()
+        with ExitStack() as stack:
+            stack.enter_context(self._replayed(format_name))
+            stack.enter_context(_wrong_when_made(corruption, reached))
+            stack.enter_context(_wrong_when_written(corruption, reached))
+            open_device: OpenDevice = Detector
+            if corruption.device:
+                open_device = stack.enter_context(corruption.device())
+                reached["device"] += 1
+            try:
+                self._export(output, format_name, open_device)
+                outcome = Outcome(False, "")
+            except UserError as error:
+                outcome = Outcome(True, str(error))
+            except DoesNotApply:
+                raise
+            except Exception as error:  # noqa: BLE001  whatever it is, it is no sentence
+                outcome = Outcome(False, f"{type(error).__name__}: {error}")
+        if not reached:
+            raise DoesNotApply(f"{corruption.name}: the export never came by the place where it is corrupted")
+        return Outcome(outcome.refused, outcome.reason, sorted(path.name for path in output.parent.iterdir()))
+
+    def _export(self, output: Path, format_name: str, open_device: OpenDevice) -> export.Exported:
+        checkpoint = self.checkpoints["letterbox" if format_name == "letterbox" else "stretch"]
+        return export.export_checkpoint(
+            checkpoint,
+            output,
+            frames=self.frames,
+            frames_origin="drawn pictures",
+            open_device=open_device,
+            **FORMATS[format_name],
+        )
+
+    @contextlib.contextmanager
+    def _replayed(self, format_name: str) -> Iterator[None]:
+        """The n-th call of each of these in an export gives what it gave the first time."""
+        options = FORMATS[format_name]
+        calls: Counter[str] = Counter()
+
+        def replay(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
+            def made(*arguments: Any, **keywords: Any) -> Any:
+                # of the network alone, or of the whole file
+                asked = options if name in ("assemble", "all_points_model") else {"batch": options.get("batch", 1)}
+                key = (name, calls[name], str(asked))
+                calls[name] += 1
+                if key not in self._made:
+                    self._made[key] = make(*arguments, **keywords)
+                value = self._made[key]
+                return own(value) if isinstance(value, onnx.ModelProto) else value
+
+            return made
+
+        names = ("trace_network", "trace_row_decode", "rewrite_network", "rewrite_decode", "assemble")
+        with ExitStack() as stack:
+            for name in (*names, "all_points_model", "count_complexity"):
+                if hasattr(export, name):  # the slow steps, where the export has them
+                    stack.enter_context(mock.patch.object(export, name, replay(name, getattr(export, name))))
+            yield
+
+
+@contextlib.contextmanager
+def _wrong_when_made(corruption: Corruption, reached: Counter[str]) -> Iterator[None]:
+    if corruption.seam != "made":
+        yield
+        return
+    right_assemble, right_card = export.assemble, export.ModelCard
+
+    def assemble(*arguments: Any, **keywords: Any) -> onnx.ModelProto:
+        model = right_assemble(*arguments, **keywords)
+        if corruption.graph and not reached["graph"]:  # the first is the one that is written
+            corruption.graph(Surgery(model))
+            reached["graph"] += 1
+        return model
+
+    class WrongCard(right_card):  # type: ignore[valid-type, misc]
+        def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
+            card = right_card(*arguments, **keywords)
+            if corruption.card:
+                card = _changed(corruption.card, card)
+                reached["card"] += 1
+            return card
+
+    with mock.patch.object(export, "assemble", assemble), mock.patch.object(export, "ModelCard", WrongCard):
+        yield
+
+
+@contextlib.contextmanager
+def _wrong_when_written(corruption: Corruption, reached: Counter[str]) -> Iterator[None]:
+    if corruption.seam == "made":
+        yield
+        return
+    right_write = export.write_file
+
+    def write_file(model: onnx.ModelProto, card: ModelCard, path: Path) -> None:
+        if corruption.seam == "file":
+            right_write(model, card, path)
+            written = onnx.load_model(path)
+            assert corruption.graph
+            corruption.graph(Surgery(written))
+            path.write_bytes(written.SerializeToString())
+            reached["file"] += 1
+            return
+        model = own(model)
+        if corruption.seam == "written" or card.parity:
+            if corruption.graph:
+                corruption.graph(Surgery(model))
+            card = _changed(corruption.card, card) if corruption.card else card
+            reached["written"] += 1
+        right_write(model, card, path)
+
+    with mock.patch.object(export, "write_file", write_file):
+        yield
+
+
+def _changed(corrupt: Callable[[ModelCard], ModelCard], card: ModelCard) -> ModelCard:
+    wrong = corrupt(card)
+    if wrong == card:
+        raise DoesNotApply("the card is as it was")
+    return wrong
