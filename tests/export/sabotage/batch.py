@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.export.sabotage.attempt import Corruption
+from tests.export.sabotage.attempt import UNSEEN, Corruption
 from tests.export.sabotage.rows import Cut
 from tests.export.sabotage.subject import SELECTION
 from tests.export.sabotage.surgery import Surgery
@@ -93,6 +93,7 @@ TABLE = [
     Corruption("right at the first place only", "graph", ROWS_ONLY, spoiled("boxes", "hit = Greater(place, nought)", 3)),
     Corruption("right in a batch of one only", "graph", ROWS_ONLY, spoiled("boxes", "flat = Mul(place, nought) size = Add(flat, batch_number) hit = Greater(size, one)", 3)),
     Corruption("right in a batch of up to two only", "graph", ROWS_ONLY, spoiled("scores", "flat = Mul(place, nought) size = Add(flat, batch_number) hit = GreaterOrEqual(size, least)", 2)),
+    Corruption("wrong in a batch of two only", "graph", ROWS_ONLY, spoiled("boxes", "flat = Mul(place, nought) size = Add(flat, batch_number) hit = Equal(size, two)", 3), reported=UNSEEN),
     Corruption("pictures of a batch mixed", "graph", ROWS_ONLY, mixed_pictures),
     Corruption("fails where a picture of several is empty", "graph", ROWS_ONLY, fails_with("empty = Equal(least_found, nought) failing = And(empty, several)")),
     Corruption("fails in a batch of several", "graph", ROWS_ONLY, fails_with("failing = Identity(several)")),

@@ -8,6 +8,7 @@ import onnx
 
 from nanogfl.contract.card import METADATA_KEY, ModelCard
 from tests.export.sabotage.attempt import Corruption
+from tests.export.sabotage.subject import SELECTION
 from tests.export.sabotage.surgery import DoesNotApply, Surgery
 
 Change = Callable[[ModelCard], ModelCard]
@@ -60,10 +61,10 @@ def _turned(card: ModelCard) -> ModelCard:
 
 
 def _every_selection() -> Iterator[Corruption]:
-    for key, value in {"score": 0.06, "iou": 0.5, "candidates": 1000, "keep": 59}.items():
+    for key, value in {"score": 0.06, "iou": 0.5, "candidates": 1000, "keep": SELECTION.keep - 1}.items():
         yield Corruption(f"card: {key} {value}", "card", DEFAULT, card=of_selection(**{key: value}))
     yield Corruption("card: score a little lower", "card", DEFAULT, card=of_selection(score=0.0499))
-    yield Corruption("card: candidates + 1", "card", DEFAULT, card=of_selection(candidates=161))
+    yield Corruption("card: candidates + 1", "card", DEFAULT, card=of_selection(candidates=SELECTION.candidates + 1))
 
 
 def _every_source() -> Iterator[Corruption]:

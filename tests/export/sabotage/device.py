@@ -16,6 +16,7 @@ from nanogfl.contract.preprocess import InputSpec, Placement, preprocess
 from nanogfl_deploy import runtime
 from nanogfl_deploy.runtime import Detector
 from tests.export.sabotage.attempt import Corruption, OpenDevice
+from tests.export.sabotage.subject import SELECTION
 
 Frame = NDArray[np.uint8]
 Wrong = Callable[[], AbstractContextManager[OpenDevice]]
@@ -283,7 +284,9 @@ def other_selection(**fields: Any) -> Wrong:
     return patched("select", selected)
 
 
-def one_class_a_point(boxes: Any, scores: Any, spread: Any, selection: Selection, hw: Any, sides: Any = None) -> Detections:
+def one_class_a_point(
+    boxes: Any, scores: Any, spread: Any, selection: Selection, hw: Any, sides: Any = None
+) -> Detections:
     best = np.where(scores == scores.max(axis=1, keepdims=True), scores, 0)
     return select(boxes, best, spread, selection, hw, sides)
 
@@ -305,7 +308,7 @@ DELIVERED = [
     Corruption("device: unused rows kept", "device", ("detections", "dynamic", "plain"), device=finished(keeps_unused_rows)),
     Corruption("device: worst first", "device", DEFAULT, device=found(lambda d, frame: d.take(np.arange(len(d))[::-1].copy()))),
     Corruption("device: only above .3", "device", DEFAULT, device=found(lambda d, frame: d.above(0.3))),
-    Corruption("device: at most ten", "device", DEFAULT, device=found(lambda d, frame: d.take(np.arange(min(10, len(d)))))),
+    Corruption("device: at most five", "device", DEFAULT, device=found(lambda d, frame: d.take(np.arange(min(5, len(d)))))),
     Corruption("device: scores with two digits", "device", DEFAULT, device=found(lambda d, frame: changed(d, scores=d.scores.round(2)))),
     Corruption("device: scores x .999", "device", DEFAULT, device=found(lambda d, frame: changed(d, scores=d.scores * np.float32(0.999)))),
     Corruption("device: boxes in whole pixels", "device", DEFAULT, device=found(_with_boxes(np.round))),
@@ -328,8 +331,8 @@ DELIVERED = [
     Corruption("device: draws on the caller's frame", "device", DEFAULT, device=found(draws_on_the_frame)),
     Corruption("device: selects above .06", "device", SELECTS, device=other_selection(score=0.06)),
     Corruption("device: suppresses at .5", "device", SELECTS, device=other_selection(iou=0.5)),
-    Corruption("device: half of the candidates", "device", SELECTS, device=other_selection(candidates=80)),
-    Corruption("device: one row fewer", "device", SELECTS, device=other_selection(keep=59)),
+    Corruption("device: half of the candidates", "device", SELECTS, device=other_selection(candidates=SELECTION.candidates // 2)),
+    Corruption("device: one row fewer", "device", SELECTS, device=other_selection(keep=SELECTION.keep - 1)),
     Corruption("device: one class a point", "device", SELECTS, device=patched("select", one_class_a_point)),
 ]  # fmt: skip
 

@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 from onnx import compose, parser
 
-from tests.export.sabotage.attempt import EVERY, IN_ROWS, Corruption
+from tests.export.sabotage.attempt import EVERY, IN_ROWS, UNSEEN, WITHIN, Corruption
 from tests.export.sabotage.rows import of_rows, outputs
 from tests.export.sabotage.subject import CLASSES, SELECTION, SPEC
 from tests.export.sabotage.surgery import CANDIDATES, HW, Array, Surgery, own
@@ -45,7 +45,7 @@ PICTURE = [
     Corruption("picture upside down", "graph", EVERY, pixels("wrong = Gather <axis = 1> (pixels, order)", order=np.arange(HW[0])[::-1].copy())),
     Corruption("picture one pixel to the right", "graph", EVERY, pixels("wrong = Gather <axis = 2> (pixels, order)", order=np.roll(np.arange(HW[1]), 1))),
     Corruption("grey picture", "graph", EVERY, pixels("wrong = Gather <axis = 3> (pixels, order)", order=[1, 1, 1])),
-    Corruption("pixels + .00001", "graph", EVERY, pixels("wrong = Add(pixels, f)", f=_f(1e-5)), within=True),
+    Corruption("pixels + .00001", "graph", EVERY, pixels("wrong = Add(pixels, f)", f=_f(1e-5)), reported=WITHIN),
 ]  # fmt: skip
 
 # --- the network ------------------------------------------------------------------------------------------------------
@@ -139,9 +139,9 @@ NETWORK = [
     Corruption("levels joined by the nearest value", "graph", EVERY, nearest_resize),
     Corruption("levels joined with aligned corners", "graph", EVERY, aligned_corners),
     Corruption("class logits in fp16", "graph", EVERY, half_precision("cls_logits")),
-    Corruption("weights in int16", "graph", EVERY, weights(quantised(32767)), within=True),
-    Corruption("box logits in fp16", "graph", EVERY, half_precision("box_pred"), within=True),
-    Corruption("one weight + 1 %", "graph", EVERY, one_conv(20, lambda value: value * np.where(np.arange(value.size) == 0, 1.01, 1).reshape(value.shape)), within=True),
+    Corruption("weights in int16", "graph", EVERY, weights(quantised(32767)), reported=WITHIN),
+    Corruption("box logits in fp16", "graph", EVERY, half_precision("box_pred"), reported=WITHIN),
+    Corruption("one weight + 1 %", "graph", EVERY, one_conv(20, lambda value: value * np.where(np.arange(value.size) == 0, 1.01, 1).reshape(value.shape)), reported=WITHIN),
 ]  # fmt: skip
 
 # --- the decode -------------------------------------------------------------------------------------------------------
@@ -167,7 +167,9 @@ def _is_place(value: Array) -> bool:
 
 
 def _is_stride(value: Array) -> bool:
-    return value.dtype == np.float32 and value.size == POINTS and bool(value.ravel()[0] == 8 and value.ravel()[-1] == 64)
+    return (
+        value.dtype == np.float32 and value.size == POINTS and bool(value.ravel()[0] == 8 and value.ravel()[-1] == 64)
+    )
 
 
 def _moved(value: Array, more: Array) -> Array:
@@ -189,7 +191,11 @@ def one_level_moved(graph: Surgery) -> None:
 
 
 def one_point_moved(graph: Surgery) -> None:
-    graph.rewire("box_pred", "wrong = Mul(right, f)", f=np.where(np.arange(POINTS) % 2, 1, 1.05).astype(np.float32).reshape(1, -1, 1, 1))
+    graph.rewire(
+        "box_pred",
+        "wrong = Mul(right, f)",
+        f=np.where(np.arange(POINTS) % 2, 1, 1.05).astype(np.float32).reshape(1, -1, 1, 1),
+    )
 
 
 def strides_swapped(graph: Surgery) -> None:
@@ -285,7 +291,9 @@ def overlap(wrong: float) -> Cut:
 def class_agnostic(graph: Surgery) -> None:
     name = graph.suppression.input[1]
     first = _f(*[1] + [0] * (len(CLASSES) - 1)).reshape(1, -1, 1)
-    graph.rewire(name, "any = ReduceMax <keepdims = 1> (right, axis_1) wrong = Mul(any, first)", axis_1=[1], first=first)
+    graph.rewire(
+        name, "any = ReduceMax <keepdims = 1> (right, axis_1) wrong = Mul(any, first)", axis_1=[1], first=first
+    )
 
 
 def centre_boxes(graph: Surgery) -> None:
@@ -365,14 +373,19 @@ def jitter(name: str, scale: float) -> Cut:
     return of_rows(body)
 
 
-def where_dark(graph: Surgery) -> None:
-    """Boxes 2 px off in pictures whose mean is below 80."""
-    graph.replace(
-        "pixels = Cast <to = 1> (image) mean = ReduceMean <keepdims = 0> (pixels, axes) dark = Less(mean, c)"
-        " dark_number = Cast <to = 1> (dark) factor = Mul(dark_number, f) shape_1 = Add(factor, one)"
-        " column = Unsqueeze(shape_1, behind) boxes = Mul(right_boxes, column)",
-        axes=[1, 2, 3], c=_f(80), f=_f(0.02), one=_f(1), behind=[1, 2],
-    )  # fmt: skip
+def where(mean_is: str, limit: float) -> Cut:
+    """Boxes 2 % off in pictures whose mean is Less or Greater than this."""
+    body = f"""
+      pixels = Cast <to = 1> (image)
+      mean = ReduceMean <keepdims = 0> (pixels, axes)
+      hit = {mean_is}(mean, limit)
+      number = Cast <to = 1> (hit)
+      more = Mul(number, f)
+      factor = Add(more, one)
+      factor_column = Unsqueeze(factor, behind)
+      boxes = Mul(right_boxes, factor_column)"""
+    constants = {"axes": [1, 2, 3], "limit": _f(limit), "f": _f(0.02), "one": _f(1), "behind": [1, 2]}
+    return lambda graph: graph.replace(body, **constants)
 
 
 def fails_when(condition: str, **constants: Any) -> Cut:
@@ -396,7 +409,8 @@ ELSEWHERE = [
     Corruption("spread right in the first call only", "graph", IN_ROWS, first_call_only("Mul(right_spread, f)", "spread", f=_f(1.1))),
     Corruption("boxes jitter by chance", "graph", IN_ROWS, jitter("boxes", 0.1)),
     Corruption("spread jitters by chance", "graph", IN_ROWS, jitter("spread", 0.1)),
-    Corruption("right for bright pictures only", "graph", IN_ROWS, where_dark),
+    Corruption("right for bright pictures only", "graph", IN_ROWS, where("Less", 80)),
+    Corruption("wrong for white pictures only", "graph", IN_ROWS, where("Greater", 250), reported=UNSEEN),
     Corruption("fails when nothing is found", "graph", IN_ROWS, fails_when(_SUM + " failing = Equal(total, nought)")),
     Corruption("fails when every row is used", "graph", IN_ROWS, fails_when(_SUM + " failing = GreaterOrEqual(total, most)", most=np.int64(SELECTION.keep))),
     Corruption("fails when something is found", "graph", IN_ROWS, fails_when(_SUM + " failing = Greater(total, nought)")),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.export.sabotage.attempt import EVERY, IN_ROWS, Corruption
+from tests.export.sabotage.attempt import EVERY, IN_ROWS, WITHIN, Corruption
 from tests.export.sabotage.rows import of_rows, only_where, outputs
 from tests.export.sabotage.subject import SPEC
 from tests.export.sabotage.surgery import KEEP, Array, Surgery
@@ -63,7 +63,7 @@ SPREAD = [
     Corruption("spread of narrow boxes zero", "graph", IN_ROWS, only_where("spread", "x1, y1, x2, y2 = Split <axis = 2, num_outputs = 4> (right_boxes) width = Sub(x2, x1) hit = Less(width, narrow)", "changed = Mul(right_spread, f)", narrow=_f(50), f=_f(0))),
     Corruption("spread: softmax over the sides", "graph", EVERY, softmax_over_sides),
     Corruption("spread: bins from 1 against a mean from 0", "graph", EVERY, bins_from_one),
-    Corruption("spread + .02 px", "graph", IN_ROWS, of_rows("more = Mul(column, f) spread = Add(right_spread, more)", f=_f(0.02)), within=True),
+    Corruption("spread + .02 px", "graph", IN_ROWS, of_rows("more = Mul(column, f) spread = Add(right_spread, more)", f=_f(0.02)), reported=WITHIN),
 ]  # fmt: skip
 
 _SIDES = ("distributions",)
@@ -90,7 +90,7 @@ DISTRIBUTIONS = [
     Corruption("points of the neighbouring rows", "graph", _SIDES, outputs("points = Gather <axis = 1> (right_points, order)", order=_NEIGHBOUR)),
     Corruption("points in the middle of the box", "graph", _SIDES, outputs("low, high = Split <axis = 2, num_outputs = 2> (right_boxes) sum = Add(low, high) middle = Mul(sum, f) x, y, step = Split <axis = 2, num_outputs = 3> (right_points) points = Concat <axis = 2> (middle, step)", f=_f(0.5))),
     Corruption("points NaN in the best row", "graph", _SIDES, only_where("points", _FIRST_HIT, "changed = Identity(nan)", nan=_f(np.nan))),
-    Corruption("distributions x .99995", "graph", _SIDES, outputs("distributions = Mul(right_distributions, f)", f=_f(0.99995)), within=True),
+    Corruption("distributions x .99995", "graph", _SIDES, outputs("distributions = Mul(right_distributions, f)", f=_f(0.99995)), reported=WITHIN),
 ]  # fmt: skip
 
 TABLE = [*SPREAD, *DISTRIBUTIONS]

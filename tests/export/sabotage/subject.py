@@ -26,16 +26,17 @@ Frames = list[tuple[str, NDArray[np.uint8]]]
 
 CLASSES, CATEGORY_IDS = ("a", "b", "c"), (2, 5, 9)
 # Small enough that the pictures reach both limits: the candidates' and the rows'.
-SELECTION = Selection(candidates=160, keep=60)
+SELECTION = Selection(candidates=40, keep=20)
+PLAIN = (0, 64, 128, 192, 255)
 STEPS = 60
-GREYS = (0, 60, 114, 180, 255)
 SPEC = InputSpec((96, 160))  # H != W
-SIZES = ((120, 200), (96, 160), (200, 90), (60, 170), (150, 150), (100, 260))
+INDICES = (1, 2, 3, 4, 8, 6)  # each with objects
+SIZES = ((120, 200), (96, 160), (200, 90), (60, 170), (120, 200), (100, 260))
 
 
 def subject_frames() -> Frames:
-    """Name and picture, wide and high; the last is dark."""
-    pictures = [draw_image(5, index + 1, hw).image for index, hw in enumerate(SIZES)]
+    """Name and picture, wide and high, two of one size; the last is dark."""
+    pictures = [draw_image(5, index, hw).image for index, hw in zip(INDICES, SIZES, strict=True)]
     pictures[-1] = (pictures[-1] // 3).astype(np.uint8)
     return [(f"drawn {index}", picture) for index, picture in enumerate(pictures)]
 
@@ -57,10 +58,9 @@ def subject_checkpoints(folder: Path) -> dict[Resize, Path]:
 
 def _overfit(detector: Detector) -> None:
     """To the pictures, in both resizes, and to plain ones in which nothing is. Then the class biases are lowered until
-    no plain picture, padded or not, scores above half of the limit."""
-    drawings = [draw_image(5, index + 1, hw) for index, hw in enumerate(SIZES)]
+    no plain picture, padded or not, comes near to the limit."""
+    drawings = [draw_image(5, index, hw) for index, hw in zip(INDICES, SIZES, strict=True)]
     frames = [frame for _, frame in subject_frames()]
-    blanks = [np.full((*hw, 3), grey, np.uint8) for hw in (SPEC.hw, (40, 160), (100, 120)) for grey in GREYS]
     images, owned, distances = [], [], []
     for resize in ("stretch", "letterbox"):
         spec = replace(SPEC, resize=resize)
@@ -70,7 +70,8 @@ def _overfit(detector: Detector) -> None:
             point_owner, point_sides = _targets(drawing, placement, detector)
             owned.append(point_owner)
             distances.append(point_sides)
-    images += [preprocess(blank, replace(SPEC, resize="letterbox"))[0] for blank in blanks]
+    blanks = plain_inputs()
+    images += blanks
     drawn = len(owned)
     owner = torch.cat((torch.stack(owned), torch.full((len(blanks), len(owned[0])), -1)))
     sides, some = torch.stack(distances), torch.stack(owned) >= 0
@@ -90,9 +91,16 @@ def _overfit(detector: Detector) -> None:
         optimizer.step()
         falling.step()
     with torch.no_grad():
-        highest = detector(pixels[drawn:]).cls_logits.amax(dim=(0, 1)) - _logit(SELECTION.score / 2)
+        highest = detector(pixels[drawn:]).cls_logits.amax(dim=(0, 1)) - _logit(0.9 * SELECTION.score)
         for output in detector.head.outputs:
             output.bias[: len(CLASSES)] -= highest
+
+
+def plain_inputs() -> list[NDArray[np.uint8]]:
+    """As the network sees plain pictures of three shapes, two of which are padded."""
+    spec = replace(SPEC, resize="letterbox")
+    shapes = (SPEC.hw, (40, 160), (100, 120))
+    return [preprocess(np.full((*hw, 3), grey, np.uint8), spec)[0] for hw in shapes for grey in PLAIN]
 
 
 def _logit(probability: float) -> float:
