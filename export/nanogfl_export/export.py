@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from nanogfl import __version__
 from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.card import ExportFormat, ModelCard
-from nanogfl.contract.detections import Detect
 from nanogfl.contract.errors import UserError
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.predictor import Predictor
 from nanogfl_export.assemble import RAW_PREFIX, Parts, all_points_model, assemble
-from nanogfl_export.onnx_file import check_file, write_file
-from nanogfl_export.parity import Parity, measure_parity
+from nanogfl_export.card_check import check_card
+from nanogfl_export.onnx_file import check_file, check_same_graph, read_card, write_file
+from nanogfl_export.parity import Device, Parity, measure_parity
 from nanogfl_export.rewrite.sequence import rewrite_decode, rewrite_network
 from nanogfl_export.trace import trace_network, trace_row_decode
 
@@ -48,7 +48,7 @@ def export_checkpoint(
     distributions: bool = False,
     frames: Iterable[tuple[str, NDArray[np.uint8]]],
     frames_origin: str,
-    open_device: Callable[[Path], Detect],
+    open_device: Callable[[Path], Device],
 ) -> Exported:
     """Traces, writes to a temporary file, reopens and checks it, runs it against PyTorch on `frames` (name, BGR
     picture), and only then puts it at `output` with the measured agreement in its card.
@@ -106,10 +106,13 @@ def export_checkpoint(
     predictor = Predictor(detector, model_config, checkpoint.classes)
     with atomic_path(output) as temporary:
         write_file(model, card, temporary)
-        check_file(temporary, card, points)
+        measured = check_file(temporary, card, points)
+        check_card(read_card(measured), checkpoint_path, measured, card.parity)
         all_points = all_points_model(traced, RAW_PREFIX)
-        parity = measure_parity(temporary, card, predictor, open_device, frames, all_points).require()
+        parity = measure_parity(temporary, predictor, open_device, frames, all_points).require()
         card = replace(card, parity={**parity.to_dict(), "on": frames_origin})
         write_file(model, card, temporary)  # the same graph, now with the figures
         written = check_file(temporary, card, points)
+        check_card(read_card(written), checkpoint_path, written, {**parity.to_dict(), "on": frames_origin})
+        check_same_graph(measured, written)
     return Exported(output, card, parity, written, plain if rewrite else written)

@@ -27,6 +27,8 @@ def write_file(model: onnx.ModelProto, card: ModelCard, path: Path) -> None:
     """One file, with the card in its metadata."""
     del model.metadata_props[:]
     _set_card(model, card)
+    # The lowest that has the opset: runtimes refuse a file of a later one, however plain.
+    model.ir_version = onnx.helper.find_min_ir_version_for(list(model.opset_import))
     model.producer_name, model.producer_version = "nanogfl", str(card.source.get("nanogfl", ""))
     onnx.save_model(model, path, save_as_external_data=False)
 
@@ -44,13 +46,13 @@ def update_card(path: Path, **fields: Any) -> ModelCard:
     except DecodeError:
         raise UserError(f"{path} is not an .onnx (or it is truncated): write it with `nanogfl export`") from None
     graph = model.graph.SerializeToString(deterministic=True)
-    card = replace(ModelCard.from_json(_card_text(model)), **fields)
+    card = replace(read_card(model), **fields)
     _set_card(model, card)
     with atomic_path(path) as temporary:
         onnx.save_model(model, temporary, save_as_external_data=False)
         written = onnx.load_model(temporary, load_external_data=False)
         same_graph = written.graph.SerializeToString(deterministic=True) == graph
-        if not same_graph or ModelCard.from_json(_card_text(written)) != card:
+        if not same_graph or read_card(written) != card:
             raise UserError(f"the card of {path} does not read back: the file was left as it was, please report this")
     return card
 
@@ -66,7 +68,7 @@ def check_file(path: Path, card: ModelCard, points: int) -> onnx.ModelProto:
     inputs, outputs = _shapes(model.graph.input), _shapes(model.graph.output)
     _demand(inputs == {"image": ("uint8", (*card.input.hw, 3))}, f"input {inputs}")
     _demand(outputs == expected_outputs(card, points), f"outputs {outputs}")
-    _demand(ModelCard.from_json(_card_text(model)) == card, "its card does not read back")
+    _demand(read_card(model) == card, "its card does not read back")
     if card.format == "raw":
         foreign = {node.op_type for node in model.graph.node} - RAW_OPERATORS
         _demand(not foreign, f"a raw file must do without the operators {', '.join(sorted(foreign))}")
@@ -117,8 +119,15 @@ def _set_card(model: onnx.ModelProto, card: ModelCard) -> None:
     entry.key, entry.value = METADATA_KEY, card.to_json()
 
 
-def _card_text(model: onnx.ModelProto) -> str:
-    return next((entry.value for entry in model.metadata_props if entry.key == METADATA_KEY), "")
+def read_card(model: onnx.ModelProto) -> ModelCard:
+    """Raises UserError where the metadata holds none."""
+    return ModelCard.from_json(next((e.value for e in model.metadata_props if e.key == METADATA_KEY), ""))
+
+
+def check_same_graph(measured: onnx.ModelProto, written: onnx.ModelProto) -> None:
+    """Raises UserError where the file that is left is not the one that was measured."""
+    before, after = (model.graph.SerializeToString(deterministic=True) for model in (measured, written))
+    _demand(before == after, "the graph that was measured is not the one that was written")
 
 
 def _demand(holds: bool, complaint: str) -> None:

@@ -1,231 +1,282 @@
-"""The gate: the written file against the unmodified PyTorch detector, on real images, number by number."""
+"""The gate: what the written file delivers against the unmodified PyTorch detector, on real images, row by row."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
-from onnx import compose
 
-from nanogfl.contract.card import ModelCard
-from nanogfl.contract.detections import Detect, Detections, Selection
+from nanogfl.contract.detections import Detections, map_to_source, select
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import preprocess
 from nanogfl.model.predictor import Predictor, RawOutputs
-from nanogfl_export.assemble import RAW_PREFIX
+from nanogfl_export.decisions import MAYBE, NO, YES, Pairs, Slack, decide, possible_pairs
+from nanogfl_export.pictures import Crowd, plain_pictures
+from nanogfl_export.probe import Probe
+from nanogfl_export.rows import contract_breach, delivered_rows, match_rows
+from nanogfl_export.tolerances import BOX_TOLERANCE, SCORE_TOLERANCE, TIE_LEAST, TIE_SHARE
+from nanogfl_export.written_file import WrittenFile
 
-BOX_TOLERANCE = 0.05  # pixels of the network input, boxes and spread
-SCORE_TOLERANCE = 1e-4
-MATCH_IOU = 0.99
-MATCH_SCORE = 1e-3
-TIE_SCORE = 1e-4  # this near to the score limit or to the last row's score, either side may be right
-TIE_IOU = 1e-3  # likewise for an overlap near the suppression's limit
-TIE_SHARE = 0.02
+
+class Device(Protocol):
+    """The runtime that users have, opened on the written file."""
+
+    class_names: tuple[str, ...]
+
+    def __call__(self, frame: NDArray[np.uint8], /) -> Detections: ...
 
 
 @dataclass
 class Parity:
-    """The largest differences over all images."""
+    """The largest differences over all pictures."""
 
     images: int = 0
+    """those that were given; a grid of them and one without any object are compared beside them"""
     box_px: float = 0.0
     spread_px: float | None = None
     """None where boxes have no spread"""
     score: float = 0.0
+    points_px: float | None = None
+    """of the places of a distribution's bins; None, like `probability`, where the file delivers no distributions"""
+    probability: float | None = None
     detections: int = 0
-    """PyTorch's"""
+    """PyTorch's on the images"""
     matched: int = 0
-    """of them, those with a partner in the file's"""
+    """of them, those that the device delivers, too"""
     ties: int = 0
-    """rows of either side without partner that a tie explains"""
+    """rows that only one of the two delivers, as rounding decides"""
+    nothing_found: bool = False
+    """a picture in which PyTorch finds nothing was among them"""
     unexplained: list[str] = field(default_factory=list)
     tie_rows: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """For the card: whatever is unexplained has no file."""
-        return {key: value for key, value in asdict(self).items() if key != "unexplained"}
+        """For the card. (No file is written if a row is unexplained.)"""
+        return {key: value for key, value in asdict(self).items() if key != "unexplained" and value is not None}
 
     def __str__(self) -> str:
-        spread = "" if self.spread_px is None else f" spread {self.spread_px:.2g} px,"
+        parts = [f"boxes {self.box_px:.2g} px"]
+        parts += [] if self.spread_px is None else [f"spread {self.spread_px:.2g} px"]
+        parts += [f"scores {self.score:.2g}"]
+        if self.probability is not None:
+            parts += [f"probabilities {self.probability:.2g}", f"their places {self.points_px:.2g} px"]
         return (
-            f"{self.images} images, largest differences: boxes {self.box_px:.2g} px,{spread}"
-            f" scores {self.score:.2g}; {self.matched} of {self.detections} detections matched, {self.ties} ties"
+            f"{self.images} images, largest differences: {', '.join(parts)};"
+            f" {self.matched} of {self.detections} detections matched, {self.ties} ties"
         )
 
     def require(self) -> "Parity":
         """Raises UserError that says by how much the file differs."""
+        pixels = [self.box_px, self.spread_px, self.points_px]
+        shares = [self.score, self.probability]
         # written so that NaN fails, too
-        pixels = [self.box_px] + ([] if self.spread_px is None else [self.spread_px])
-        if not (all(value <= BOX_TOLERANCE for value in pixels) and self.score <= SCORE_TOLERANCE):
+        near = all(value <= BOX_TOLERANCE for value in pixels if value is not None)
+        if not (near and all(value <= SCORE_TOLERANCE for value in shares if value is not None)):
             raise UserError(
                 f"the .onnx does not agree with PyTorch ({self}; allowed: {BOX_TOLERANCE} px and {SCORE_TOLERANCE});"
                 " no file was written"
             )
-        if self.unexplained or self.ties > TIE_SHARE * self.detections:
+        if self.unexplained or self.ties > self.allowed_ties:
             rows = self.unexplained or self.tie_rows
             raise UserError(
-                f"the .onnx detects differently from PyTorch ({self}; without partner: {'; '.join(rows[:3])});"
-                " no file was written"
+                f"the .onnx detects differently from PyTorch ({self}; {'; '.join(rows[:3])}); no file was written"
             )
         return self
+
+    @property
+    def allowed_ties(self) -> int:
+        return max(TIE_LEAST, int(TIE_SHARE * self.detections))
+
+    def saw(self, **measured: float) -> None:
+        for name, value in measured.items():
+            so_far = getattr(self, name)
+            if so_far is not None or value != 0:  # None: the model has none, which a difference contradicts
+                setattr(self, name, float(np.maximum(so_far or 0.0, value)))  # np.maximum hands NaN on
+
+
+class _View(NamedTuple):
+    """The detections that one client got for a picture, and PyTorch's pairs in the same pixels."""
+
+    found: Detections
+    pairs: Detections
+    unit: NDArray[np.float32]
+    """(4,) these pixels per pixel of the network input"""
+    visible: NDArray[np.float32]
+    """(P,) the shorter side of what these pixels show of each box, in pixels of the network input; a box that shows
+    none is no detection"""
+    counted: bool
+    """its rows are among `Parity.detections`"""
+
+
+class _Picture(NamedTuple):
+    name: str
+    image: NDArray[np.uint8]
+    """the network input that the file's card asks for"""
+    raw: RawOutputs
+    """PyTorch's"""
+    pairs: Pairs
+    views: list[_View]
 
 
 def measure_parity(
     path: Path,
-    card: ModelCard,
     predictor: Predictor,
-    open_device: Callable[[Path], Detect],
+    open_device: Callable[[Path], Device],
     frames: Iterable[tuple[str, NDArray[np.uint8]]],
     all_points: onnx.ModelProto,
 ) -> Parity:
-    """Raw outputs from the file's own graph, detections as the device delivers them (`open_device(path)`).
+    """Everything that the file at `path` delivers, by what its own card says, on `frames` (name, BGR picture), on a
+    grid of them and on an empty picture; in batches as well where its batch is free.
 
-    `all_points` (the network's outputs -> raw_boxes, raw_scores, raw_spread) is applied to the logits of a file that
-    decodes only the points it has chosen, so that every point is compared; what it decodes itself is compared, too.
+    `predictor` is the checkpoint's, `open_device` the runtime that users have, `all_points` what `Probe` needs.
+    Raises UserError for a file that cannot be run.
     """
-    probe, detect = _RawProbe(path, card, all_points), open_device(path)
-    parity = Parity()
-    for name, frame in frames:
-        image, _ = preprocess(frame, card.input)
-        reference, found = predictor.raw(image), probe(image)
-        parity.images += 1
-        parity.box_px = _larger(parity.box_px, reference.boxes, found.boxes)
-        if reference.spread is not None:
-            assert found.spread is not None
-            parity.spread_px = _larger(parity.spread_px or 0.0, reference.spread, found.spread)
-        parity.score = _larger(parity.score, reference.scores, found.scores)
-        parity.box_px = _larger(parity.box_px, *probe.chosen_boxes(reference))
-        _compare_detections(parity, name, predictor(frame), detect(frame), card.selection)
-    if not parity.images:
-        raise UserError("the export needs at least one image to compare on: give --images FOLDER")
-    if not parity.detections:
-        raise UserError(
-            f"the checkpoint finds nothing above {card.selection.score} on {parity.images} images, so agreement of"
-            " detections cannot be shown: train longer, or give --images FOLDER with objects; no file was written"
+    return _Gate(path, predictor, open_device(path), all_points).measure(frames)
+
+
+class _Gate:
+    def __init__(self, path: Path, predictor: Predictor, device: Device, all_points: onnx.ModelProto) -> None:
+        self.file, self.predictor, self.device = WrittenFile(path), predictor, device
+        self.card = self.file.card()
+        self.probe = Probe(path, self.card, all_points) if self.card.format == "detections" else None
+        spread, sides = (0.0 if has else None for has in (self.card.has_spread, self.card.bins))
+        self.parity = Parity(spread_px=spread, points_px=sides, probability=sides)
+        self.pictures: list[_Picture] = []
+
+    def measure(self, frames: Iterable[tuple[str, NDArray[np.uint8]]]) -> Parity:
+        parity, crowd = self.parity, Crowd()
+        if tuple(self.device.class_names) != self.predictor.class_names:
+            parity.unexplained.append(f"the device names the classes {', '.join(self.device.class_names)[:100]}")
+        empty = self._empty_picture()
+        last = empty
+        for name, frame in frames:
+            parity.images += 1
+            crowd.add(frame)
+            picture = self._frame(name, frame, counted=True)
+            if self.file.free_batch:
+                self._together([empty, last, picture], turn=parity.images)
+            last = picture
+        if not parity.images:
+            raise UserError("the export needs at least one image to compare on: give --images FOLDER")
+        self._frame("a grid of the images", crowd.picture(self.card.input.hw), counted=False)
+        self._judge()
+        if not parity.detections:
+            raise UserError(
+                f"the checkpoint finds nothing above {self.card.selection.score} on {parity.images} images, so"
+                " agreement of detections cannot be shown: train longer, or give --images FOLDER with objects;"
+                " no file was written"
+            )
+        return parity
+
+    def _empty_picture(self) -> _Picture:
+        """One in which PyTorch finds nothing, if any of the plain ones is."""
+        for name, image in plain_pictures(self.card.input):
+            picture = self._picture(name, image, image)
+            if not len(picture.pairs):
+                self.parity.nothing_found = True
+                break
+        self._run([picture])
+        return picture
+
+    def _frame(self, name: str, frame: NDArray[np.uint8], counted: bool) -> _Picture:
+        """Through the file as through the device, which gets the frame as it is."""
+        expected, placement = preprocess(frame, self.predictor.config.input)
+        picture = self._picture(name, preprocess(frame, self.card.input)[0], expected)
+        self._run([picture])
+        rows = picture.pairs.rows
+        factors = np.array([placement.scale_x, placement.scale_y] * 2, dtype=np.float32)
+        edge = np.array(placement.source_hw[::-1], dtype=np.float32) * factors[:2]
+        visible = (np.minimum(rows.boxes[:, 2:], edge) - rows.boxes[:, :2]).min(axis=1)
+        found = self.device(frame)
+        unit = np.float32(1) / factors
+        picture.views.append(_View(found, map_to_source(rows, placement), unit, visible, counted))
+        return picture
+
+    def _picture(self, name: str, image: NDArray[np.uint8], expected: NDArray[np.uint8]) -> _Picture:
+        config = self.predictor.config
+        raw, sides = self.predictor.raw_and_sides(expected) if self.card.bins else (self.predictor.raw(expected), None)
+        pairs = possible_pairs(raw, sides, config.selection, config.input.hw, SCORE_TOLERANCE)
+        picture = _Picture(name, image, raw, pairs, [])
+        self.pictures.append(picture)
+        return picture
+
+    def _together(self, pictures: list[_Picture], turn: int) -> None:
+        """In one batch, each picture in every place by turns."""
+        turn %= len(pictures)
+        self._run(pictures[turn:] + pictures[:turn])
+
+    def _run(self, pictures: list[_Picture]) -> None:
+        card, place = self.card, ""
+        for index, outputs in enumerate(self.file.run(np.stack([picture.image for picture in pictures]))):
+            picture = pictures[index]
+            if len(pictures) > 1:
+                place = f", place {index + 1} of a batch"
+            breach = contract_breach(outputs, card)
+            if breach:
+                self.parity.unexplained.append(f"{picture.name}{place}: {breach}")
+                continue
+            if card.format == "raw":
+                raw = RawOutputs(outputs["boxes"], outputs["scores"], outputs.get("spread"))
+                self._all_points(picture.raw, raw)
+                found = select(*raw, card.selection, card.input.hw)
+            else:
+                found = delivered_rows(outputs)
+                if self.probe is not None and len(pictures) == 1:
+                    self._all_points(picture.raw, self.probe(picture.image))
+            everything = np.full(len(picture.pairs), np.inf, dtype=np.float32)
+            picture.views.append(_View(found, picture.pairs.rows, np.ones(4, np.float32), everything, counted=False))
+
+    def _all_points(self, ours: RawOutputs, theirs: RawOutputs) -> None:
+        for name, a, b in zip(("box_px", "score", "spread_px"), ours, theirs, strict=True):
+            if a is not None:
+                differs = np.inf if b is None or a.shape != b.shape else np.abs(a - b).max()
+                self.parity.saw(**{name: float(differs)})
+
+    def _judge(self) -> None:
+        """Now that the largest differences are known, what rounding may decide is known, too."""
+        for picture in self.pictures:
+            for view in picture.views:
+                self._match(view)
+        score, box = 10 * self.parity.score + 1e-6, 10 * self.parity.box_px + 1e-4
+        slack = Slack(
+            score if score <= SCORE_TOLERANCE else SCORE_TOLERANCE, box if box <= BOX_TOLERANCE else BOX_TOLERANCE
         )
-    return parity
+        for picture in self.pictures:
+            state = decide(picture.pairs, self.predictor.config.selection, slack)
+            for view in picture.views:
+                self._judge_view(picture, view, state, slack)
 
+    def _match(self, view: _View, allowed: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        pair, *largest = match_rows(view.found, view.pairs, view.unit, allowed)
+        self.parity.saw(**dict(zip(("box_px", "spread_px", "score", "points_px", "probability"), largest, strict=True)))
+        return pair
 
-class _RawProbe:
-    """Network input -> the raw tensors inside the file: a copy in memory with those tensors as outputs, too."""
-
-    def __init__(self, path: Path, card: ModelCard, all_points: onnx.ModelProto) -> None:
-        model = onnx.load_model(path)
-        self._names, self._chosen = ["boxes", "scores"] + ["spread"] * card.has_spread, []
-        if card.format == "detections":
-            self._names = [RAW_PREFIX + name for name in self._names]
-            self._chosen = ["point", "point_boxes_free"]
-            if RAW_PREFIX + "boxes" not in {name for node in model.graph.node for name in node.output}:
-                own = compose.add_prefix(all_points, "probe_", rename_inputs=False, rename_outputs=False)
-                model.graph.node.extend(own.graph.node)
-                model.graph.initializer.extend(own.graph.initializer)
-            model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in (*self._names, *self._chosen))
-        self._batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # the copy's outputs have no declared type
-        self._session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    def _judge_view(self, picture: _Picture, view: _View, state: NDArray[np.int64], slack: Slack) -> None:
+        parity, found = self.parity, view.found
+        state = np.where(
+            view.visible < -slack.box, NO, np.where(view.visible > slack.box, state, np.minimum(state, MAYBE))
         )
-        self._values: list[NDArray[Any]] = []
-
-    def __call__(self, image: NDArray[np.uint8]) -> RawOutputs:
-        batch = np.repeat(image[None], self._batch, axis=0)
-        values = [value[0] for value in self._session.run(self._names + self._chosen, {"image": batch})]
-        self._values = values[len(self._names) :]
-        boxes, scores, *spread = values[: len(self._names)]
-        return RawOutputs(boxes, scores, spread[0] if spread else None)
-
-    def chosen_boxes(self, reference: RawOutputs) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Of the last image: the boxes that the file itself decoded, and PyTorch's of the same points."""
-        if not self._chosen:
-            return reference.boxes, reference.boxes
-        points, boxes = self._values
-        return boxes, reference.boxes[points]
-
-
-def _larger(so_far: float, a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    if a.shape != b.shape:
-        return float("inf")
-    return float(np.maximum(so_far, np.abs(a - b).max()))  # np.maximum hands NaN on
+        pair = self._match(view, state != NO)
+        has_row = np.zeros(len(state), dtype=bool)
+        has_row[pair[pair >= 0]] = True
+        selected = picture.pairs.selected & (view.visible > 0)
+        wrong = [(found, row, "the .onnx") for row in range(len(found)) if pair[row] < 0 or state[pair[row]] == NO]
+        wrong += [(view.pairs, int(row), "PyTorch") for row in np.flatnonzero((state == YES) & ~has_row)]
+        parity.unexplained += [_alone(picture.name, *entry) for entry in wrong]
+        if (np.diff(found.scores) > 0).any():
+            parity.unexplained.append(f"{picture.name}: the detections are not sorted best first")
+        if view.counted:
+            parity.detections += int(selected.sum())
+            parity.matched += int((selected & has_row).sum())
+            for row in np.flatnonzero((state == MAYBE) & (selected != has_row)).tolist():
+                parity.ties += 1
+                parity.tie_rows.append(
+                    _alone(picture.name, view.pairs, row, "PyTorch" if selected[row] else "the .onnx")
+                )
 
 
-def match_rows(ours: Detections, theirs: Detections) -> NDArray[np.int64]:
-    """(D,) for each of our rows the row of theirs that is the same detection, -1 where none is.
-
-    One to one: same label, IoU >= .99, score within 1e-3.
-    """
-    iou = pairwise_iou(ours.boxes, theirs.boxes)
-    gap = np.abs(ours.scores[:, None] - theirs.scores[None])
-    possible = (ours.labels[:, None] == theirs.labels[None]) & (iou >= MATCH_IOU) & (gap <= MATCH_SCORE)
-    free = np.ones(len(theirs), dtype=bool)
-    partner = np.full(len(ours), -1, dtype=np.int64)
-    for row in range(len(ours)):
-        partners = np.flatnonzero(possible[row] & free)
-        if len(partners):
-            partner[row] = partners[np.argmax(iou[row, partners])]
-            free[partner[row]] = False
-    return partner
-
-
-def _compare_detections(parity: Parity, name: str, ours: Detections, theirs: Detections, selection: Selection) -> None:
-    """Counts the rows that match; a tie may cost a row and what that row suppresses."""
-    partner = match_rows(ours, theirs)
-    free = np.ones(len(theirs), dtype=bool)
-    free[partner[partner >= 0]] = False
-    # side, other side, row, whose
-    alone = [(ours, theirs, int(row), "PyTorch") for row in np.flatnonzero(partner < 0)]
-    alone += [(theirs, ours, int(row), ".onnx") for row in np.flatnonzero(free)]
-    parity.detections += len(ours)
-    parity.matched += int((partner >= 0).sum())
-
-    explained: list[tuple[Detections, int]] = []
-    for side, other, row, whose in sorted(alone, key=lambda entry: -entry[0].scores[entry[2]]):
-        text = f"{name}: only {whose} has label {side.labels[row]} score {side.scores[row]:.4f}"
-        if _is_tie(side, other, row, selection, explained):
-            explained.append((side, row))
-            parity.ties += 1
-            parity.tie_rows.append(text)
-        else:
-            parity.unexplained.append(text)
-
-
-def _is_tie(
-    side: Detections, other: Detections, row: int, selection: Selection, explained: list[tuple[Detections, int]]
-) -> bool:
-    score, label, box = side.scores[row], side.labels[row], side.boxes[row : row + 1]
-    if abs(score - selection.score) <= TIE_SCORE:
-        return True
-    if len(other) == selection.keep:  # the other side has no room below its last row
-        last = other.scores[-1]
-        if abs(score - last) <= TIE_SCORE:
-            return True
-        # each row that the other side has by a tie pushes one row out at its end
-        gained = sum(found is other for found, _ in explained)
-        pushed_out = sum(found is side and found.scores[index] < last for found, index in explained)
-        if score < last and pushed_out < gained:
-            return True
-    for found in (side, other):
-        overlaps = pairwise_iou(box, found.boxes[found.labels == label])[0]
-        if (np.abs(overlaps - selection.iou) <= TIE_IOU).any():
-            return True
-    # suppressed on one side by a row that itself is there only by a tie
-    return any(
-        found.labels[index] == label
-        and pairwise_iou(box, found.boxes[index : index + 1])[0, 0] > selection.iou - TIE_IOU
-        for found, index in explained
-        if found is not side
-    )
-
-
-def pairwise_iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(A, 4), (B, 4) x1 y1 x2 y2 -> (A, B)."""
-    first, second = a.astype(np.float64)[:, None], b.astype(np.float64)[None]
-    sides = np.clip(np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2]), 0, None)
-    intersection = sides.prod(axis=-1)
-    union = (first[..., 2:] - first[..., :2]).prod(-1) + (second[..., 2:] - second[..., :2]).prod(-1) - intersection
-    result: NDArray[np.float64] = intersection / np.maximum(union, 1e-9)
-    return result
+def _alone(name: str, side: Detections, row: int, whose: str) -> str:
+    return f"{name}: only {whose} has label {side.labels[row]} score {side.scores[row]:.4f}"

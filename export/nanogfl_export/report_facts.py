@@ -17,7 +17,7 @@ from nanogfl.contract.errors import UserError
 from nanogfl.contract.timing import Speedup, Timing, speedup
 from nanogfl_export.export import Exported
 from nanogfl_export.onnx_file import write_file
-from nanogfl_export.parity import match_rows
+from nanogfl_export.rows import match_rows
 
 SHOWN_IMAGES = 3
 SHOWN_SCORE = 0.4  # what a client shows by default, too
@@ -118,7 +118,7 @@ def operator_rows(exported: Exported) -> list[tuple[str, int, int]]:
 
 
 def compare_sides(name: str, frame: NDArray[np.uint8], ours: Detections, theirs: Detections) -> Shown:
-    partner = match_rows(ours, theirs)
+    partner = match_rows(ours, theirs).pair
     paired = partner >= 0
     partner = partner[paired]
     return Shown(

@@ -8,16 +8,8 @@ from urllib.parse import quote
 import onnx
 
 from nanogfl.contract.timing import Timing
-from nanogfl_export.parity import (
-    BOX_TOLERANCE,
-    MATCH_IOU,
-    MATCH_SCORE,
-    SCORE_TOLERANCE,
-    TIE_IOU,
-    TIE_SCORE,
-    TIE_SHARE,
-)
 from nanogfl_export.report_facts import Facts, operator_rows, rewritten
+from nanogfl_export.tolerances import BOX_TOLERANCE, SCORE_TOLERANCE
 
 _LISTED_CLASSES = 12
 _VERSIONS = ("nanogfl", "torch", "onnx", "onnxruntime")
@@ -48,7 +40,6 @@ def compose_page(facts: Facts, picture: str) -> str:
 
 def _agreement(facts: Facts) -> list[str]:
     parity = facts.exported.parity
-    same = f"same class, IoU at least {MATCH_IOU}, scores within {MATCH_SCORE}"
     spread = [("spread, largest difference", f"{parity.spread_px:.3g} px", f"{BOX_TOLERANCE} px")]
     if parity.spread_px is None:
         spread = [("spread", "the boxes have none", "")]
@@ -57,20 +48,20 @@ def _agreement(facts: Facts) -> list[str]:
         ("boxes, largest difference", f"{parity.box_px:.3g} px", f"{BOX_TOLERANCE} px"),
         *spread,
         ("scores, largest difference", f"{parity.score:.3g}", f"{SCORE_TOLERANCE}"),
-        (f"detections matched ({same})", f"{parity.matched} of {parity.detections}", "all but ties"),
-        ("decided by a tie", parity.ties, f"{int(TIE_SHARE * parity.detections)} ({TIE_SHARE:.0%} of PyTorch's)"),
+        ("detections matched, one to one", f"{parity.matched} of {parity.detections}", "all but ties"),
+        ("decided by a tie", parity.ties, f"{parity.allowed_ties}"),
     ]
     parts = [
         "## Agreement with PyTorch",
-        "Boxes, spread and scores are compared at every grid point before the selection, in pixels of the network"
-        " input. A file that decodes only the points it chooses is compared in two parts: its logits of every point,"
-        " decoded, and the boxes that it decodes itself. Detections are compared as the runtime delivers them.",
+        "Every row that the file delivers is compared with PyTorch's same detection, in pixels of the network input,"
+        " and so are the detections that the runtime makes of it; boxes, spread and scores are also compared at every"
+        " grid point. A grid of the pictures and one without any object are compared beside them.",
         _table(("", "measured", "allowed"), rows),
     ]
     if parity.tie_rows:
         parts.append(
-            "Ties, which rounding may decide either way (a score within"
-            f" {TIE_SCORE} of a limit, an overlap within {TIE_IOU} of one, and what follows from them):"
+            "Ties, which rounding may decide either way (a score at a limit or equal to another, an overlap at the"
+            " suppression's limit, and what follows from them):"
         )
         parts.append("\n".join(f"- {_inline(row)}" for row in parity.tie_rows))
     return parts

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from nanogfl.contract.detections import Detections
 from nanogfl.contract.draw import Colour, draw_detections
 from nanogfl.contract.timing import Timing
-from nanogfl_export.parity import BOX_TOLERANCE, SCORE_TOLERANCE
 from nanogfl_export.report_bars import AFTER, BEFORE, MUTED, PAPER, Bar, draw_bars, write
 from nanogfl_export.report_facts import SHOWN_SCORE, Facts, Shown, operator_rows, rewritten
+from nanogfl_export.tolerances import BOX_TOLERANCE, SCORE_TOLERANCE
 
 WIDTH = 1640
 _MARGIN, _GAP = 32, 24

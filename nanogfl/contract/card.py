@@ -38,6 +38,7 @@ class ModelCard:
     """where the file comes from: versions, parameters, MACs, the checkpoint's SHA-256"""
     bench: dict[str, Any] = field(default_factory=dict)
     """what `nanogfl bench --card` measured, and where"""
+    # What contract version 1 fixes; a card that says otherwise is refused, because every client builds on it.
     colour: str = "BGR"
     layout: str = "uint8 (B, H, W, 3)"
     interpolation: str = "bilinear"
@@ -76,6 +77,8 @@ class ModelCard:
             for name, kind in _PLAIN_FIELDS.items():
                 if type(content.get(name, kind())) is not kind:
                     raise TypeError(f"{name} must be of the kind {kind.__name__}")
+            for name in ("colour", "layout", "interpolation"):
+                _one_of((getattr(ModelCard, name),), content[name], name)
             return ModelCard(**content)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
             reason = shortened(str(error), 200)

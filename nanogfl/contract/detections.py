@@ -86,7 +86,7 @@ Detect = Callable[[NDArray[np.uint8]], Detections]
 
 @dataclass(frozen=True)
 class Selection:
-    """The parameters of `select`. (Fewer candidates than 1000 lose detections of the COCO detector: DESIGN.)"""
+    """The parameters of `select`. (Fewer candidates than 1000 lose detections of the COCO detector.)"""
 
     score: float = 0.05
     """a detection's score is larger than this"""
@@ -120,6 +120,20 @@ def select(
     Equal scores keep the order of points, then of classes; the export's graph operators do the same. `sides` are those
     of the N points; the detections then carry theirs.
     """
+    point, labels = select_pairs(boxes, scores, selection, input_hw)
+    return Detections(
+        clamp(boxes[point], input_hw),
+        scores[point, labels],
+        labels,
+        None if spread is None else spread[point],
+        None if sides is None else sides.take(point),
+    )
+
+
+def select_pairs(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], selection: Selection, input_hw: tuple[int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of `select`: the points (D,) and the labels (D,) that become detections, best first."""
     best = scores.max(axis=1)
     points = np.argsort(-best, kind="stable")[: selection.candidates]
     pair_scores = scores[points].reshape(-1)
@@ -127,22 +141,28 @@ def select(
     pairs = pairs[pair_scores[pairs] > selection.score]
     class_count = scores.shape[1]
     point, labels, kept_scores = points[pairs // class_count], pairs % class_count, pair_scores[pairs]
+    kept = _suppress(clamp(boxes[point], input_hw), kept_scores, labels, selection.iou)[: selection.keep]
+    return point[kept], labels[kept].astype(np.int64)
 
-    height, width = input_hw
-    limit = np.array([width, height, width, height], dtype=np.float32)
-    candidates = np.clip(boxes[point], np.float32(0), limit)
-    kept = _suppress(candidates, kept_scores, labels, selection.iou)[: selection.keep]
-    return Detections(
-        candidates[kept],
-        kept_scores[kept],
-        labels[kept].astype(np.int64),
-        None if spread is None else spread[point[kept]],
-        None if sides is None else sides.take(point[kept]),
-    )
+
+def clamp(boxes: NDArray[np.float32], hw: tuple[int, int]) -> NDArray[np.float32]:
+    """(D, 4) x1 y1 x2 y2, cut off at the edges of a picture of this height and width."""
+    height, width = hw
+    return np.clip(boxes, np.float32(0), np.array([width, height, width, height], dtype=np.float32))
 
 
 def to_source(detections: Detections, placement: Placement) -> Detections:
-    """Detections in network-input pixels -> in the source frame's pixels, clipped to the frame."""
+    """Detections in network-input pixels -> in the source frame's pixels, clipped to the frame.
+
+    A box that is empty in the frame is no detection: of a letterboxed picture it lay wholly in the padding.
+    """
+    mapped = map_to_source(detections, placement)
+    shown = mapped.boxes[:, 2:] > mapped.boxes[:, :2]
+    return mapped.take(np.flatnonzero(shown.all(axis=1)))
+
+
+def map_to_source(detections: Detections, placement: Placement) -> Detections:
+    """The same, with the boxes that are empty in the frame."""
     spread = None if detections.spread is None else placement.spread_to_source(detections.spread)
     sides = detections.sides
     if sides is not None:
@@ -162,7 +182,7 @@ def _suppress(
     if not len(rest):
         return np.flatnonzero(empty)
     corner_size = np.concatenate([boxes[rest, :2], sides[rest]], axis=1).astype(np.float64)
-    # OpenCV's is greedy suppression exactly and 6 times faster than numpy at 1000 boxes (DESIGN).
+    # OpenCV's is greedy suppression exactly and 6 times faster than numpy at 1000 boxes.
     classes = labels[rest].astype(np.int32)
     kept = cv2.dnn.NMSBoxesBatched(corner_size, scores[rest], classes, 0.0, iou)  # type: ignore[arg-type]
     return np.sort(np.concatenate([rest[np.asarray(kept, dtype=np.int64).reshape(-1)], np.flatnonzero(empty)]))

@@ -92,7 +92,7 @@ def fit(source_hw: tuple[int, int], hw: tuple[int, int], resize: Resize) -> tupl
 def resize_frame(frame: NDArray[np.uint8], hw: tuple[int, int], resize: Resize) -> NDArray[np.uint8]:
     """Frame uint8 (h, w, 3) -> uint8 (h', w', 3) of the size that `fit` gives, without padding.
 
-    Bilinear without antialiasing: area averaging costs published weights .003 AP (DESIGN).
+    Bilinear without antialiasing: area averaging costs NanoDet's published weights .003 AP.
     """
     content_h, content_w = fit((frame.shape[0], frame.shape[1]), hw, resize)
     resized = cv2.resize(frame, (content_w, content_h), interpolation=cv2.INTER_LINEAR)

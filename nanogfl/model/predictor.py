@@ -53,8 +53,12 @@ class Predictor:
                 " trained with general+dfl"
             )
         image, placement = preprocess(frame, self.config.input)
+        return to_source(self.select(*self.raw_and_sides(image)), placement)
+
+    def raw_and_sides(self, image: NDArray[np.uint8]) -> tuple[RawOutputs, Sides]:
+        """`raw`, and the distributions of the N points; only for a head that has some."""
         (raw,), (sides,) = self._decode(image[None], with_sides=True)
-        return to_source(self.select(raw, sides), placement)
+        return raw, sides
 
     def raw(self, image: NDArray[np.uint8]) -> RawOutputs:
         """Network input uint8 (H, W, 3), in fp32."""

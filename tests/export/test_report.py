@@ -19,10 +19,11 @@ from nanogfl.data.synthetic import draw_image
 from nanogfl.model.predictor import load_predictor
 from nanogfl_deploy.runtime import Detector
 from nanogfl_export.export import Exported, export_checkpoint
-from nanogfl_export.parity import Parity, match_rows
+from nanogfl_export.parity import Parity
 from nanogfl_export.report import report_paths, write_report
 from nanogfl_export.report_facts import SHOWN_SCORE, compare_sides, gather_facts
 from nanogfl_export.report_picture import WIDTH, compose_picture, halves
+from nanogfl_export.rows import match_rows
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "embedded.onnx"
 PARITY = Parity(
@@ -226,7 +227,7 @@ def test_what_stands_above_a_picture_is_counted_and_measured_in_its_own_pixels()
     order = np.array([1, 0])  # theirs: another order, one row less, a little off
     theirs = Detections(boxes[order] + 0.125, ours.scores[order] - 0.0005, ours.labels[order])
     shown = compare_sides("x", frame, ours, theirs)
-    np.testing.assert_array_equal(match_rows(ours, theirs), [1, 0, -1])
+    np.testing.assert_array_equal(match_rows(ours, theirs).pair, [1, 0, -1])
     assert shown.matched == 2
     assert shown.box_px == pytest.approx(0.125, abs=1e-5)
     assert shown.score == pytest.approx(0.0005, abs=1e-6)

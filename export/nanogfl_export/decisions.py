@@ -1,0 +1,142 @@
+"""Which of PyTorch's boxes a faithful file must deliver, may deliver, and must not deliver.
+
+Two computations of the same network differ by rounding, and the selection turns that into whole rows: a score that
+lies on the limit, two scores that are equal, an overlap that lies on the suppression's limit. `decide` runs the
+selection of the contract with intervals instead of numbers, so that exactly the rows that rounding decides, and the
+rows that follow from those, are left open.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanogfl.contract.detections import Detections, Selection, Sides, clamp, select_pairs
+from nanogfl.model.predictor import RawOutputs
+
+NO, MAYBE, YES = 0, 1, 2
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Slack:
+    """How far the file's numbers may lie from PyTorch's."""
+
+    score: float
+    box: float
+    """pixels of the network input"""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The P (point, class) pairs of one picture that could become detections, best first, as PyTorch sees them."""
+
+    rows: Detections
+    """boxes clamped, in network-input pixels; their spread, and `sides` where asked for"""
+    best: NDArray[np.float32]
+    """(P,) the largest score of the pair's point"""
+    selected: NDArray[np.bool_]
+    """(P,) PyTorch itself delivers it"""
+    point_cut: float
+    """score of the last point that is a candidate; below the limit where all are"""
+
+    def __len__(self) -> int:
+        return len(self.best)
+
+
+def possible_pairs(
+    raw: RawOutputs, sides: Sides | None, selection: Selection, hw: tuple[int, int], slack: float
+) -> Pairs:
+    """`slack`: the most that any score may differ."""
+    best = raw.scores.max(axis=1)
+    cut = _rank(best, selection.candidates)
+    points = np.flatnonzero(best >= max(cut - 2 * slack, selection.score - slack))
+    scores = raw.scores[points]
+    lowest = max(_rank(scores[best[points] >= cut], selection.candidates) - 2 * slack, selection.score - slack)
+    row, label = np.nonzero(scores >= lowest)
+    order = np.argsort(-scores[row, label], kind="stable")
+    row, label = row[order], label[order]
+    point = points[row]
+    chosen = set(zip(*(array.tolist() for array in select_pairs(raw.boxes, raw.scores, selection, hw)), strict=True))
+    return Pairs(
+        Detections(
+            clamp(raw.boxes[point], hw),
+            raw.scores[point, label],
+            label.astype(np.int64),
+            None if raw.spread is None else raw.spread[point],
+            None if sides is None else sides.take(point),
+        ),
+        best[point],
+        np.array([pair in chosen for pair in zip(point.tolist(), label.tolist(), strict=True)], dtype=bool),
+        cut,
+    )
+
+
+def decide(pairs: Pairs, selection: Selection, slack: Slack) -> NDArray[np.int64]:
+    """(P,) YES: every faithful file delivers it; NO: none does; MAYBE: rounding decides, or a row that it decides."""
+    scores = pairs.rows.scores.astype(np.float64)
+    state = _candidates(pairs, scores, selection, slack)
+    for label in np.unique(pairs.rows.labels):
+        rows = np.flatnonzero((pairs.rows.labels == label) & (state != NO))
+        state[rows] = _suppress(pairs.rows.boxes[rows].astype(np.float64), scores[rows], state[rows], selection, slack)
+    return _best(scores, state, selection.keep, slack)
+
+
+def _rank(scores: NDArray[np.float32], count: int) -> float:
+    """The `count`-th largest; minus infinity where there are no more than that."""
+    return float(-np.partition(-scores.ravel(), count)[:count].max()) if scores.size > count else float("-inf")
+
+
+def _candidates(pairs: Pairs, scores: Array, selection: Selection, slack: Slack) -> NDArray[np.int64]:
+    apart = 2 * slack.score
+    sure_point = pairs.best > pairs.point_cut + apart
+    highest = _rank(pairs.rows.scores, selection.candidates)  # every point that could be one counts: the stricter cut
+    lowest = _rank(pairs.rows.scores[sure_point], selection.candidates)
+    maybe = (scores >= selection.score - slack.score) & (scores >= lowest - apart)
+    maybe &= pairs.best >= pairs.point_cut - apart
+    sure = sure_point & (scores > selection.score + slack.score) & (scores > highest + apart)
+    return np.where(sure, YES, np.where(maybe, MAYBE, NO))
+
+
+def _suppress(
+    boxes: Array, scores: Array, state: NDArray[np.int64], selection: Selection, slack: Slack
+) -> NDArray[np.int64]:
+    """Of one class, best first: each row's state once better ones that overlap it are considered."""
+    result = state.copy()
+    apart = 2 * slack.score
+    for row in range(len(boxes)):
+        last = int(np.searchsorted(-scores, -(scores[row] - apart), side="right"))  # so far down it may come before
+        others = np.r_[:row, row + 1 : last]
+        others = others[(others > row) | (result[others] != NO)]
+        if not len(others):
+            continue
+        iou, error = _overlap(boxes[row], boxes[others], slack.box)
+        before = scores[others] > scores[row] + apart
+        if (before & (result[others] == YES) & (iou - error > selection.iou)).any():
+            result[row] = NO
+        elif (iou + error > selection.iou).any():
+            result[row] = MAYBE
+    return result
+
+
+def _overlap(box: Array, others: Array, slack: float) -> tuple[Array, Array]:
+    """IoU of a box with others (A, 4), and how far it may be off when each side may be off by `slack`."""
+    sides = np.clip(np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2]), 0, None)
+    own, theirs = box[2:] - box[:2], others[:, 2:] - others[:, :2]
+    intersection = sides.prod(axis=1)
+    union = np.maximum(own.prod() + theirs.prod(axis=1) - intersection, 1e-9)
+    iou = intersection / union
+    moved = 2 * slack * (sides.sum(axis=1) + 2 * slack)
+    area = 2 * slack * (own.sum() + theirs.sum(axis=1) + 4 * slack) + moved
+    return iou, (moved + iou * area) / union + 1e-6
+
+
+def _best(scores: Array, state: NDArray[np.int64], keep: int, slack: Slack) -> NDArray[np.int64]:
+    """Only the best `keep` are delivered."""
+    apart = 2 * slack.score
+    rising = np.sort(scores[state == YES]), np.sort(scores[state != NO])
+    surely_better = len(rising[0]) - np.searchsorted(rising[0], scores + apart, side="right")
+    maybe_better = len(rising[1]) - np.searchsorted(rising[1], scores - apart, side="left") - (state != NO)
+    state = np.where(surely_better >= keep, NO, state)
+    return np.where((state == YES) & (maybe_better >= keep), MAYBE, state)
