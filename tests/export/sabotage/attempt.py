@@ -19,9 +19,9 @@ from nanogfl.contract.detections import Detect, Detections
 from nanogfl.contract.errors import UserError
 from nanogfl.model.predictor import Predictor, RawOutputs, load_predictor
 from nanogfl_deploy.runtime import Detector
-from nanogfl_export import export
+from nanogfl_export import card_check, export
 from tests.export.sabotage.subject import Frames, plain_inputs, subject_checkpoints, subject_frames
-from tests.export.sabotage.surgery import DoesNotApply, Surgery, own
+from tests.export.sabotage.surgery import DoesNotApplyError, Surgery, own
 
 FORMATS: dict[str, dict[str, Any]] = {
     "detections": {},
@@ -39,6 +39,8 @@ EVERY = (*IN_ROWS, "raw")
 
 WITHIN, UNSEEN = "within the tolerance", "in no picture that is tried"
 
+Kind = Literal["graph", "card", "device"]
+Seam = Literal["made", "written", "last written", "file"]
 OpenDevice = Callable[[Path], Detect]
 
 
@@ -47,20 +49,44 @@ class Corruption:
     """One thing that is wrong. `formats`: those it applies to, the first one for a quick run."""
 
     name: str
-    kind: Literal["graph", "card", "device"]
+    kind: Kind
     formats: tuple[str, ...]
     graph: Callable[[Surgery], None] | None = None
     """changes the graph that is written"""
     card: Callable[[ModelCard], ModelCard] | None = None
     device: Callable[[], AbstractContextManager[OpenDevice]] | None = None
     """the runtime that the gate is given"""
-    seam: Literal["made", "written", "last written", "file"] = "made"
+    seam: Seam = "made"
     """where it goes wrong: as graph or card are made; whenever the file is written; when it is written with the figures
     of the comparison, for which it was right; in the file that was written"""
     more: bool = False
     """shows what others of the table show: for a run of everything"""
     reported: str = ""
     """why it is reported, and not asserted that it is refused"""
+
+
+def of_graph(
+    formats: tuple[str, ...],
+    cuts: dict[str, Callable[[Surgery], None]],
+    *,
+    seam: Seam = "made",
+    reported: str = "",
+    kind: Kind = "graph",
+) -> list[Corruption]:
+    """One of each cut in the graph."""
+    return [Corruption(name, kind, formats, graph=cut, seam=seam, reported=reported) for name, cut in cuts.items()]
+
+
+def of_card(
+    formats: tuple[str, ...], changes: dict[str, Callable[[ModelCard], ModelCard]], *, seam: Seam = "made"
+) -> list[Corruption]:
+    return [Corruption(name, "card", formats, card=change, seam=seam) for name, change in changes.items()]
+
+
+def of_device(
+    formats: tuple[str, ...], devices: dict[str, Callable[[], AbstractContextManager[OpenDevice]]]
+) -> list[Corruption]:
+    return [Corruption(name, "device", formats, device=device) for name, device in devices.items()]
 
 
 @dataclass(frozen=True)
@@ -103,12 +129,12 @@ class Workshop:
                 outcome = Outcome(False, "")
             except UserError as error:
                 outcome = Outcome(True, str(error))
-            except DoesNotApply:
+            except DoesNotApplyError:
                 raise
             except Exception as error:  # noqa: BLE001  whatever it is, it is no sentence
                 outcome = Outcome(False, f"{type(error).__name__}: {error}")
         if not reached:
-            raise DoesNotApply(f"{corruption.name}: the export never came by the place where it is corrupted")
+            raise DoesNotApplyError(f"{corruption.name}: the export never came by the place where it is corrupted")
         return Outcome(outcome.refused, outcome.reason, sorted(path.name for path in output.parent.iterdir()))
 
     def found(self) -> list[Detections]:
@@ -164,11 +190,13 @@ class Workshop:
             answers: list[RawOutputs] = self._made[key]
             return [RawOutputs(*(None if part is None else part.copy() for part in answer)) for answer in answers]
 
-        names = ("load_checkpoint", "trace_network", "trace_row_decode", "rewrite_network", "rewrite_decode")
+        slow = ("load_checkpoint", "count_complexity", "trace_network", "trace_row_decode", "all_points_model")
+        slow += ("rewrite_network", "rewrite_decode", "assemble")
         with ExitStack() as stack:
-            for name in (*names, "assemble", "all_points_model", "count_complexity"):
-                if hasattr(export, name):  # the slow steps, where the export has them
-                    stack.enter_context(mock.patch.object(export, name, replay(name, getattr(export, name))))
+            for module in (export, card_check):
+                for name in slow:
+                    if hasattr(module, name):
+                        stack.enter_context(mock.patch.object(module, name, replay(name, getattr(module, name))))
             stack.enter_context(mock.patch.object(Predictor, "raw_batch", raw_batch))
             yield
 
@@ -230,5 +258,5 @@ def _wrong_when_written(corruption: Corruption, reached: Counter[str]) -> Iterat
 def _changed(corrupt: Callable[[ModelCard], ModelCard], card: ModelCard) -> ModelCard:
     wrong = corrupt(card)
     if wrong == card:
-        raise DoesNotApply("the card is as it was")
+        raise DoesNotApplyError("the card is as it was")
     return wrong

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.export.sabotage.attempt import UNSEEN, Corruption
-from tests.export.sabotage.rows import Cut
+from tests.export.sabotage.attempt import UNSEEN, of_graph
+from tests.export.sabotage.cuts import Cut
 from tests.export.sabotage.subject import SELECTION
 from tests.export.sabotage.surgery import Surgery
 
@@ -78,24 +78,56 @@ _FIRST = "other = Mul(place, nought)"
 _BACKWARDS = "last = Sub(batch_number, one) other = Sub(last, place)"
 
 TABLE = [
-    Corruption("every picture has the first one's boxes", "graph", FREE, from_place(_FIRST, ("boxes",))),
-    Corruption("every picture has the first one's scores", "graph", FREE, from_place(_FIRST, ("scores",))),
-    Corruption("every picture has the first one's labels", "graph", ROWS_ONLY, from_place(_FIRST, ("labels",))),
-    Corruption("every picture has the first one's spread", "graph", FREE, from_place(_FIRST, ("spread",))),
-    Corruption("every picture has the first one's everything", "graph", FREE, from_place(_FIRST)),
-    Corruption("every picture has the last one's everything", "graph", FREE, from_place("flat = Mul(place, nought) last = Sub(batch_number, one) other = Add(flat, last)")),
-    Corruption("pictures in reverse", "graph", FREE, from_place(_BACKWARDS)),
-    Corruption("spread in reverse", "graph", FREE, from_place(_BACKWARDS, ("spread",))),
-    Corruption("each picture has the next one's everything", "graph", FREE, from_place("next = Add(place, one) other = Mod(next, batch_number)")),
-    Corruption("the second picture's spread x 1.1", "graph", ROWS_ONLY, spoiled("spread", "hit = Equal(place, one)", 3)),
-    Corruption("the second picture's boxes x 1.002", "graph", ROWS_ONLY, spoiled("boxes", "hit = Equal(place, one)", 3, 1.002)),
-    Corruption("the third picture's scores x 1.1", "graph", ROWS_ONLY, spoiled("scores", "hit = Equal(place, two)", 2)),
-    Corruption("right at the first place only", "graph", ROWS_ONLY, spoiled("boxes", "hit = Greater(place, nought)", 3)),
-    Corruption("right in a batch of one only", "graph", ROWS_ONLY, spoiled("boxes", "flat = Mul(place, nought) size = Add(flat, batch_number) hit = Greater(size, one)", 3)),
-    Corruption("right in a batch of up to two only", "graph", ROWS_ONLY, spoiled("scores", "flat = Mul(place, nought) size = Add(flat, batch_number) hit = GreaterOrEqual(size, least)", 2)),
-    Corruption("wrong in a batch of two only", "graph", ROWS_ONLY, spoiled("boxes", "flat = Mul(place, nought) size = Add(flat, batch_number) hit = Equal(size, two)", 3), reported=UNSEEN),
-    Corruption("pictures of a batch mixed", "graph", ROWS_ONLY, mixed_pictures),
-    Corruption("fails where a picture of several is empty", "graph", ROWS_ONLY, fails_with("empty = Equal(least_found, nought) failing = And(empty, several)")),
-    Corruption("fails in a batch of several", "graph", ROWS_ONLY, fails_with("failing = Identity(several)")),
-    Corruption("fails where pictures of a batch differ", "graph", ROWS_ONLY, fails_with("same = Equal(least_found, most_found) failing = Not(same)")),
-]  # fmt: skip
+    *of_graph(
+        FREE,
+        {
+            "every picture has the first one's boxes": from_place(_FIRST, ("boxes",)),
+            "every picture has the first one's scores": from_place(_FIRST, ("scores",)),
+            "every picture has the first one's spread": from_place(_FIRST, ("spread",)),
+            "every picture has the first one's everything": from_place(_FIRST),
+            "every picture has the last one's everything": from_place(
+                "flat = Mul(place, nought) last = Sub(batch_number, one) other = Add(flat, last)"
+            ),
+            "pictures in reverse": from_place(_BACKWARDS),
+            "spread in reverse": from_place(_BACKWARDS, ("spread",)),
+            "each picture has the next one's everything": from_place(
+                "next = Add(place, one) other = Mod(next, batch_number)"
+            ),
+        },
+    ),
+    *of_graph(
+        ROWS_ONLY,
+        {
+            "every picture has the first one's labels": from_place(_FIRST, ("labels",)),
+            "the second picture's spread x 1.1": spoiled("spread", "hit = Equal(place, one)", 3),
+            "the second picture's boxes x 1.002": spoiled("boxes", "hit = Equal(place, one)", 3, 1.002),
+            "the third picture's scores x 1.1": spoiled("scores", "hit = Equal(place, two)", 2),
+            "right at the first place only": spoiled("boxes", "hit = Greater(place, nought)", 3),
+            "right in a batch of one only": spoiled(
+                "boxes", "flat = Mul(place, nought) size = Add(flat, batch_number) hit = Greater(size, one)", 3
+            ),
+            "right in a batch of up to two only": spoiled(
+                "scores",
+                "flat = Mul(place, nought) size = Add(flat, batch_number) hit = GreaterOrEqual(size, least)",
+                2,
+            ),
+            "pictures of a batch mixed": mixed_pictures,
+            "fails where a picture of several is empty": fails_with(
+                "empty = Equal(least_found, nought) failing = And(empty, several)"
+            ),
+            "fails in a batch of several": fails_with("failing = Identity(several)"),
+            "fails where pictures of a batch differ": fails_with(
+                "same = Equal(least_found, most_found) failing = Not(same)"
+            ),
+        },
+    ),
+    *of_graph(
+        ROWS_ONLY,
+        {
+            "wrong in a batch of two only": spoiled(
+                "boxes", "flat = Mul(place, nought) size = Add(flat, batch_number) hit = Equal(size, two)", 3
+            ),
+        },
+        reported=UNSEEN,
+    ),
+]

@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from tests.export.sabotage.attempt import EVERY, IN_ROWS, Corruption
-from tests.export.sabotage.rows import outputs
+from tests.export.sabotage.attempt import EVERY, IN_ROWS, of_graph
+from tests.export.sabotage.cuts import outputs
 from tests.export.sabotage.surgery import Surgery
 
 
@@ -76,18 +76,39 @@ def outputs_swapped(graph: Surgery) -> None:
 
 
 TABLE = [
-    Corruption("file: operators of opset 13", "graph", EVERY, older_operators),
-    Corruption("file: a second set of operators", "graph", EVERY, foreign_operators),
-    Corruption("file: scores declared fp16", "graph", EVERY, half_scores),
-    Corruption("file: labels declared int32", "graph", IN_ROWS, short_labels),
-    Corruption("file: a free number of rows", "graph", EVERY, free_rows),
-    Corruption("file: no spread", "graph", EVERY, without_spread),
-    Corruption("file: an output too many", "graph", EVERY, one_more_output),
-    Corruption("file: another name of the input", "graph", EVERY, renamed_input),
-    Corruption("file: input of float", "graph", EVERY, float_input),
-    Corruption("file: two pictures at a time", "graph", ("detections", "plain", "raw"), two_pictures),
-    Corruption("file: an operator that nobody has", "graph", EVERY, untyped_operator),
-    Corruption("file: boxes and spread exchanged", "graph", EVERY, outputs_swapped),
-    Corruption("file: weights elsewhere", "graph", EVERY, weights_elsewhere, seam="file"),
-    Corruption("file: boxes wrong after it was written", "graph", EVERY, outputs("boxes = Mul(right_boxes, f)", f=np.float32([2])), seam="file"),
-]  # fmt: skip
+    *of_graph(
+        EVERY,
+        {
+            "file: operators of opset 13": older_operators,
+            "file: a second set of operators": foreign_operators,
+            "file: scores declared fp16": half_scores,
+            "file: a free number of rows": free_rows,
+            "file: no spread": without_spread,
+            "file: an output too many": one_more_output,
+            "file: another name of the input": renamed_input,
+            "file: input of float": float_input,
+            "file: an operator that nobody has": untyped_operator,
+            "file: boxes and spread exchanged": outputs_swapped,
+        },
+    ),
+    *of_graph(
+        IN_ROWS,
+        {
+            "file: labels declared int32": short_labels,
+        },
+    ),
+    *of_graph(
+        ("detections", "plain", "raw"),
+        {
+            "file: two pictures at a time": two_pictures,
+        },
+    ),
+    *of_graph(
+        EVERY,
+        {
+            "file: weights elsewhere": weights_elsewhere,
+            "file: boxes wrong after it was written": outputs("boxes = Mul(right_boxes, f)", f=np.float32([2])),
+        },
+        seam="file",
+    ),
+]

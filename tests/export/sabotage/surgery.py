@@ -1,6 +1,6 @@
 """Changes in a graph by what it is: its outputs, operators and constants, found from the outputs upwards.
 
-Whatever is not found raises `DoesNotApply`: a corruption that changes nothing must not pass for one that was refused.
+Whatever is not found raises `DoesNotApplyError`: what changes nothing must not count as refused.
 """
 
 import itertools
@@ -19,7 +19,7 @@ Array = NDArray[Any]
 ROWS = ("boxes", "scores", "labels", "spread", "distributions", "points")
 
 
-class DoesNotApply(AssertionError):
+class DoesNotApplyError(AssertionError):
     """The graph has no such place."""
 
 
@@ -67,7 +67,7 @@ class Surgery:
     def nearest(self, tensor: str, op_type: str) -> onnx.NodeProto:
         found = next((node for node in self.upwards(tensor) if node.op_type == op_type), None)
         if found is None:
-            raise DoesNotApply(f"{tensor} is computed without {op_type}")
+            raise DoesNotApplyError(f"{tensor} is computed without {op_type}")
         return found
 
     def constant(self, name: str) -> Array:
@@ -195,7 +195,7 @@ def _one(found: list[onnx.NodeProto], what: str) -> onnx.NodeProto:
 
 def _demand(holds: bool, what: str) -> None:
     if not holds:
-        raise DoesNotApply(f"this graph does not have {what}")
+        raise DoesNotApplyError(f"this graph does not have {what}")
 
 
 HW, KEEP, CANDIDATES = SPEC.hw, SELECTION.keep, SELECTION.candidates
