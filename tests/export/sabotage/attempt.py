@@ -20,6 +20,7 @@ from nanogfl.contract.errors import UserError
 from nanogfl.model.predictor import Predictor, RawOutputs, load_predictor
 from nanogfl_deploy.runtime import Detector
 from nanogfl_export import card_check, export
+from nanogfl_export.onnx_file import RAW_OPERATORS
 from tests.export.sabotage.subject import Frames, plain_inputs, subject_checkpoints, subject_frames
 from tests.export.sabotage.surgery import DoesNotApplyError, Surgery, own
 
@@ -39,7 +40,7 @@ EVERY = (*IN_ROWS, "raw")
 
 WITHIN, UNSEEN = "within the tolerance", "in no picture that is tried"
 
-Kind = Literal["graph", "card", "device"]
+Kind = Literal["graph", "file", "card", "device"]
 Seam = Literal["made", "written", "last written", "file"]
 OpenDevice = Callable[[Path], Detect]
 
@@ -59,8 +60,6 @@ class Corruption:
     seam: Seam = "made"
     """where it goes wrong: as graph or card are made; whenever the file is written; when it is written with the figures
     of the comparison, for which it was right; in the file that was written"""
-    more: bool = False
-    """shows what others of the table show: for a run of everything"""
     reported: str = ""
     """why it is reported, and not asserted that it is refused"""
 
@@ -212,6 +211,8 @@ def _wrong_when_made(corruption: Corruption, reached: Counter[str]) -> Iterator[
         model = right_assemble(*arguments, **keywords)
         if corruption.graph and not reached["graph"]:  # the first is the one that is written
             corruption.graph(Surgery(model))
+            if corruption.kind == "graph":
+                _demand_valid(model)
             reached["graph"] += 1
         return model
 
@@ -253,6 +254,14 @@ def _wrong_when_written(corruption: Corruption, reached: Counter[str]) -> Iterat
 
     with mock.patch.object(export, "write_file", write_file):
         yield
+
+
+def _demand_valid(model: onnx.ModelProto) -> None:
+    """A graph is to be refused for what it computes, not for being none."""
+    onnx.checker.check_model(model, full_check=True)
+    foreign = {node.op_type for node in model.graph.node} - RAW_OPERATORS
+    if foreign and "labels" not in {value.name for value in model.graph.output}:
+        raise DoesNotApplyError(f"a raw file has no {', '.join(sorted(foreign))}")
 
 
 def _changed(corrupt: Callable[[ModelCard], ModelCard], card: ModelCard) -> ModelCard:

@@ -28,7 +28,6 @@ def with_evidence(corrupt: Cut) -> Cut:
         graph.model.CopyFrom(wrong)
         graph.graph.node.extend(right.graph.node)
         graph.graph.initializer.extend(right.graph.initializer)
-        del graph.graph.value_info[:]
 
     return cut
 

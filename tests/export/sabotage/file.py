@@ -90,18 +90,21 @@ TABLE = [
             "file: an operator that nobody has": untyped_operator,
             "file: boxes and spread exchanged": outputs_swapped,
         },
+        kind="file",
     ),
     *of_graph(
         IN_ROWS,
         {
             "file: labels declared int32": short_labels,
         },
+        kind="file",
     ),
     *of_graph(
         ("detections", "plain", "raw"),
         {
             "file: two pictures at a time": two_pictures,
         },
+        kind="file",
     ),
     *of_graph(
         EVERY,
@@ -109,6 +112,7 @@ TABLE = [
             "file: weights elsewhere": weights_elsewhere,
             "file: boxes wrong after it was written": outputs("boxes = Mul(right_boxes, f)", f=np.float32([2])),
         },
+        kind="file",
         seam="file",
     ),
 ]

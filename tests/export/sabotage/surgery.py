@@ -25,8 +25,13 @@ class DoesNotApplyError(AssertionError):
 
 class Surgery:
     def __init__(self, model: onnx.ModelProto) -> None:
-        self.model, self.graph = model, model.graph
+        self.model = model
+        del self.graph.value_info[:]  # a cut may change types and shapes, which are then inferred anew
         self._grafts = itertools.count()
+
+    @property
+    def graph(self) -> onnx.GraphProto:
+        return self.model.graph
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
