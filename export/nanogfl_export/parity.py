@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from nanogfl.contract.card import ModelCard
 from nanogfl.contract.detections import Detections, map_to_source, select
 from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import preprocess
@@ -25,6 +26,7 @@ class Device(Protocol):
     """The runtime that users have, opened on the written file."""
 
     class_names: tuple[str, ...]
+    card: ModelCard
 
     def __call__(self, frame: NDArray[np.uint8], /) -> Detections: ...
 
@@ -150,6 +152,8 @@ class _Gate:
         parity, crowd = self.parity, Crowd()
         if tuple(self.device.class_names) != self.predictor.class_names:
             parity.unexplained.append(f"the device names the classes {', '.join(self.device.class_names)[:100]}")
+        if self.device.card != self.card:
+            parity.unexplained.append("the device reads another card than the file has")
         empty = self._empty_picture()
         last = empty
         for name, frame in frames:
@@ -157,7 +161,7 @@ class _Gate:
             crowd.add(frame)
             picture = self._frame(name, frame, counted=True)
             if self.file.free_batch:
-                self._together([empty, last, picture], turn=parity.images)
+                self._together([empty, picture] if last is empty else [empty, last, picture], turn=parity.images)
             last = picture
         if not parity.images:
             raise UserError("the export needs at least one image to compare on: give --images FOLDER")
@@ -173,9 +177,7 @@ class _Gate:
 
     def _empty_picture(self) -> _Picture:
         """The plain pictures; of them one in which PyTorch finds nothing, if there is one."""
-        plain = [self._picture(name, image, image) for name, image in plain_pictures(self.card.input)]
-        for picture in plain:
-            self._run([picture])
+        plain = [self._frame(name, image, counted=False) for name, image in plain_pictures(self.card.input)]
         silent = [picture for picture in plain if not len(picture.pairs)]
         self.parity.nothing_found = bool(silent)
         return (silent or plain)[0]
@@ -189,7 +191,10 @@ class _Gate:
         factors = np.array([placement.scale_x, placement.scale_y] * 2, dtype=np.float32)
         edge = np.array(placement.source_hw[::-1], dtype=np.float32) * factors[:2]
         visible = (np.minimum(rows.boxes[:, 2:], edge) - rows.boxes[:, :2]).min(axis=1)
-        found = self.device(frame)
+        own = frame.copy()
+        found = self.device(own)
+        if not np.array_equal(own, frame):
+            self.parity.unexplained.append(f"{name}: the device changes the picture that it is given")
         unit = np.float32(1) / factors
         picture.views.append(_View(found, map_to_source(rows, placement), unit, visible, counted))
         return picture
