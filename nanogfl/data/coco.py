@@ -69,6 +69,7 @@ class _Index:
         self.classes = classes
         self.problems: list[Problem] = []
         self.boxes = self.reaching_out = self.fitting_as_corners = 0
+        self.fit_swapped = True  # every box fits its image, or that image with width and height swapped
 
     def build(self, content: dict[str, Any], folder: Path, strict: bool) -> DataSet:
         images = ImageFolder(folder, self.file)
@@ -153,12 +154,14 @@ class _Index:
         if box is not None:
             (x, y, w, h), (height, width) = box, objects.hw
             self.boxes += 1
-            self.reaching_out += max(x + w - width, y + h - height) > EDGE_TOLERANCE
+            reaches_out = max(x + w - width, y + h - height) > EDGE_TOLERANCE
+            self.reaching_out += reaches_out
+            self.fit_swapped &= not reaches_out or max(x + w - height, y + h - width) <= EDGE_TOLERANCE
             self.fitting_as_corners += x < w <= width + EDGE_TOLERANCE and y < h <= height + EDGE_TOLERANCE
         return objects.check(where, box, written, "four finite numbers x y width height", _rotation(annotation))
 
     def _doubt_corners(self) -> None:
-        if self.reaching_out and self.fitting_as_corners == self.boxes <= _MANY * self.reaching_out:
+        if not self.fit_swapped and self.fitting_as_corners == self.boxes <= _MANY * self.reaching_out:
             counted = f"{self.reaching_out} of {self.boxes} reach outside their images, and as corners all would fit"
             reason = f"boxes are probably corners x1 y1 x2 y2, where COCO has x y width height: {counted}"
             self.problems.append(Problem(self.file.name, reason))

@@ -193,7 +193,9 @@ def test_boxes_in_fractions_of_the_image_are_refused_with_their_cause(tmp_path, 
 
 @pytest.mark.parametrize("kind", ["coco", "lvis"])
 def test_corners_in_the_place_of_a_size_are_told(tmp_path, kind):
-    for corners, suspected in (([40, 20, 90, 50], True), ([10, 10, 40, 30], False), ([40, 20, 30, 20], False)):
+    swapped = [10, 20, 30, 55]  # fits 60 x 100, an image whose width and height are swapped
+    cases = (([40, 20, 90, 50], True), ([10, 10, 40, 30], False), ([40, 20, 30, 20], False), (swapped, False))
+    for corners, suspected in cases:
         files = write_named(kind, tmp_path / str(corners), ["a.png", "b.png"], annotation={"bbox": corners})
         for name in ("a.png", "b.png"):
             draw_image(files[1] / name)
