@@ -85,6 +85,8 @@ def open_source(text: str, strict: bool = False) -> Source:
         raise UserError(f"source {text} looks like a GStreamer pipeline, which is not supported: {expected}")
     if any(letter in text for letter in "*?["):
         raise UserError(f"source {text} is a pattern that is no file's name: name the folder that holds the files")
+    if os.path.lexists(path):
+        raise UserError(f"source {text} is a pipe, a socket or a link to nothing: {expected}")
     raise UserError(f"source {text} does not exist: {expected}")
 
 

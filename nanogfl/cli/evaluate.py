@@ -81,8 +81,8 @@ def evaluate(
     from nanogfl.data.cache import without_unreadable
     from nanogfl.data.class_counts import count_in_file
     from nanogfl.data.read import is_coco, load_split
+    from nanogfl.evaluate.coco_ap import NO_OBJECTS, format_report
     from nanogfl.evaluate.coco_ap import evaluate as run_evaluation
-    from nanogfl.evaluate.coco_ap import format_report
     from nanogfl.evaluate.frequency import by_frequency as group_by_frequency
     from nanogfl.evaluate.frequency import format_frequency, require_limits
     from nanogfl.evaluate.lvis_ap import MOST_DETECTIONS
@@ -138,6 +138,8 @@ def evaluate(
 
         report = run_evaluation(detect, dataset)
     say_lines(format_report(report))
+    if report.ap is None:
+        say(f"no AP: {NO_OBJECTS}")
     figures = report.to_dict()
     if trained_on is not None:
         frequency = group_by_frequency(report, trained_on.counts.tolist(), frequency_limits)

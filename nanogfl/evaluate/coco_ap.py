@@ -16,6 +16,7 @@ from nanogfl.evaluate.groups import Groups, group_figures, group_lines, group_me
 from nanogfl.evaluate.lvis_ap import MOST_DETECTIONS, federated_precision
 from nanogfl.evaluate.precision import precision_table
 
+NO_OBJECTS = "the validation set has no objects that count (crowd regions and difficult ones do not)"
 _AREAS = ("ap", "ap_small", "ap_medium", "ap_large")
 
 

@@ -15,7 +15,7 @@ from nanogfl.criterion.reach import measure_reach
 from nanogfl.data.batch import Loader
 from nanogfl.data.check.check import advise_before_training
 from nanogfl.data.class_counts import images_per_class
-from nanogfl.evaluate.coco_ap import Report, format_report
+from nanogfl.evaluate.coco_ap import NO_OBJECTS, Report, format_report
 from nanogfl.evaluate.frequency import LVIS_LIMITS, by_frequency, format_frequency, frequency_figures
 from nanogfl.model.checkpoint import weights_digest
 from nanogfl.model.complexity import count_complexity
@@ -35,7 +35,7 @@ from nanogfl.train.optim import build_optimizer
 from nanogfl.train.parts import FrozenParts
 from nanogfl.train.progress import Progress
 from nanogfl.train.ranks import Ranks
-from nanogfl.train.remarks import NO_OBJECTS, remarks
+from nanogfl.train.remarks import remarks
 from nanogfl.train.report import save_curves, save_validation_picture
 from nanogfl.train.run_dir import (
     BEST,

@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterator
 from nanogfl.config import Config
 from nanogfl.data.batch import Loader
 from nanogfl.data.index import DataSet
+from nanogfl.evaluate.coco_ap import NO_OBJECTS
 from nanogfl.train.datasets import Data
 from nanogfl.train.optim import warmup_updates
 from nanogfl.train.resume_rules import values
-
-NO_OBJECTS = "the validation set has no objects that count (crowd regions and difficult ones do not)"
 
 _USED: tuple[tuple[str, str, Callable[[Config], bool]], ...] = (
     ("model.backbone.weights_sha256", "model.backbone.weights", lambda c: c.model.backbone.weights is not None),

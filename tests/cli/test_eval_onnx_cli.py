@@ -82,6 +82,15 @@ def test_an_unreadable_image_is_listed_and_fatal_when_strict(folder):
         path.write_bytes(content)
 
 
+def test_a_set_without_objects_says_why_there_is_no_ap(folder):
+    content = json.loads((folder / "val.json").read_text(encoding="utf-8"))
+    (folder / "empty.json").write_text(json.dumps({**content, "annotations": []}), encoding="utf-8")
+    done = run(folder, GOLDEN, "--data", "empty.json", "--images", "val", "--json", "empty_ap.json")
+    assert done.returncode == 0
+    assert "no AP" in done.stdout
+    assert json.loads((folder / "empty_ap.json").read_text())["ap"] is None
+
+
 def test_a_file_with_other_ids_is_matched_by_name_and_the_command_says_so(folder):
     """Its first two classes swap their ids, and every annotation with them: the AP must stay."""
     content = json.loads((folder / "val.json").read_text(encoding="utf-8"))

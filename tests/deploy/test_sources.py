@@ -1,5 +1,7 @@
 """Sources: what comes, in which order, and what is said when nothing comes."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -80,6 +82,14 @@ def test_a_file_that_is_no_video_is_one_sentence(tmp_path, content):
 def test_a_source_that_does_not_exist_says_what_could_be_named():
     with pytest.raises(UserError, match="nowhere does not exist: name an image, a folder"):
         open_source("nowhere")
+
+
+def test_a_pipe_and_a_link_to_nothing_are_not_said_to_be_missing(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "link.jpg").symlink_to("gone.jpg")
+    for name in ("pipe.jpg", "link.jpg"):
+        with pytest.raises(UserError, match="pipe, a socket or a link"):
+            open_source(str(tmp_path / name))
 
 
 @pytest.mark.parametrize(("text", "words"), [("x/*.jpg", "pattern"), ("v4l2src ! appsink", "GStreamer")])
