@@ -79,7 +79,7 @@ class Video(Source):
             if good and frame is not None:
                 failed = 0
                 yield index, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3, frame
-            elif index >= self._due:
+            elif self._due <= index < self._due + 1:  # frames beyond it have shown the header to be wrong
                 return
             else:
                 failed += 1

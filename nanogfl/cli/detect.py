@@ -40,7 +40,7 @@ def detect(
 
     Shows a window where there is a display (q or Esc ends). Without a window, --save or --json it saves below
     runs/detect. A camera or stream is recorded until Ctrl-C, SIGTERM or SIGHUP ends it; the recording is then complete.
-    An .mkv can be played even after a kill or a power cut, up to the last seconds (look for .NAME-xxxxxxxx.mkv); an
+    An .mkv can be played even after a kill or a power cut, up to the last seconds (look for .NAME.mkv.1.part.mkv); an
     .mp4 cannot.
     """
     with stoppable() as ending:

@@ -20,12 +20,14 @@ _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)  # file systems wi
 
 
 @contextmanager
-def atomic_path(target: Path | str, *, keep_as: Path | None = None) -> Iterator[Path]:
+def atomic_path(target: Path | str, *, keep_as: Path | None = None, recording: bool = False) -> Iterator[Path]:
     """Yields a temporary path beside `target`; renamed onto it at the end, removed on any error.
 
     Its suffix is .part, whatever the target's is: tell a library that goes by suffixes which format to write. What a
     killed writer of the same target has left is removed. The file is on the disk before it has the name, and the name
-    before this returns. `keep_as`: a path in the same folder that gets what was there before.
+    before this returns. `keep_as`: a path in the same folder that gets what was there before. `recording`: a video,
+    whose temporary path has the target's suffix, by which OpenCV writes it; what a killed writer has left stays: it
+    may be all there is of what a camera saw.
 
     Raises UserError where the folder cannot be made or written to, or the disk is full, and for every other OSError.
     """
@@ -35,7 +37,7 @@ def atomic_path(target: Path | str, *, keep_as: Path | None = None) -> Iterator[
             kind = "a folder" if target.is_dir() else "a device or a pipe"
             raise UserError(f"{target} cannot be written: it is {kind}, the name of a file is expected")
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary, handle = _new_part(target)
+        temporary, handle = _new_part(target, recording)
     except OSError as error:
         raise UserError(f"{target} cannot be written: {error.strerror}") from None
     kept = temporary.with_suffix(_KEPT)
@@ -87,15 +89,15 @@ def sync_folder(folder: Path) -> None:
             raise UserError(f"folder {folder} cannot be written to: {error.strerror}") from error
 
 
-def _part(target: Path, number: int) -> Path:
-    return target.with_name(f".{target.name}.{number}{_PART}")
+def _part(target: Path, number: int, suffix: str = "") -> Path:
+    return target.with_name(f".{target.name}.{number}{_PART}{suffix}")
 
 
-def _new_part(target: Path) -> tuple[Path, int]:
+def _new_part(target: Path, recording: bool) -> tuple[Path, int]:
     """An empty file, and its open handle, whose lock says that its writer lives."""
     for number in count(1):
-        temporary = _part(target, number)
-        if os.path.lexists(temporary) and not _remove_abandoned(temporary):
+        temporary = _part(target, number, target.suffix if recording else "")
+        if os.path.lexists(temporary) and (recording or not _remove_abandoned(temporary)):
             continue  # another process writes the same target at this moment
         try:
             handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)

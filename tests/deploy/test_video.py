@@ -121,6 +121,12 @@ def test_a_header_that_says_too_little_costs_no_frame():
     assert (numbers, video.problem) == (list(range(7)), None)
 
 
+def test_a_header_that_says_too_little_hides_no_broken_frame():
+    numbers, video = played([True, True, True, False, True], 2)
+    assert numbers == [0, 1, 2, 4]
+    assert "number 3" in video.skipped[0]
+
+
 def test_a_first_frame_that_is_broken_does_not_make_it_no_video():
     numbers, video = played([False, True, True], 3)
     assert (numbers, "1 frame of" in video.skipped[0]) == ([1, 2], True)

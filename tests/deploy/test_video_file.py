@@ -70,6 +70,16 @@ def test_a_recording_ends_while_the_disk_has_room_for_its_end(tmp_path, monkeypa
     assert count_frames(saver.path) == 1
 
 
+def test_what_a_killed_recording_has_left_is_not_removed_by_the_next(tmp_path):
+    left = tmp_path / ".out.mkv.1.part.mkv"
+    left.write_text("from a killed run")
+    saver = show.VideoFile(tmp_path / "out.mkv", 10.0)
+    saver.add("", np.zeros((64, 96, 3), np.uint8), 0.0)
+    saver.close(complete=True)
+    assert left.read_text() == "from a killed run"
+    assert count_frames(saver.path) == 1
+
+
 @pytest.mark.parametrize("suffix", CONTAINERS)
 @pytest.mark.parametrize("rate", [0.5, 29.97003, 119.881, 144.0012, 999.99])
 def test_every_believable_frame_rate_can_be_written(tmp_path, suffix, rate):
