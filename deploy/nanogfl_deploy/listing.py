@@ -32,7 +32,7 @@ class DetectionsFile:
         self._end = 0
         """where the next frame goes: over the closing bracket"""
         self._until_named = ExitStack()
-        self._file = self._until_named.enter_context(atomic_path(path)).open("wb", buffering=0)
+        self._file = self._until_named.enter_context(atomic_path(path, recording=True)).open("wb", buffering=0)
         if self._is_list:
             self._write(b"[" + self._closing)
             self._end = 1

@@ -67,6 +67,8 @@ class VideoFile:
                 self._writer.release()
         if not complete or self._writer is None:
             drop(self._until_named)
+            if complete:
+                raise UserError(f"{self.path} was not written: it would have no frame")
             return
         readable = _readable_frames(self._part)
         if readable >= self._written:
@@ -91,7 +93,7 @@ class VideoFile:
         if not writer.isOpened():
             raise UserError(
                 f"OpenCV cannot write {size[0]} x {size[1]} pixels at {self.frame_rate:g} frames a second into a"
-                f" {self.path.suffix}: name an .avi, or a folder of pictures"
+                f" {self.path.suffix}: is the disk full? if not, name an .avi, or a folder of pictures"
             )
         return writer
 

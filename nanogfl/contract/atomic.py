@@ -25,9 +25,9 @@ def atomic_path(target: Path | str, *, keep_as: Path | None = None, recording: b
 
     Its suffix is .part, whatever the target's is: tell a library that goes by suffixes which format to write. What a
     killed writer of the same target has left is removed. The file is on the disk before it has the name, and the name
-    before this returns. `keep_as`: a path in the same folder that gets what was there before. `recording`: a video,
-    whose temporary path has the target's suffix, by which OpenCV writes it; what a killed writer has left stays: it
-    may be all there is of what a camera saw.
+    before this returns. `keep_as`: a path in the same folder that gets what was there before. `recording`: what a
+    killed writer has left stays, for it may be all there is of what a camera saw; the temporary path then ends in the
+    target's suffix, by which OpenCV writes a video.
 
     Raises UserError where the folder cannot be made or written to, or the disk is full, and for every other OSError.
     """

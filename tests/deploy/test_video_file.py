@@ -71,12 +71,17 @@ def test_a_recording_ends_while_the_disk_has_room_for_its_end(tmp_path, monkeypa
 
 
 def test_what_a_killed_recording_has_left_is_not_removed_by_the_next(tmp_path):
-    left = tmp_path / ".out.mkv.1.part.mkv"
-    left.write_text("from a killed run")
+    killed = show.VideoFile(tmp_path / "out.mkv", 10.0), show.DetectionsFile(tmp_path / "out.jsonl", ("a",))
+    left = {path.name for path in tmp_path.iterdir()}
+    for saver in killed:
+        saver.close(complete=False)
+    for name in left:  # as a kill leaves them: nobody holds their locks
+        (tmp_path / name).write_text("from a killed run")
+    show.DetectionsFile(tmp_path / "out.jsonl", ("a",)).close(complete=True)
     saver = show.VideoFile(tmp_path / "out.mkv", 10.0)
     saver.add("", np.zeros((64, 96, 3), np.uint8), 0.0)
     saver.close(complete=True)
-    assert left.read_text() == "from a killed run"
+    assert {path.name for path in tmp_path.iterdir()} == left | {"out.mkv", "out.jsonl"}
     assert count_frames(saver.path) == 1
 
 
@@ -95,8 +100,9 @@ def test_a_frame_rate_that_nobody_believes_becomes_25(tmp_path, rate):
     assert show.VideoFile(tmp_path / "out.mp4", rate).frame_rate == 25
 
 
-def test_a_video_without_frames_leaves_nothing(tmp_path):
-    show.VideoFile(tmp_path / "out.mp4", 10.0).close(complete=True)
+def test_a_video_without_frames_leaves_nothing_and_is_not_said_to_be_saved(tmp_path):
+    with pytest.raises(UserError, match="no frame"):
+        show.VideoFile(tmp_path / "out.mp4", 10.0).close(complete=True)
     assert list(tmp_path.iterdir()) == []
 
 
