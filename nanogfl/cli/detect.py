@@ -17,11 +17,17 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("source")
-@click.option("--save", type=click.Path(path_type=Path), help="A picture, a video (.mp4, .mkv), or else a folder.")
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path),
+    help="A picture, a video (.mp4, .mkv, .avi, .mov, .m4v), or else a folder.",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Detections as .json or .jsonl.")
 @click.option("--threshold", type=SCORE, default=0.4, show_default=True, help="Least score shown.")
 @click.option("--spread", is_flag=True, help="Draw each side soft or sharp by its standard deviation.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of onnxruntime.  [default: one per core]")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads of onnxruntime.  [default: one per core, at most 16]"
+)
 @click.option("--strict", is_flag=True, help="An unreadable image or frame ends the run instead of being skipped.")
 @click.option("--no-window", is_flag=True, help="Open no window, even where there is a display.")
 def detect(

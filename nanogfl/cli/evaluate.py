@@ -38,7 +38,9 @@ _MOST_LISTED = 50
 )
 @click.option("--strict", is_flag=True, help="A bad box or a missing image is an error instead of left out and listed.")
 @click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda, cuda:1 or mps; for a checkpoint.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; for an .onnx. [default: all cores]")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="CPU threads; for an .onnx. [default: one per core, at most 16]"
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the figures to this file.")
 @stoppable()
 def evaluate(

@@ -46,7 +46,7 @@ def export(
     """Write CHECKPOINT (a .pt of `nanogfl train`) as one .onnx: resized uint8 picture in, detections out.
 
     The file is reopened, checked and compared with PyTorch on real images, detection by detection. It is left on
-    disk only when both agree (boxes within 0.05 px, scores within 1e-4); the figures travel in its metadata.
+    disk only when both agree (boxes and spread within 0.05 px, scores within 1e-4); the figures travel in its metadata.
 
     \b
     nanogfl export runs/bccd/best.pt

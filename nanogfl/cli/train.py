@@ -30,8 +30,8 @@ class _ResumeAlone(click.Command):
     flag_value="must",
     type=click.Choice(["must", "auto"]),
     metavar="[auto]",
-    help="Go on from the run folder's last.pt, wherever the run was stopped; auto: start where there is none yet, for"
-    " systemd, a queue or torchrun --max-restarts.",
+    help="Go on from the run folder's last.pt, wherever the run was stopped; auto: start a new run where there is none"
+    " yet, for systemd, a queue or torchrun --max-restarts.",
 )
 @click.option(
     "--init-from", type=click.Path(path_type=Path), help="Start from a checkpoint's weights: --set train.init_from=..."
@@ -58,8 +58,8 @@ def train(
     The data set is COCO json, a VOC split list or YOLO's data.yaml with a folder of images (data.root, data.train,
     data.val); the number of classes comes from it. The run folder gets config.yaml, log.jsonl, last.pt and
     previous.pt, best.pt (averaged weights of the best epoch), curves.png and validation.png. Ctrl-C, SIGTERM and a
-    closed terminal (SIGHUP, unless nohup ignores it) end the run with its state saved; however it was ended, --resume
-    makes it the run that was never stopped. It goes on where nobody reads what it prints.
+    closed terminal (SIGHUP, but not under nohup) end the run with its state saved; however it was ended, --resume goes
+    on as if it had never been stopped. When whoever reads its output ends (| head), the run goes on.
 
     \b
     nanogfl train configs/bccd.yaml --set data.root=datasets/bccd

@@ -1,5 +1,6 @@
 """Histograms of the training objects: sizes and aspects as the network sees them, objects an image, boxes a class."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ def save_histograms(path: Path, train: Split, spec: InputSpec, finest_stride: fl
     for axes in (sizes, aspects, numbers):
         axes.grid(alpha=0.3)
         axes.set_axisbelow(True)
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a letter that matplotlib's font lacks is drawn as a box
         figure.savefig(temporary, format="png", dpi=110)
 
 

@@ -139,3 +139,9 @@ def test_histograms_are_drawn_for_few_and_many_classes_and_for_no_object(tmp_pat
         split = Split("train", DataSet("t", names, tuple(range(1, len(names) + 1)), images, ()))
         save_histograms(tmp_path / "h.png", split, Config().model.input, 8.0)
         assert cv2.imread(str(tmp_path / "h.png")).std() > 1
+
+
+def test_a_class_name_that_the_font_lacks_raises_no_warning(tmp_path, image, recwarn):
+    split = Split("train", DataSet("t", ("方块", "größe"), (1, 2), (image,), ()))
+    save_histograms(tmp_path / "h.png", split, Config().model.input, 8.0)
+    assert [str(warning.message) for warning in recwarn] == []
