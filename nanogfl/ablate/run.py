@@ -74,7 +74,8 @@ def run_ablation(ablation: Ablation, out: Path, *, fresh: bool, say: Callable[[s
         value = result.figures.get(ablation.metric)
         shown = "n/a" if value is None else f"{100 * value:.1f} %"
         say(f"{where}: {metric_name(ablation.metric)} {shown}, {result.seconds / 60:.1f} minutes")
-    say(format_table(ablation, lines))
+    for line in format_table(ablation, lines).split("\n"):
+        say(line)
     say(f"table: {out / 'ablation.md'}, ablation.json, ablation.png")
     if failures:
         raise UserError(

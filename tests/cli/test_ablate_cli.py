@@ -37,6 +37,7 @@ def test_the_options_decide_over_the_file(folder: Path):
     result = json.loads((folder / "runs" / "ablate-tiny" / "b" / "seed4" / "result.json").read_text())
     assert (result["config"]["train"]["lr"], result["config"]["data"]["root"]) == (0.001, "my data")
     assert "minutes" in done.stdout
+    assert "\\n" not in done.stdout
     assert "39.0" in done.stdout
 
 
