@@ -47,7 +47,7 @@ def stoppable() -> Iterator[Ending]:
     if threading.current_thread() is not threading.main_thread():
         yield ending
         return
-    before: dict[int, Any] = {}
+    before: dict[signal.Signals, Any] = {}
     for number in STOP_SIGNALS:
         handler = signal.getsignal(number)
         # A shell's background job ignores Ctrl-C, but a recording must have an end; nohup means what it says.
