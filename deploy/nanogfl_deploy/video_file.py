@@ -33,7 +33,7 @@ class VideoFile:
         self.path = path
         self.frame_rate = _writable_rate(believable_rate(frame_rate) or 25.0)
         self._until_named = ExitStack()
-        self._part = self._until_named.enter_context(atomic_path(path))
+        self._part = self._until_named.enter_context(atomic_path(path, suffix=path.suffix))  # OpenCV goes by it
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
         self._written = 0

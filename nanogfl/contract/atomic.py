@@ -20,12 +20,12 @@ _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)  # file systems wi
 
 
 @contextmanager
-def atomic_path(target: Path | str, *, keep_as: Path | None = None) -> Iterator[Path]:
+def atomic_path(target: Path | str, *, keep_as: Path | None = None, suffix: str = "") -> Iterator[Path]:
     """Yields a temporary path beside `target`; renamed onto it at the end, removed on any error.
 
-    Its suffix is .part, whatever the target's is: tell a library that goes by suffixes which format to write. What a
-    killed writer of the same target has left is removed. The file is on the disk before it has the name, and the name
-    before this returns. `keep_as`: a path in the same folder that gets what was there before.
+    Its suffix is .part, whatever the target's is: tell a library that goes by suffixes which format to write, or give
+    the `suffix` to put behind. What a killed writer of the same target has left is removed. The file is on the disk
+    before it has the name, and the name before this returns. `keep_as`: a path in the same folder that gets what was there before.
 
     Raises UserError where the folder cannot be made or written to, or the disk is full, and for every other OSError.
     """
@@ -35,7 +35,7 @@ def atomic_path(target: Path | str, *, keep_as: Path | None = None) -> Iterator[
             kind = "a folder" if target.is_dir() else "a device or a pipe"
             raise UserError(f"{target} cannot be written: it is {kind}, the name of a file is expected")
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary, handle = _new_part(target)
+        temporary, handle = _new_part(target, suffix)
     except OSError as error:
         raise UserError(f"{target} cannot be written: {error.strerror}") from None
     kept = temporary.with_suffix(_KEPT)
@@ -87,14 +87,14 @@ def sync_folder(folder: Path) -> None:
             raise UserError(f"folder {folder} cannot be written to: {error.strerror}") from error
 
 
-def _part(target: Path, number: int) -> Path:
-    return target.with_name(f".{target.name}.{number}{_PART}")
+def _part(target: Path, number: int, suffix: str = "") -> Path:
+    return target.with_name(f".{target.name}.{number}{_PART}{suffix}")
 
 
-def _new_part(target: Path) -> tuple[Path, int]:
+def _new_part(target: Path, suffix: str) -> tuple[Path, int]:
     """An empty file, and its open handle, whose lock says that its writer lives."""
     for number in count(1):
-        temporary = _part(target, number)
+        temporary = _part(target, number, suffix)
         if os.path.lexists(temporary) and not _remove_abandoned(temporary):
             continue  # another process writes the same target at this moment
         try:

@@ -30,7 +30,7 @@ def workshop(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", _formats())
+@pytest.mark.parametrize("name", list(_formats()))
 def test_a_right_export_passes(workshop, tmp_path, name):
     exported = workshop.control(tmp_path / "right.onnx", name)
     assert [path.name for path in tmp_path.iterdir()] == ["right.onnx"]
@@ -48,7 +48,7 @@ def test_the_pictures_reach_what_is_corrupted(workshop):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("corruption", "name"), _cases())
+@pytest.mark.parametrize(("corruption", "name"), list(_cases()))
 def test_a_sabotaged_export_is_refused_and_leaves_nothing(workshop, tmp_path, corruption, name):
     outcome = workshop.attempt(corruption, tmp_path / "wrong.onnx", name)
     assert outcome.verdict == "refused", outcome.reason
