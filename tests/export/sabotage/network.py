@@ -88,6 +88,7 @@ TABLE = [
         {
             "weights in fp16": weights(lambda value: value.astype(np.float16).astype(np.float32)),
             "weights in int8": weights(quantised(127)),
+            "weights in int16": weights(quantised(32767)),
             "one layer + 1 %": one_conv(0, lambda value: value * 1.01),
             "one weight x 10": one_conv(
                 1,
@@ -105,6 +106,7 @@ TABLE = [
             ),
             "one activation missing": one_activation_missing,
             "leaky activations": leaky,
+            "box logits in fp16": half_precision("box_pred"),
             "average instead of maximum pool": average_pool,
             "a convolution padded on one side": first_padding_at_the_end,
             "levels joined by the nearest value": nearest_resize,
@@ -120,9 +122,7 @@ TABLE = [
     *of_graph(
         EVERY,
         {
-            "weights in int16": weights(quantised(32767)),
             "class logits in fp16": half_precision("cls_logits"),
-            "box logits in fp16": half_precision("box_pred"),
             "one weight + 1 %": one_conv(
                 20, lambda value: value * np.where(np.arange(value.size) == 0, 1.01, 1).reshape(value.shape)
             ),
