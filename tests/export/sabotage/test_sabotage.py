@@ -6,7 +6,7 @@ from tests.export.sabotage.attempt import FORMATS, Workshop
 from tests.export.sabotage.subject import SELECTION
 from tests.export.sabotage.table import CORRUPTIONS
 
-EVERY_TIME = 4
+EVERY_TIME = 5
 """one of so many is tried in every run, in the first of its formats; the rest is exhaustive"""
 
 
@@ -42,7 +42,7 @@ def test_the_pictures_reach_what_is_corrupted(workshop):
     """Full lists and short ones, every class, boxes at the edge; a plain picture without any."""
     found = workshop.found()
     assert max(map(len, found)) == SELECTION.keep
-    assert 0 < min(map(len, found)) < 10
+    assert 0 < min(map(len, found)) < SELECTION.keep
     assert {label for rows in found for label in rows.labels} == {0, 1, 2}
     assert workshop.found_in_plain() == 0
 
