@@ -25,7 +25,8 @@ def atomic_path(target: Path | str, *, keep_as: Path | None = None, suffix: str 
 
     Its suffix is .part, whatever the target's is: tell a library that goes by suffixes which format to write, or give
     the `suffix` to put behind. What a killed writer of the same target has left is removed. The file is on the disk
-    before it has the name, and the name before this returns. `keep_as`: a path in the same folder that gets what was there before.
+    before it has the name, and the name before this returns. `keep_as`: a path in the same folder that gets what was
+    there before.
 
     Raises UserError where the folder cannot be made or written to, or the disk is full, and for every other OSError.
     """
