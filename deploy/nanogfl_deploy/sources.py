@@ -126,7 +126,11 @@ def _is_device(path: Path) -> bool:
 def _left_out(entries: list[Path]) -> str:
     """What of a folder is no image that we read but may be meant: "2 folders (a, b), 1 video (c.mp4)"."""
     kinds = {
-        "folder": [entry.name for entry in entries if is_folder(entry) and not entry.name.startswith(".")],
+        "folder": [
+            entry.name
+            for entry in entries
+            if is_folder(entry) and not entry.name.startswith(".") and entry.suffix.lower() not in IMAGE_SUFFIXES
+        ],
         "video": [entry.name for entry in entries if entry.suffix.lower() in VIDEO_SUFFIXES and is_file(entry)],
         "image of another kind": [entry.name for entry in entries if entry.suffix.lower() in _UNKNOWN_IMAGES],
     }

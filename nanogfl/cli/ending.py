@@ -12,11 +12,10 @@ from typing import Any
 
 import click
 
-from nanogfl.contract.errors import Interrupted
+from nanogfl.contract.errors import STOP_SIGNALS, Interrupted
 
 PATIENCE = 5.0
 """seconds until a process that does not react is ended: docker stop kills after 10"""
-_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class Ending:
@@ -48,8 +47,8 @@ def stoppable() -> Iterator[Ending]:
     if threading.current_thread() is not threading.main_thread():
         yield ending
         return
-    before: dict[int, Any] = {}
-    for number in _SIGNALS:
+    before: dict[signal.Signals, Any] = {}
+    for number in STOP_SIGNALS:
         handler = signal.getsignal(number)
         # A shell's background job ignores Ctrl-C, but a recording must have an end; nohup means what it says.
         if handler is not None and not (handler is signal.SIG_IGN and number != signal.SIGINT):
@@ -78,7 +77,7 @@ def stoppable() -> Iterator[Ending]:
 def _watch(told: socket.socket, ending: Ending) -> None:
     awaited, patience = ending.noticed, PATIENCE
     while content := told.recv(1):
-        if content[0] not in _SIGNALS:
+        if content[0] not in STOP_SIGNALS:
             continue
         if not awaited.wait(patience):
             os.write(2, b"nanogfl: stopped in the middle of a call that does not end\n")

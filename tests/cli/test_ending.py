@@ -90,7 +90,7 @@ def wait_for(condition):
 
 def listed(folder):
     """The lines of the listing that is being written."""
-    return sum(file.read_text().count("\n") for file in folder.glob(".*.jsonl"))
+    return sum(file.read_text().count("\n") for file in folder.glob(".*.jsonl*"))
 
 
 def count_frames(path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nanogfl.contract.detections import Detections, Selection, select, sides_at, to_source
+from nanogfl.contract.detections import Detections, Selection, map_to_source, select, sides_at
 from nanogfl.contract.preprocess import InputSpec, place
 
 HW = (64, 96)
@@ -64,7 +64,7 @@ def test_sides_stay_with_their_box_when_detections_are_taken():
 def test_sides_come_to_source_pixels_as_boxes_and_spread_do(resize):
     placement = place((300, 150), InputSpec(hw=HW, resize=resize))  # letterbox: 32 x 64 of 96; stretch: both scaled
     sides, _, _ = some_sides(40)
-    back = to_source(as_detections(sides, sides.deviation()), placement)
+    back = map_to_source(as_detections(sides, sides.deviation()), placement)
     assert back.sides.expectation().clip(0, [150, 300, 150, 300]) == pytest.approx(back.boxes, abs=1e-3)
     assert back.sides.deviation() == pytest.approx(back.spread, rel=1e-4, abs=1e-4)
     assert np.array_equal(back.sides.probabilities, sides.probabilities)

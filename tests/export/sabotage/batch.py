@@ -11,6 +11,7 @@ from tests.export.sabotage.surgery import Surgery
 
 FREE, ROWS_ONLY = ("dynamic", "raw dynamic", "plain dynamic"), ("dynamic", "plain dynamic")
 
+_FAR = 1 << 40
 _PLACES = """
   batch = Shape <start = 0, end = 1> (right_scores)
   batch_number = Squeeze(batch)
@@ -19,14 +20,36 @@ _PLACES = """
 _NAMES: dict[str, Any] = {"nought": np.int64(0), "one": np.int64(1), "two": np.int64(2)}
 
 
-def from_place(which: str, names: tuple[str, ...] = ()) -> Cut:
-    """Every picture's outputs (or these of them) are those of the picture at `other` (B,) of the body."""
+def every_one_from(start: int, names: tuple[str, ...] = ()) -> Cut:
+    """Every picture's outputs (or these of them) are those of the first picture (0) or of the last (-1)."""
 
     def cut(graph: Surgery) -> None:
-        gathers = "\n".join(f"{name} = Gather <axis = 0> (right_{name}, other)" for name in names or graph.rows)
-        graph.replace(f"{_PLACES} {which}\n{gathers}", **_NAMES)
+        for name in names or graph.rows:
+            zero = np.int64(0) if name == "labels" else np.float32(0)
+            graph.replace(
+                f"own = Mul(right_{name}, zero) other = Slice(right_{name}, start, end, axis) {name} = Add(own, other)",
+                **{"zero": zero, "start": [start], "end": [start + 1 or _FAR], "axis": [0]},
+            )
 
     return cut
+
+
+def backwards(*names: str) -> Cut:
+    def cut(graph: Surgery) -> None:
+        for name in names or graph.rows:
+            body = f"{name} = Slice(right_{name}, start, end, axis, step)"
+            graph.replace(body, start=[-1], end=[-_FAR], axis=[0], step=[-1])
+
+    return cut
+
+
+def of_the_next(graph: Surgery) -> None:
+    for name in graph.rows:
+        graph.replace(
+            f"rest = Slice(right_{name}, one, far, axis) first = Slice(right_{name}, axis, one, axis)"
+            f" {name} = Concat <axis = 0> (rest, first)",
+            **{"one": [1], "far": [_FAR], "axis": [0]},
+        )
 
 
 def spoiled(name: str, where: str, rank: int, factor: float = 1.1) -> Cut:
@@ -74,31 +97,24 @@ def mixed_pictures(graph: Surgery) -> None:
     )
 
 
-_FIRST = "other = Mul(place, nought)"
-_BACKWARDS = "last = Sub(batch_number, one) other = Sub(last, place)"
-
 TABLE = [
     *of_graph(
         FREE,
         {
-            "every picture has the first one's boxes": from_place(_FIRST, ("boxes",)),
-            "every picture has the first one's scores": from_place(_FIRST, ("scores",)),
-            "every picture has the first one's spread": from_place(_FIRST, ("spread",)),
-            "every picture has the first one's everything": from_place(_FIRST),
-            "every picture has the last one's everything": from_place(
-                "flat = Mul(place, nought) last = Sub(batch_number, one) other = Add(flat, last)"
-            ),
-            "pictures in reverse": from_place(_BACKWARDS),
-            "spread in reverse": from_place(_BACKWARDS, ("spread",)),
-            "each picture has the next one's everything": from_place(
-                "next = Add(place, one) other = Mod(next, batch_number)"
-            ),
+            "every picture has the first one's boxes": every_one_from(0, ("boxes",)),
+            "every picture has the first one's scores": every_one_from(0, ("scores",)),
+            "every picture has the first one's spread": every_one_from(0, ("spread",)),
+            "every picture has the first one's everything": every_one_from(0),
+            "every picture has the last one's everything": every_one_from(-1),
+            "pictures in reverse": backwards(),
+            "spread in reverse": backwards("spread"),
+            "each picture has the next one's everything": of_the_next,
         },
     ),
     *of_graph(
         ROWS_ONLY,
         {
-            "every picture has the first one's labels": from_place(_FIRST, ("labels",)),
+            "every picture has the first one's labels": every_one_from(0, ("labels",)),
             "the second picture's spread x 1.1": spoiled("spread", "hit = Equal(place, one)", 3),
             "the second picture's boxes x 1.002": spoiled("boxes", "hit = Equal(place, one)", 3, 1.002),
             "the third picture's scores x 1.1": spoiled("scores", "hit = Equal(place, two)", 2),

@@ -79,8 +79,6 @@ TABLE = [
     *of_graph(
         EVERY,
         {
-            "file: operators of opset 13": older_operators,
-            "file: a second set of operators": foreign_operators,
             "file: scores declared fp16": half_scores,
             "file: a free number of rows": free_rows,
             "file: no spread": without_spread,
@@ -109,6 +107,8 @@ TABLE = [
     *of_graph(
         EVERY,
         {
+            "file: operators of opset 13": older_operators,
+            "file: a second set of operators": foreign_operators,
             "file: weights elsewhere": weights_elsewhere,
             "file: boxes wrong after it was written": outputs("boxes = Mul(right_boxes, f)", f=np.float32([2])),
         },

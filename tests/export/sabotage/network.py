@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tests.export.sabotage.attempt import EVERY, WITHIN, of_graph
-from tests.export.sabotage.cuts import Cut
+from tests.export.sabotage.cuts import Cut, floats
 from tests.export.sabotage.surgery import Array, Surgery
 
 
@@ -88,6 +88,7 @@ TABLE = [
         {
             "weights in fp16": weights(lambda value: value.astype(np.float16).astype(np.float32)),
             "weights in int8": weights(quantised(127)),
+            "weights in int16": weights(quantised(32767)),
             "one layer + 1 %": one_conv(0, lambda value: value * 1.01),
             "one weight x 10": one_conv(
                 1,
@@ -105,18 +106,23 @@ TABLE = [
             ),
             "one activation missing": one_activation_missing,
             "leaky activations": leaky,
+            "box logits in fp16": half_precision("box_pred"),
             "average instead of maximum pool": average_pool,
             "a convolution padded on one side": first_padding_at_the_end,
             "levels joined by the nearest value": nearest_resize,
             "levels joined with aligned corners": aligned_corners,
-            "class logits in fp16": half_precision("cls_logits"),
+            "class logits in steps of 1/100": lambda graph: graph.rewire(
+                "cls_logits",
+                "hundred = Mul(right, f) whole = Cast <to = 7> (hundred) back = Cast <to = 1> (whole)"
+                " wrong = Div(back, f)",
+                f=floats(100),
+            ),
         },
     ),
     *of_graph(
         EVERY,
         {
-            "weights in int16": weights(quantised(32767)),
-            "box logits in fp16": half_precision("box_pred"),
+            "class logits in fp16": half_precision("cls_logits"),
             "one weight + 1 %": one_conv(
                 20, lambda value: value * np.where(np.arange(value.size) == 0, 1.01, 1).reshape(value.shape)
             ),

@@ -6,7 +6,7 @@ from tests.export.sabotage.attempt import FORMATS, Workshop
 from tests.export.sabotage.subject import SELECTION
 from tests.export.sabotage.table import CORRUPTIONS
 
-EVERY_TIME = 4
+EVERY_TIME = 5
 """one of so many is tried in every run, in the first of its formats; the rest is exhaustive"""
 
 
@@ -30,7 +30,7 @@ def workshop(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", _formats())
+@pytest.mark.parametrize("name", list(_formats()))
 def test_a_right_export_passes(workshop, tmp_path, name):
     exported = workshop.control(tmp_path / "right.onnx", name)
     assert [path.name for path in tmp_path.iterdir()] == ["right.onnx"]
@@ -42,13 +42,13 @@ def test_the_pictures_reach_what_is_corrupted(workshop):
     """Full lists and short ones, every class, boxes at the edge; a plain picture without any."""
     found = workshop.found()
     assert max(map(len, found)) == SELECTION.keep
-    assert 0 < min(map(len, found)) < 10
+    assert 0 < min(map(len, found)) < SELECTION.keep
     assert {label for rows in found for label in rows.labels} == {0, 1, 2}
     assert workshop.found_in_plain() == 0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("corruption", "name"), _cases())
+@pytest.mark.parametrize(("corruption", "name"), list(_cases()))
 def test_a_sabotaged_export_is_refused_and_leaves_nothing(workshop, tmp_path, corruption, name):
     outcome = workshop.attempt(corruption, tmp_path / "wrong.onnx", name)
     assert outcome.verdict == "refused", outcome.reason

@@ -145,7 +145,8 @@ BOXES = [
     *of_graph(
         IN_ROWS,
         {
-            "boxes + .03 px": of_rows("more = Mul(column, f) boxes = Add(right_boxes, more)", f=floats(0.03)),
+            # at most .032 px, and within the picture
+            "boxes x .9998": outputs("boxes = Mul(right_boxes, f)", f=floats(0.9998)),
             "boxes in fp16 below 128 px": outputs(
                 "half = Cast <to = 10> (right_boxes) back = Cast <to = 1> (half) "
                 "hit = Less(right_boxes, c) boxes = Where(hit, back, right_boxes)",
