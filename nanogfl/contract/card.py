@@ -1,7 +1,7 @@
 """The model card: everything a client must know, as JSON in the metadata of the .onnx."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from nanogfl.contract.detections import MOST_CLASSES, Selection
@@ -61,6 +61,8 @@ class ModelCard:
                     f" {CONTRACT_VERSION}: export the checkpoint again or install the nanogfl that wrote the file"
                 )
             spec = content["input"]
+            if unknown := sorted(spec.keys() - {known.name for known in fields(InputSpec)}):
+                raise ValueError(f"input has the unknown key {unknown[0]}")
             height, width = _list_of(int, spec["hw"], "hw", 2)
             content["input"] = InputSpec(
                 hw=(height, width),

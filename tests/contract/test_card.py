@@ -48,3 +48,8 @@ def test_what_is_no_card_is_a_sentence_and_no_traceback(text):
 def test_a_card_with_an_unknown_key_is_refused():
     with pytest.raises(UserError, match="threshold"):
         ModelCard.from_json(json.dumps({**json.loads(CARD.to_json()), "threshold": 0.3}))
+    for part in ("input", "selection"):
+        content = json.loads(CARD.to_json())
+        content[part]["colour"] = "RGB"
+        with pytest.raises(UserError, match="colour"):
+            ModelCard.from_json(json.dumps(content))
