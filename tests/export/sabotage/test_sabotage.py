@@ -6,7 +6,7 @@ from tests.export.sabotage.attempt import FORMATS, Workshop
 from tests.export.sabotage.subject import SELECTION
 from tests.export.sabotage.table import CORRUPTIONS
 
-EVERY_TIME = 5
+EVERY_TIME = 2
 """one of so many is tried in every run, in the first of its formats; the rest is exhaustive"""
 
 
