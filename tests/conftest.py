@@ -1,6 +1,8 @@
 """Every test run has a cache folder of its own: nobody's is touched, and no test finds what another machine left."""
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NANOGFL_CACHE", str(folder))
         yield folder
+
+
+def pytest_configure() -> None:
+    """Under nohup every process that a test starts would ignore SIGHUP, and the tests of it would wait in vain."""
+    if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
