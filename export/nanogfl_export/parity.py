@@ -21,6 +21,9 @@ from nanogfl_export.rows import contract_breach, delivered_rows, match_rows
 from nanogfl_export.tolerances import BOX_TOLERANCE, SCORE_TOLERANCE, TIE_LEAST, TIE_SHARE
 from nanogfl_export.written_file import WrittenFile
 
+_MISTAKES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""what the code of a device may raise on rows that it does not expect"""
+
 
 class Device(Protocol):
     """The runtime that users have, opened on the written file."""
@@ -192,7 +195,11 @@ class _Gate:
         edge = np.array(placement.source_hw[::-1], dtype=np.float32) * factors[:2]
         visible = (np.minimum(rows.boxes[:, 2:], edge) - rows.boxes[:, :2]).min(axis=1)
         own = frame.copy()
-        found = self.device(own)
+        try:
+            found = self.device(own)
+        except _MISTAKES as error:
+            reason = f"{type(error).__name__}: {error}"[:200]
+            raise UserError(f"the device cannot finish {name} ({reason}); no file was written") from error
         if not np.array_equal(own, frame):
             self.parity.unexplained.append(f"{name}: the device changes the picture that it is given")
         unit = np.float32(1) / factors
