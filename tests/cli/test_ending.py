@@ -111,7 +111,7 @@ def test_a_signal_ends_a_recording_well(start, stream, tmp_path, name):
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert len(lines) >= 5
     assert lines[-1]["seconds"] > lines[0]["seconds"] == 0
-    assert count_frames(tmp_path / "out.mp4") >= 5
+    assert count_frames(tmp_path / "out.mp4") > 1  # it keeps the pace of the clock, not one per line of the listing
     assert out.startswith(f"{len(lines)} frames; red ")
     assert "hidden" not in out + (tmp_path / "out.jsonl").read_text()
 
