@@ -180,7 +180,13 @@ def test_a_signal_in_the_middle_of_writing_leaves_nothing_half_written(folder, m
             folder / "nanodet.pth",
         )
     before = {path.relative_to(folder) for path in folder.rglob("*")}
-    monkeypatch.setattr(os, "replace", lambda *_: os.kill(os.getpid(), number))
+    replace = os.replace
+
+    def replace_in_the_middle(*paths):
+        os.kill(os.getpid(), number)
+        replace(*paths)  # detect finishes the picture that it is at
+
+    monkeypatch.setattr(os, "replace", replace_in_the_middle)
     monkeypatch.setattr(sys, "argv", ["nanogfl", *WRITING[command]])
     with pytest.raises(SystemExit) as caught:
         main()

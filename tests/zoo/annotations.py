@@ -48,7 +48,8 @@ def yolo(name: str, sentence: str, **files: Content) -> Bad:
 
 
 ENTITIES = '<!DOCTYPE a [<!ENTITY b "c"><!ENTITY d "&b;&b;&b;&b;">]><annotation>&d;</annotation>'
-MODELS_CLASSES = json.dumps(coco(categories=[{"id": number, "name": str(number)} for number in (1, 2, 7)]))
+_NAMES = {1: "blue", 2: "green", 7: "red"}
+MODELS_CLASSES = json.dumps(coco(categories=[{"id": number, "name": name} for number, name in _NAMES.items()]))
 EVAL = "eval model.onnx --data data/val.json --images data/val"
 
 ANNOTATIONS = [

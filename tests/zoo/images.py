@@ -96,9 +96,9 @@ IMAGES = [
         for name, content in NO_IMAGES.items()
     ),
     Bad("image: a folder", DETECT, "folder photo.png has no images", {"photo.png": folder}),
-    Bad("image: a pipe", DETECT, r"source photo\.png does not exist", {"photo.png": pipe}),
-    Bad("image: a device", DETECT, r"source photo\.png does not exist", {"photo.png": endless}),
-    Bad("image: a circle of links", DETECT, "does not exist", {"photo.png": link("photo.png")}),
+    Bad("image: a pipe", DETECT, r"source photo\.png is a pipe", {"photo.png": pipe}),
+    Bad("image: a device", DETECT, r"no camera photo\.png", {"photo.png": endless}),
+    Bad("image: a circle of links", DETECT, "a link to nothing", {"photo.png": link("photo.png")}),
     Bad("image: a name that no system takes", f"detect model.onnx {'a' * 5000} --json out.json", "does not exist", {}),
     Bad("image: a folder of bombs", "detect model.onnx photos --json out.json", "none of the 2 images .* claims",
         {"photos/a.jpg": CLAIMS["JPEG"], "photos/b.png": CLAIMS["PNG"]}),
