@@ -127,7 +127,7 @@ def test_expected_errors_are_one_line(folder, tmp_path):
         (["train", "nowhere.yaml"], "nowhere.yaml does not exist"),
         (["train", tmp_path / "typo.yaml"], "unknown key 'model.bacbone': did you mean 'backbone'?"),
         (["train", "recipe.yaml", "--set", "train.epochs"], "--set takes key=value"),
-        (["train", "recipe.yaml", "--device", "tpu9"], "train.device must be"),
+        (["train", "recipe.yaml", "--device", "tpu9"], "there is no device 'tpu9'"),
         (["train", "recipe.yaml", "--set", "data.root=elsewhere"], "elsewhere/train.json do not exist"),
         (["train", "recipe.yaml", "--resume", "--run-dir", tmp_path / "none"], "last.pt does not exist"),
         (["train", "recipe.yaml", "--init-from", "1e3"], "checkpoint 1e3 does not exist"),

@@ -196,7 +196,7 @@ def test_the_auxiliary_branch_trains_beside_the_detector_and_resumes_to_the_bit(
     best = load_checkpoint(whole / "best.pt")
     assert not any("assist" in name for name in best.weights)
     assert best.build() is not None  # the detector alone
-    with pytest.raises(UserError, match=r"trained with loss\.assist True, now it is False"):
+    with pytest.raises(UserError, match=r"loss\.assist True -> False.*--init-from"):
         train(replace(config, loss=replace(GUIDED, assist=False)), whole, resume=True)
 
 
