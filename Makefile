@@ -62,11 +62,11 @@ quickstart: $(VENV)/.installed
 	  '  $(BIN)/nanogfl train configs/bccd.yaml --set data.root=YOUR_COCO_FOLDER     (README: "Your data")'
 
 test: $(VENV)/.installed $(DEVICE_VENV)/.installed
-	$(DEVICE_VENV)/bin/python -m pytest -q tests/contract tests/evaluate tests/deploy tests/cli/test_detect_cli.py tests/cli/test_detect_run.py \
+	$(DEVICE_VENV)/bin/python -m pytest -q tests/contract tests/io tests/draw tests/machine tests/evaluate tests/deploy tests/cli/test_detect_cli.py tests/cli/test_detect_run.py \
 	  tests/cli/test_ending.py tests/cli/test_opencv_missing.py \
-	  tests/cli/test_bench_cli.py tests/cli/test_eval_onnx_cli.py tests/cli/test_eval_lvis_cli.py tests/data/test_coco.py tests/data/test_synthetic.py tests/data/test_cache.py \
-	  tests/data/test_frame_store.py tests/data/test_ahead.py tests/data/test_voc.py tests/data/test_lvis.py tests/data/test_yolo.py \
-	  tests/data/test_image_sizes.py tests/data/test_write_coco.py tests/data/test_readers_fuzz.py tests/cli/test_data_convert.py
+	  tests/cli/test_bench_cli.py tests/cli/test_eval_onnx_cli.py tests/cli/test_eval_lvis_cli.py tests/data/readers/test_coco.py tests/data/synthetic/test_dataset.py tests/data/cache/test_frames.py \
+	  tests/data/cache/test_store.py tests/data/cache/test_ahead.py tests/data/readers/test_voc.py tests/data/readers/test_lvis.py tests/data/readers/test_yolo.py \
+	  tests/data/readers/test_image_sizes.py tests/data/readers/test_write_coco.py tests/data/readers/test_fuzz.py tests/cli/test_data_convert.py
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_OPTIONS)
 
 test-all:

@@ -16,13 +16,13 @@ from typing import Any, Literal
 import torch
 
 from nanogfl.config import HeadConfig, LossConfig
-from nanogfl.criterion.assign import assign
-from nanogfl.criterion.criterion import losses_of_assignment
-from nanogfl.data.batch import Truth
-from nanogfl.model.decode import Grid, make_grid
+from nanogfl.data.loader import Truth
+from nanogfl.loss.assign.assign import assign
+from nanogfl.loss.criterion import losses_of_assignment
+from nanogfl.model.boxes.decode import Grid, make_grid
 from nanogfl.model.detector import Predictions, read_levels
-from nanogfl.model.layout import HeadLayout
-from nanogfl_deploy.machine import cpu_name
+from nanogfl.model.heads.layout import HeadLayout
+from nanogfl_deploy.bench.machine import cpu_name
 
 STRIDES = (8, 16, 32, 64)
 

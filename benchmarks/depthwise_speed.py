@@ -10,9 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from nanogfl.contract.timing import measure
+from nanogfl.machine.timing import measure
 from nanogfl.model.depthwise import DepthwiseConv2d
-from nanogfl_deploy.machine import cpu_name
+from nanogfl_deploy.bench.machine import cpu_name
 
 # channels, side of the input, kernel, stride: of ShuffleNetV2 1.0x + GhostPAN at 320 x 320
 LAYERS = (

@@ -11,8 +11,8 @@ import json
 import sys
 from pathlib import Path
 
-from nanogfl_deploy.cold_start import start_cold
-from nanogfl_deploy.machine import machine
+from nanogfl_deploy.bench.cold_start import start_cold
+from nanogfl_deploy.bench.machine import machine
 
 SECONDS, MEGABYTES = 0.5, 150.0
 

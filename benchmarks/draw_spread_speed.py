@@ -13,9 +13,9 @@ import time
 import cv2
 import numpy as np
 
-from nanogfl.contract.draw import line_width
-from nanogfl.contract.draw_spread import draw_soft_box
-from nanogfl_deploy.machine import cpu_name
+from nanogfl.draw.boxes import line_width
+from nanogfl.draw.spread import draw_soft_box
+from nanogfl_deploy.bench.machine import cpu_name
 
 BOXES = ((500, 300, 560, 380), (300, 200, 700, 600), (10, 10, 1270, 710))
 SPREADS = (4, 12, 30)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from nanogfl.contract.detections import Detections
-from nanogfl.data.index import DataSet, ImageRecord
+from nanogfl.data.dataset import DataSet, ImageRecord
 from nanogfl.evaluate.coco_ap import score
 
 

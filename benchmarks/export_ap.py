@@ -15,11 +15,11 @@ import torch
 
 from nanogfl.cli.gate_images import gate_frames
 from nanogfl.contract.card import ExportFormat
-from nanogfl.contract.ort import onnxruntime
-from nanogfl.data.read import load_split
+from nanogfl.data.readers.read import load_split
 from nanogfl.evaluate.coco_ap import evaluate
+from nanogfl.machine.ort import onnxruntime
 from nanogfl.model.predictor import load_predictor
-from nanogfl_deploy.machine import cpu_name
+from nanogfl_deploy.bench.machine import cpu_name
 from nanogfl_deploy.runtime import Detector
 from nanogfl_export.export import export_checkpoint
 

@@ -20,16 +20,16 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from nanogfl.contract.frames import IMAGE_SUFFIXES, read_frame
-from nanogfl.contract.timing import Speedup, Timing, measure, speedup
+from nanogfl.io.images import IMAGE_SUFFIXES, read_frame
+from nanogfl.machine.timing import Speedup, Timing, measure, speedup
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.complexity import count_complexity
-from nanogfl_deploy.machine import machine
-from nanogfl_deploy.peak import peak_calls, peak_rate
+from nanogfl_deploy.bench.cpu_limit import peak_calls, peak_rate
+from nanogfl_deploy.bench.machine import machine
 from nanogfl_deploy.runtime import Detector, open_session
 from nanogfl_export.export import export_checkpoint
+from nanogfl_export.graph.trace import trace_network
 from nanogfl_export.rewrite.sequence import NETWORK_REWRITES, rewrite_network
-from nanogfl_export.trace import trace_network
 
 Image = NDArray[np.uint8]
 PLAIN, WRITTEN, IN_GRAPH = "plain network", "rewritten network", "detections in the graph"

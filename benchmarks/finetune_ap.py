@@ -19,11 +19,11 @@ import torch
 
 from nanogfl.config import Config
 from nanogfl.data.order import EpochOrder
-from nanogfl.data.read import load_split
+from nanogfl.data.readers.read import load_split
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.recipe import load_config
 from nanogfl.train.loop import train
-from nanogfl_deploy.machine import cpu_name
+from nanogfl_deploy.bench.machine import cpu_name
 
 KINDS = {"scratch": None, "trunk": "model.backbone.weights", "checkpoint": "train.init_from"}
 WARMUP_SHARE = 0.2

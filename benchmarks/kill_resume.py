@@ -36,14 +36,15 @@ from nanogfl.config import (
     TrainConfig,
 )
 from nanogfl.contract.preprocess import InputSpec
-from nanogfl.data import frame_store
-from nanogfl.data.synthetic import draw_dataset
+from nanogfl.data.cache import store as frame_store
+from nanogfl.data.synthetic.dataset import draw_dataset
 from nanogfl.model.checkpoint import load_checkpoint, weights_digest
 from nanogfl.recipe import load_config
-from nanogfl.train import loop, state
-from nanogfl.train.run_dir import LAST, has_state
+from nanogfl.train import loop
+from nanogfl.train.checkpointing import state
+from nanogfl.train.checkpointing.run_dir import LAST, has_state
 from nanogfl.train.step import TrainStep
-from nanogfl_deploy.machine import cpu_name
+from nanogfl_deploy.bench.machine import cpu_name
 
 STEP, CHECKPOINT, CACHE, VALIDATION, OTHER = "step", "checkpoint write", "cache write", "validation", "elsewhere"
 # How long a phase is waited into before the kill, at most: about as long as it takes on a small machine.

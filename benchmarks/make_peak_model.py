@@ -1,4 +1,4 @@
-"""Writes deploy/nanogfl_deploy/peak.onnx, whose 1x1 convolutions `nanogfl bench` takes for this CPU's limit.
+"""Writes deploy/nanogfl_deploy/bench/peak.onnx, whose 1x1 convolutions `nanogfl bench` takes for this CPU's limit.
 
 python benchmarks/make_peak_model.py     (needs the package onnx; bench does not)
 
@@ -15,7 +15,7 @@ import onnx
 import onnx.checker
 import onnx.parser
 
-from nanogfl_deploy.peak import CHANNELS, LAYERS, PEAK_FILE
+from nanogfl_deploy.bench.cpu_limit import CHANNELS, LAYERS, PEAK_FILE
 
 
 def peak_model() -> bytes:

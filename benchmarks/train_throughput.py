@@ -23,8 +23,8 @@ import cv2
 import torch
 
 from nanogfl.config import Config
-from nanogfl.data.batch import Batch, Loader
-from nanogfl.data.synthetic import draw_dataset
+from nanogfl.data.loader import Batch, Loader
+from nanogfl.data.synthetic.dataset import draw_dataset
 from nanogfl.model.detector import Detector, build_detector
 from nanogfl.recipe import config_from_dict, load_config
 from nanogfl.train.datasets import Data, load_data
@@ -32,7 +32,7 @@ from nanogfl.train.device import autocast, choose_device
 from nanogfl.train.loop import build_step
 from nanogfl.train.memory import keep_freed_memory
 from nanogfl.train.step import TrainStep
-from nanogfl_deploy.machine import cpu_name
+from nanogfl_deploy.bench.machine import cpu_name
 
 MODES = {False: "eager", True: "compile"}
 PHASES = ("data", "forward", "assignment", "loss", "forward, assignment and loss", "backward", "optimizer", "average")

@@ -426,7 +426,7 @@ class LossConfig:
 
     @property
     def equalized(self) -> bool:
-        """The classification keeps account of its classes (criterion/equalized.py)."""
+        """The classification keeps account of its classes (loss/equalized.py)."""
         return self.classification in ("efl", "eqfl")
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from nanogfl.config import Config
-from nanogfl.contract.errors import UserError
-from nanogfl.contract.read_file import is_file
-from nanogfl.yaml_file import parse_yaml, read_yaml
+from nanogfl.errors import UserError
+from nanogfl.io.read_file import is_file
+from nanogfl.io.yaml_file import parse_yaml, read_yaml
 
 _MOST_VALUES, _DEEPEST = 10_000, 32
 """of a recipe, which has some 110 values on 4 levels"""

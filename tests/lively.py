@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from nanogfl.data.synthetic import draw_image
+from nanogfl.data.synthetic.dataset import draw_image
 from nanogfl.model.detector import Detector
 
 

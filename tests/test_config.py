@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from nanogfl.config import Config, HeadConfig, LossConfig, Quality
-from nanogfl.contract.errors import UserError
+from nanogfl.errors import UserError
 from nanogfl.recipe import config_from_dict, differences, load_config
 from tests.representations import DGQP, PER_LEVEL
 
@@ -66,7 +66,7 @@ def test_the_config_is_the_only_place_that_gives_a_knob_a_default():
     for file in [
         *(ROOT / "nanogfl/criterion").glob("*.py"),
         *(ROOT / "nanogfl/train").glob("*.py"),
-        ROOT / "nanogfl/data/plan.py",
+        ROOT / "nanogfl/data/augment/plan.py",
     ]:
         for node in ast.walk(ast.parse(file.read_text())):
             if not isinstance(node, ast.FunctionDef):

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from nanogfl.data.synthetic import draw_image
+from nanogfl.data.synthetic.dataset import draw_image
 from nanogfl_deploy import Detector
 
 ROOT = Path(__file__).parents[1]

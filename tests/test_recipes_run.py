@@ -11,14 +11,14 @@ import torch
 
 from nanogfl.config import Config
 from nanogfl.contract.preprocess import InputSpec
-from nanogfl.data.batch import Loader
-from nanogfl.data.synthetic import draw_dataset, draw_image
+from nanogfl.data.loader import Loader
+from nanogfl.data.synthetic.dataset import draw_dataset, draw_image
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
 from nanogfl.model.detector import build_detector
 from nanogfl.recipe import load_config
 from nanogfl.train.datasets import load_data
 from nanogfl.train.loop import build_step
-from nanogfl.train.parts import FrozenParts
+from nanogfl.train.start.freeze import FrozenParts
 from nanogfl_deploy.runtime import Detector
 from nanogfl_export.export import export_checkpoint
 from tests.lively import enliven

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nanogfl.ablate.spec import load_ablation
-from nanogfl.contract.errors import UserError
+from nanogfl.errors import UserError
 from nanogfl.recipe import load_config, shipped_recipes
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ __all__ = ["Detector"]
 
 def __getattr__(name: str) -> object:
     """`from nanogfl_deploy import Detector` loads onnxruntime and OpenCV; importing the package alone loads nothing,
-    so that `python -m nanogfl_deploy.cold` can time that line."""
+    so that `python -m nanogfl_deploy.bench.cold` can time that line."""
     if name == "Detector":
         from nanogfl_deploy.runtime import Detector
 

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from nanogfl.contract.card import METADATA_KEY, ModelCard
 from nanogfl.contract.detections import Detections, Sides, select, sides_at, to_source
-from nanogfl.contract.errors import UserError
-from nanogfl.contract.ort import ORT_ERRORS, onnxruntime
 from nanogfl.contract.preprocess import Placement, preprocess
-from nanogfl.contract.printable import shortened
-from nanogfl.contract.read_file import is_file
-from nanogfl.contract.threads import compute_threads
+from nanogfl.errors import UserError
+from nanogfl.io.printable import shortened
+from nanogfl.io.read_file import is_file
+from nanogfl.machine.ort import ORT_ERRORS, onnxruntime
+from nanogfl.machine.threads import compute_threads
 
 _KIND_OF = ("tensor(float)", "tensor(int64)")  # of an output, and of the labels
 _NO_TEXT = "a name in its graph or metadata is not text in UTF-8"

@@ -12,19 +12,19 @@ import torch
 from numpy.typing import NDArray
 
 from nanogfl import __version__
-from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.card import ExportFormat, ModelCard
-from nanogfl.contract.errors import UserError
-from nanogfl.contract.ort import onnxruntime
+from nanogfl.errors import UserError
+from nanogfl.io.atomic import atomic_path
+from nanogfl.machine.ort import onnxruntime
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.predictor import Predictor
-from nanogfl_export.assemble import RAW_PREFIX, Parts, all_points_model, assemble
-from nanogfl_export.card_check import check_card
+from nanogfl_export.gate.card_check import check_card
+from nanogfl_export.gate.parity import Device, Parity, measure_parity
+from nanogfl_export.graph.assemble import RAW_PREFIX, Parts, all_points_model, assemble
+from nanogfl_export.graph.trace import trace_network, trace_row_decode
 from nanogfl_export.onnx_file import check_file, check_same_graph, read_card, write_file
-from nanogfl_export.parity import Device, Parity, measure_parity
 from nanogfl_export.rewrite.sequence import rewrite_decode, rewrite_network
-from nanogfl_export.trace import trace_network, trace_row_decode
 
 
 @dataclass(frozen=True)

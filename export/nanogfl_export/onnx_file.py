@@ -8,9 +8,9 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 
-from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.card import METADATA_KEY, ExportFormat, ModelCard
-from nanogfl.contract.errors import UserError
+from nanogfl.errors import UserError
+from nanogfl.io.atomic import atomic_path
 
 OPSET = 18  # the lowest that torch's dynamo exporter writes
 

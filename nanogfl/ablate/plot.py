@@ -4,7 +4,7 @@ from pathlib import Path
 
 from nanogfl.ablate.spec import Ablation
 from nanogfl.ablate.table import Line, metric_name
-from nanogfl.contract.atomic import atomic_path
+from nanogfl.io.atomic import atomic_path
 
 _OURS, _PAPER, _PALE = "#1f77b4", "#d62728", "#9db8cf"
 

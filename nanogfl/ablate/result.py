@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from nanogfl.config import Config
-from nanogfl.contract.atomic import atomic_path
-from nanogfl.contract.errors import UserError
+from nanogfl.errors import UserError
+from nanogfl.io.atomic import atomic_path
 from nanogfl.recipe import config_from_dict, differences
 
 RESULT = "result.json"

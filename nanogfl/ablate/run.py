@@ -11,19 +11,19 @@ from nanogfl.ablate.result import RESULT, Result, digest, read_result, require_s
 from nanogfl.ablate.spec import Ablation, Row
 from nanogfl.ablate.table import Line, format_table, markdown, metric_name, tabulate, to_dict
 from nanogfl.config import Config
-from nanogfl.contract.atomic import atomic_path
-from nanogfl.contract.errors import UserError
 from nanogfl.data.class_counts import count_in_file
-from nanogfl.data.index import DataSet
+from nanogfl.data.dataset import DataSet
 from nanogfl.data.order import EpochOrder
-from nanogfl.data.read import load_split
+from nanogfl.data.readers.read import load_split
+from nanogfl.errors import UserError
 from nanogfl.evaluate.coco_ap import Report
 from nanogfl.evaluate.frequency import frequency_figures
+from nanogfl.io.atomic import atomic_path
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.detector import build_detector
+from nanogfl.train.checkpointing.run_dir import LAST, PREVIOUS, has_state
+from nanogfl.train.checkpointing.saved import read_saved
 from nanogfl.train.loop import train
-from nanogfl.train.run_dir import LAST, PREVIOUS, has_state
-from nanogfl.train.saved import read_saved
 
 
 @dataclass(frozen=True)

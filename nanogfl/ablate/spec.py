@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nanogfl.config import Config
-from nanogfl.contract.errors import UserError
+from nanogfl.errors import UserError
 from nanogfl.evaluate.groups import GROUPS
 from nanogfl.recipe import differences, load_config, read_recipe
 

@@ -47,7 +47,7 @@ def ablate(
     from dataclasses import replace
 
     from nanogfl.cli.extras import require
-    from nanogfl.contract.errors import Interrupted, UserError
+    from nanogfl.errors import Interrupted, UserError
 
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools")
     from nanogfl.ablate.run import run_ablation

@@ -9,7 +9,7 @@ import click
 from nanogfl.cli.ending import stoppable
 from nanogfl.cli.extras import require
 from nanogfl.cli.say import say, say_lines
-from nanogfl.contract.errors import UserError
+from nanogfl.errors import UserError
 
 _MOST_THREADS = 256
 _LARGEST_SIDE = 16384
@@ -74,13 +74,13 @@ def bench(
     _check(models, image, frame_hw, plot)
     if card:
         require("export", "onnx")
-    from nanogfl.contract.frames import read_frame
-    from nanogfl.contract.threads import limit_opencv_threads
-    from nanogfl_deploy.bench import measure_costs, textured_frame
-    from nanogfl_deploy.bench_table import Report, as_json, table
-    from nanogfl_deploy.cold_start import cold_start
-    from nanogfl_deploy.machine import machine
-    from nanogfl_deploy.other_load import OtherLoad
+    from nanogfl.io.images import read_frame
+    from nanogfl.machine.threads import limit_opencv_threads
+    from nanogfl_deploy.bench.bench import measure_costs, textured_frame
+    from nanogfl_deploy.bench.cold_start import cold_start
+    from nanogfl_deploy.bench.machine import machine
+    from nanogfl_deploy.bench.other_load import OtherLoad
+    from nanogfl_deploy.bench.table import Report, as_json, table
     from nanogfl_deploy.runtime import Detector
 
     limit_opencv_threads()
@@ -100,14 +100,14 @@ def bench(
     report = Report(machine(), (frame.shape[0], frame.shape[1]), name, costs, cold_starts, other_cores)
     say_lines(table(report))
     if plot is not None:
-        from nanogfl_deploy.bench_plot import write_plot
+        from nanogfl_deploy.bench.plot import write_plot
 
         write_plot(report, plot)
         say(f"plot: {plot}")
     if card:
         from datetime import UTC, datetime
 
-        from nanogfl_deploy.bench_card import card_figures
+        from nanogfl_deploy.bench.card import card_figures
         from nanogfl_export.onnx_file import update_card
 
         for path in dict.fromkeys(models):

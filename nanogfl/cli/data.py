@@ -48,7 +48,7 @@ def draw(folder: Path, train: int, val: int, seed: int, tail: int | None) -> Non
     nanogfl data draw shapes-tail --long-tail 100
     nanogfl data draw shapes-large --train 5000 --val 500
     """
-    from nanogfl.data.synthetic import draw_dataset
+    from nanogfl.data.synthetic.dataset import draw_dataset
 
     if sys.stderr.isatty():
         with click.progressbar(length=train + val, label="drawing", file=sys.stderr) as bar:
@@ -96,19 +96,19 @@ def show(
     from nanogfl.cli.extras import require
 
     require("train", "torch", "pydantic", "yaml", "rich")
-    from nanogfl.contract.atomic import atomic_path
-    from nanogfl.contract.errors import UserError
+    from nanogfl.errors import UserError
+    from nanogfl.io.atomic import atomic_path
 
     if output.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"{output} must end in .png or .jpg: that decides the sheet's format")
     import cv2
 
-    from nanogfl.data.batch import Loader
-    from nanogfl.data.cache import open_frames
-    from nanogfl.data.read import load_split
-    from nanogfl.data.sheet import contact_sheet
+    from nanogfl.data.augment.sheet import contact_sheet
+    from nanogfl.data.cache.frames import open_frames
+    from nanogfl.data.loader import Loader
+    from nanogfl.data.readers.read import load_split
     from nanogfl.recipe import load_config
-    from nanogfl.train.progress import show_reading
+    from nanogfl.train.reports.progress import show_reading
 
     shortcuts = [*(["data.strict=true"] if strict else []), *(["data.cache=device"] if renderer == "device" else [])]
     loaded = load_config(config, (*overrides, *shortcuts))
@@ -147,9 +147,9 @@ def convert(annotations: Path, images: Path, output: Path, force: bool, strict: 
     nanogfl data convert VOC2007/ImageSets/Main/train.txt VOC2007/JPEGImages -o train.json
     nanogfl data convert mine/data.yaml mine/images/train -o mine/train.json
     """
-    from nanogfl.contract.errors import UserError
-    from nanogfl.data.read import load_split
-    from nanogfl.data.write_coco import write_coco
+    from nanogfl.data.readers.read import load_split
+    from nanogfl.data.readers.write_coco import write_coco
+    from nanogfl.errors import UserError
 
     if output.exists() and not force:
         raise UserError(f"{output} is already there: give --force to overwrite it, or another -o")

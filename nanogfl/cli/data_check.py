@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from nanogfl.cli.say import say
-from nanogfl.contract.printable import printable
+from nanogfl.io.printable import printable
 
 if TYPE_CHECKING:
     from nanogfl.config import Config
-    from nanogfl.criterion.reach import ReachReport
-    from nanogfl.data.check.finding import Finding
-    from nanogfl.data.check.report import CheckReport
-    from nanogfl.data.coco import DataSet
+    from nanogfl.data.lint.finding import Finding
+    from nanogfl.data.lint.report import CheckReport
+    from nanogfl.data.readers.coco import DataSet
+    from nanogfl.loss.reach import ReachReport
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan", None: None}
 
@@ -48,15 +48,15 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     from nanogfl.cli.extras import require
 
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml")
-    from nanogfl.contract.errors import UserError
-    from nanogfl.data.check.check import check_annotations, check_images
-    from nanogfl.data.check.files import check_listed
-    from nanogfl.data.check.finding import Split, by_severity
-    from nanogfl.data.check.report import CheckReport, format_table
-    from nanogfl.data.read import load_split
+    from nanogfl.data.lint.files import check_listed
+    from nanogfl.data.lint.finding import Split, by_severity
+    from nanogfl.data.lint.lint import check_annotations, check_images
+    from nanogfl.data.lint.report import CheckReport, format_table
+    from nanogfl.data.readers.read import load_split
+    from nanogfl.errors import UserError
     from nanogfl.evaluate.frequency import LVIS_LIMITS
     from nanogfl.recipe import load_config
-    from nanogfl.train.progress import show_reading
+    from nanogfl.train.reports.progress import show_reading
 
     folder = output or Path("runs") / "data-check" / config.stem
     if folder.exists() and not folder.is_dir():
@@ -82,7 +82,7 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
 
 def _measure_reach(config: "Config", train: "DataSet") -> "tuple[ReachReport | None, float]":
     """How far the head's bins reach, None where it has none, and the finest stride of the recipe's network."""
-    from nanogfl.criterion.reach import measure_reach
+    from nanogfl.loss.reach import measure_reach
     from nanogfl.model.detector import build_detector
     from nanogfl.train.datasets import plain_truths
 
@@ -100,8 +100,8 @@ def _reach_line(reach: "ReachReport | None") -> str:
 
 
 def _reach_findings(reach: "ReachReport | None") -> "list[Finding]":
-    from nanogfl.criterion.reach import ADVISE_ABOVE
-    from nanogfl.data.check.finding import Example, Finding
+    from nanogfl.data.lint.finding import Example, Finding
+    from nanogfl.loss.reach import ADVISE_ABOVE
 
     if reach is None or reach.share <= ADVISE_ABOVE:
         return []
@@ -114,9 +114,9 @@ def _reach_findings(reach: "ReachReport | None") -> "list[Finding]":
 
 def _write(folder: Path, report: "CheckReport", finest_stride: float) -> None:
     """check.json, check.md, histograms.png and finding-*.png; those of an earlier check are removed."""
-    from nanogfl.data.check.histograms import save_histograms
-    from nanogfl.data.check.pictures import save_sheet
-    from nanogfl.data.check.report import write_json, write_markdown
+    from nanogfl.data.lint.histograms import save_histograms
+    from nanogfl.data.lint.pictures import save_sheet
+    from nanogfl.data.lint.report import write_json, write_markdown
 
     for old in folder.glob("finding-*.png"):
         old.unlink()

@@ -8,7 +8,7 @@ import click
 from nanogfl.cli.ending import stoppable
 from nanogfl.cli.say import say
 from nanogfl.cli.score import SCORE
-from nanogfl.contract.errors import UserError
+from nanogfl.errors import UserError
 
 if TYPE_CHECKING:
     from nanogfl.cli.models import OpenedModel
@@ -51,9 +51,9 @@ def detect(
     """
     with stoppable() as ending:
         from nanogfl.cli.detect_run import Run
-        from nanogfl_deploy.show import DetectionsFile, default_place, open_saver
-        from nanogfl_deploy.sources import open_source
-        from nanogfl_deploy.window import Window, window_problem
+        from nanogfl_deploy.sinks.pictures import DetectionsFile, default_place, open_saver
+        from nanogfl_deploy.sinks.window import Window, window_problem
+        from nanogfl_deploy.sources.sources import open_source
 
         detector = load_detector(model, threads)
         if spread and not detector.has_spread:
@@ -80,7 +80,7 @@ def detect(
 def load_detector(path: Path, threads: int | None) -> "OpenedModel":
     """An .onnx through onnxruntime, anything else as a checkpoint through torch."""
     from nanogfl.cli.models import open_model
-    from nanogfl.contract.read_file import is_file
+    from nanogfl.io.read_file import is_file
 
     if not is_file(path):
         raise UserError(f"model {path} does not exist or is no file: check the path")

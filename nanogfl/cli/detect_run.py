@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from nanogfl.cli.ending import Ending
 from nanogfl.cli.say import say
-from nanogfl.contract.draw import draw_detections
-from nanogfl.contract.errors import Interrupted, UserError
-from nanogfl.contract.printable import shortened
-from nanogfl.contract.timing import RunningMedian
-from nanogfl_deploy.capture import Frame, Source
-from nanogfl_deploy.show import DetectionsFile, Saver, VideoFile
-from nanogfl_deploy.sources import Pictures
-from nanogfl_deploy.video import Video
-from nanogfl_deploy.window import Window, status_line
+from nanogfl.draw.boxes import draw_detections
+from nanogfl.errors import Interrupted, UserError
+from nanogfl.io.printable import shortened
+from nanogfl.machine.timing import RunningMedian
+from nanogfl_deploy.sinks.pictures import DetectionsFile, Saver, VideoFile
+from nanogfl_deploy.sinks.window import Window, status_line
+from nanogfl_deploy.sources.capture import Frame, Source
+from nanogfl_deploy.sources.sources import Pictures
+from nanogfl_deploy.sources.video import Video
 
 if TYPE_CHECKING:
     from nanogfl.cli.models import OpenedModel

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from nanogfl.contract.errors import STOP_SIGNALS, Interrupted
+from nanogfl.errors import STOP_SIGNALS, Interrupted
 
 PATIENCE = 5.0
 """seconds until a process that does not react is ended: docker stop kills after 10"""

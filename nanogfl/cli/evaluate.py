@@ -78,16 +78,16 @@ def evaluate(
     import json
 
     from nanogfl.cli.models import open_model, require_there
-    from nanogfl.contract.atomic import atomic_path
-    from nanogfl.contract.errors import UserError
-    from nanogfl.data.cache import without_unreadable
+    from nanogfl.data.cache.frames import without_unreadable
     from nanogfl.data.class_counts import count_in_file
-    from nanogfl.data.read import is_coco, load_split
+    from nanogfl.data.readers.read import is_coco, load_split
+    from nanogfl.errors import UserError
     from nanogfl.evaluate.coco_ap import NO_OBJECTS, format_report
     from nanogfl.evaluate.coco_ap import evaluate as run_evaluation
     from nanogfl.evaluate.frequency import by_frequency as group_by_frequency
     from nanogfl.evaluate.frequency import format_frequency, require_limits
     from nanogfl.evaluate.lvis_ap import MOST_DETECTIONS
+    from nanogfl.io.atomic import atomic_path
 
     require_limits(frequency_limits)
     if train_images is not None and train_data is None:

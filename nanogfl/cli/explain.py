@@ -9,7 +9,7 @@ import click
 from nanogfl.cli.ending import stoppable
 from nanogfl.cli.say import say
 from nanogfl.cli.score import SCORE
-from nanogfl.contract.errors import UserError
+from nanogfl.errors import UserError
 
 if TYPE_CHECKING:
     from nanogfl.contract.detections import Detections
@@ -36,9 +36,9 @@ def explain(model: Path, image: Path, output: Path | None, threshold: float, max
     import numpy as np
 
     from nanogfl.cli.detect import load_detector
-    from nanogfl.contract.draw_sides import explain_picture
-    from nanogfl.contract.frames import IMAGE_SUFFIXES, read_frame
-    from nanogfl_deploy.show import write_picture
+    from nanogfl.draw.sides import explain_picture
+    from nanogfl.io.images import IMAGE_SUFFIXES, read_frame
+    from nanogfl_deploy.sinks.pictures import write_picture
 
     target = output or Path(f"{image.stem}_explained.png")
     if target.suffix.lower() not in IMAGE_SUFFIXES:

@@ -59,7 +59,7 @@ def export(
     require("export", "torch", "onnx", "onnxscript", "onnxsim", "pydantic", "yaml")
     from nanogfl.cli.gate_images import gate_frames
     from nanogfl.contract.card import ExportFormat
-    from nanogfl.contract.errors import UserError
+    from nanogfl.errors import UserError
     from nanogfl_deploy.runtime import Detector
     from nanogfl_export.export import export_checkpoint
 
@@ -86,8 +86,8 @@ def export(
     say(f"wrote {target}: {size:.2f} MB, {len(exported.model.graph.node)} nodes, format {output_format}")
     if report:
         from nanogfl.model.predictor import load_predictor
-        from nanogfl_deploy.machine import cpu_name
-        from nanogfl_export.report import write_report
+        from nanogfl_deploy.bench.machine import cpu_name
+        from nanogfl_export.report.report import write_report
 
         written = write_report(
             exported,

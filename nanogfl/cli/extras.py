@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from nanogfl.contract.errors import UserError, missing_extra
+from nanogfl.errors import UserError, missing_extra
 
 
 def require(extra: str, *packages: str) -> None:

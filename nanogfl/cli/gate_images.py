@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.cli.models import require_there
-from nanogfl.contract.errors import UserError
-from nanogfl.contract.frames import IMAGE_SUFFIXES, read_frame
-from nanogfl.data.synthetic import FIRST_VAL_INDEX, draw_image, image_hw
+from nanogfl.data.synthetic.dataset import FIRST_VAL_INDEX, draw_image, image_hw
+from nanogfl.errors import UserError
+from nanogfl.io.images import IMAGE_SUFFIXES, read_frame
 
 EMBEDDED = "embedded"
 """as --images: pictures that the package draws itself"""
@@ -62,7 +62,7 @@ def _of_folder(folder: Path) -> tuple[list[Path], str]:
 
 
 def _of_validation_set(checkpoint: Path) -> tuple[list[Path], str]:
-    from nanogfl.data.read import load_split
+    from nanogfl.data.readers.read import load_split
     from nanogfl.model.checkpoint import load_checkpoint
 
     model = load_checkpoint(checkpoint)

@@ -39,10 +39,10 @@ def import_nanodet(file: Path, output: Path, names_file: Path | None, input_hw: 
 
     require("train", "torch", "pydantic", "yaml")
     from nanogfl.config import Config
-    from nanogfl.contract.errors import UserError
+    from nanogfl.errors import UserError
     from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
     from nanogfl.model.complexity import count_complexity
-    from nanogfl.model.nanodet_weights import read_nanodet
+    from nanogfl.model.nanodet.weights import read_nanodet
 
     if output.exists() and file.exists() and output.samefile(file):
         raise UserError(f"--output {output} is the file to import: give another name")
@@ -65,9 +65,9 @@ def import_nanodet(file: Path, output: Path, names_file: Path | None, input_hw: 
 
 def _classes(file: Path, count: int, names_file: Path | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Names and category ids: of the file of names, else COCO's. Raises UserError where the count does not fit."""
-    from nanogfl.contract.errors import UserError
-    from nanogfl.contract.read_file import read_lines
-    from nanogfl.data.coco_classes import COCO_CATEGORY_IDS, COCO_CLASSES
+    from nanogfl.errors import UserError
+    from nanogfl.io.read_file import read_lines
+    from nanogfl.model.nanodet.coco_classes import COCO_CATEGORY_IDS, COCO_CLASSES
 
     if names_file is None:
         if count != len(COCO_CLASSES):

@@ -8,8 +8,8 @@ import click
 from nanogfl.cli.ending import stoppable
 from nanogfl.cli.extras import require
 from nanogfl.cli.say import say
-from nanogfl.contract.errors import UserError
-from nanogfl.contract.read_file import is_file
+from nanogfl.errors import UserError
+from nanogfl.io.read_file import is_file
 
 if TYPE_CHECKING:
     from nanogfl_deploy.runtime import Detector
@@ -47,7 +47,7 @@ def info(file: Path) -> None:
 
 def describe_onnx(detector: "Detector") -> list[tuple[str, str]]:
     """(name, value) rows for people, all from the file itself."""
-    from nanogfl_deploy.bench_card import bench_rows
+    from nanogfl_deploy.bench.card import bench_rows
 
     card = detector.card
     height, width = card.input.hw

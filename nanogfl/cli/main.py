@@ -24,7 +24,7 @@ from nanogfl.cli.recipes import models
 from nanogfl.cli.say import error_line, say
 from nanogfl.cli.streams import is_output_lost, protect_streams
 from nanogfl.cli.train import train
-from nanogfl.contract.errors import STOP_SIGNALS, Interrupted, UserError
+from nanogfl.errors import STOP_SIGNALS, Interrupted, UserError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

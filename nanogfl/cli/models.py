@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.contract.detections import Detect, Detections
-from nanogfl.contract.errors import UserError
+from nanogfl.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class OpenedModel:
 def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -> OpenedModel:
     """An .onnx by its suffix, anything else as a checkpoint. `device` (auto, cpu, cuda, cuda:N, mps) is for a
     checkpoint, `threads` for an .onnx: a UserError where it would have no effect, as for whatever cannot be opened."""
-    from nanogfl.contract.threads import limit_opencv_threads
+    from nanogfl.machine.threads import limit_opencv_threads
 
     limit_opencv_threads()
     if path.suffix == ".onnx":

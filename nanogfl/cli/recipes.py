@@ -24,7 +24,7 @@ def models(configs: Path | None, classes: int) -> None:
     nanogfl models --configs my/recipes --classes 3
     """
     from nanogfl.cli.extras import require
-    from nanogfl.contract.errors import UserError
+    from nanogfl.errors import UserError
 
     require("train", "torch", "pydantic", "yaml")
     from nanogfl.model.recipe_card import read_recipe_cards

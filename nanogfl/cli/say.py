@@ -2,8 +2,8 @@
 
 import click
 
-from nanogfl.contract.errors import UserError
-from nanogfl.contract.printable import printable, shortened
+from nanogfl.errors import UserError
+from nanogfl.io.printable import printable, shortened
 
 _LONGEST_ERROR = 2000
 """characters: a sentence quotes what came, which may be megabytes"""

@@ -75,9 +75,9 @@ def train(
     from nanogfl.cli.extras import require
 
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools")
-    from nanogfl.contract.errors import Interrupted
+    from nanogfl.errors import Interrupted
     from nanogfl.recipe import load_config
-    from nanogfl.train.launch import count_processes, run_ranks
+    from nanogfl.train.distributed.launch import count_processes, run_ranks
 
     shortcuts = [f"train.device={device}"] if device else []
     shortcuts += ["data.strict=true"] if strict else []
@@ -89,8 +89,8 @@ def train(
         keys = [word for override in (*overrides, *shortcuts) for word in ("--set", override)]
         again = ["train", str(config), *keys, "--run-dir", str(folder), *([f"--resume={resume}"] if resume else [])]
         sys.exit(run_ranks([sys.executable, "-m", "nanogfl", *again], count))
+    from nanogfl.train.distributed.place import place_from_environment
     from nanogfl.train.loop import train as run_training
-    from nanogfl.train.place import place_from_environment
 
     place = place_from_environment()
     first = place is None or place.rank == 0
@@ -109,7 +109,7 @@ def train(
 
 def _default_run_dir(name: str, resume: bool) -> Path:
     """runs/NAME, else runs/NAME-2, ...: the first free one, or the last used one to resume."""
-    from nanogfl.train.run_dir import has_state
+    from nanogfl.train.checkpointing.run_dir import has_state
 
     candidates = [Path("runs") / name, *(Path("runs") / f"{name}-{number}" for number in range(2, 10_000))]
     used = [folder for folder in candidates if has_state(folder)]

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from nanogfl.contract.detections import MOST_CLASSES, Selection
-from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import InputSpec, Resize
-from nanogfl.contract.printable import shortened
+from nanogfl.errors import UserError
+from nanogfl.io.printable import shortened
 
 METADATA_KEY = "nanogfl"
 CONTRACT_VERSION = 1

@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nanogfl.contract.errors import UserError
-from nanogfl.data.checks import choose_classes
-from nanogfl.data.coco import read_annotations, read_categories
-from nanogfl.data.index import DataSet, Problem
-from nanogfl.data.read import is_coco, load_split
-from nanogfl.data.values import to_flag, to_whole
+from nanogfl.data.dataset import DataSet, Problem
+from nanogfl.data.readers.coco import read_annotations, read_categories
+from nanogfl.data.readers.read import is_coco, load_split
+from nanogfl.data.readers.validate import choose_classes
+from nanogfl.data.readers.values import to_flag, to_whole
+from nanogfl.errors import UserError
 
 _IDS = ("image_id", "category_id")
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.data.class_counts import images_per_class
-from nanogfl.data.coco import DataSet
+from nanogfl.data.readers.coco import DataSet
 
 
 class EpochOrder:

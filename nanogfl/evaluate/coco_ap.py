@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.contract.detections import Detect, Detections
-from nanogfl.contract.printable import printable
-from nanogfl.data.cache import read_checked
-from nanogfl.data.coco import DataSet, ImageRecord
+from nanogfl.data.cache.frames import read_checked
+from nanogfl.data.readers.coco import DataSet, ImageRecord
 from nanogfl.evaluate.groups import Groups, group_figures, group_lines, group_means
 from nanogfl.evaluate.lvis_ap import MOST_DETECTIONS, federated_precision
 from nanogfl.evaluate.precision import precision_table
+from nanogfl.io.printable import printable
 
 NO_OBJECTS = "the validation set has no objects that count (crowd regions and difficult ones do not)"
 _AREAS = ("ap", "ap_small", "ap_medium", "ap_large")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nanogfl.contract.errors import UserError
+from nanogfl.errors import UserError
 from nanogfl.evaluate.coco_ap import Report
 from nanogfl.evaluate.groups import GROUPS, Groups, group_figures, group_lines, group_means
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pycocotools.cocoeval import COCOeval
 
 from nanogfl.contract.detections import Detections
-from nanogfl.data.index import DataSet
+from nanogfl.data.dataset import DataSet
 
 
 class ClassImage(NamedTuple):

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from nanogfl.config import Config, HeadConfig
-from nanogfl.contract.atomic import atomic_path
 from nanogfl.contract.detections import MOST_CLASSES
-from nanogfl.contract.errors import UserError
-from nanogfl.contract.read_file import is_file
+from nanogfl.errors import UserError
+from nanogfl.io.atomic import atomic_path
+from nanogfl.io.read_file import is_file
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector, build_detector
 from nanogfl.recipe import config_from_dict

@@ -6,16 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from nanogfl.config import HeadConfig, ModelConfig
-from nanogfl.model.anchors import make_anchors
-from nanogfl.model.backbone import Backbone, build_backbone
-from nanogfl.model.decode import Grid, make_grid
-from nanogfl.model.dgqp import Dgqp, build_dgqp, joint_logits
-from nanogfl.model.fpn import Fpn
-from nanogfl.model.gfl_head import GflHead
-from nanogfl.model.ghost_pan import GhostPan
-from nanogfl.model.layout import HeadLayout
-from nanogfl.model.pan import Pan
-from nanogfl.model.shared_head import SharedHead
+from nanogfl.model.backbones.build import Backbone, build_backbone
+from nanogfl.model.boxes.anchors import make_anchors
+from nanogfl.model.boxes.decode import Grid, make_grid
+from nanogfl.model.heads.dgqp import Dgqp, build_dgqp, joint_logits
+from nanogfl.model.heads.layout import HeadLayout
+from nanogfl.model.heads.per_level import GflHead
+from nanogfl.model.heads.shared import SharedHead
+from nanogfl.model.necks.fpn import Fpn
+from nanogfl.model.necks.ghost_pan import GhostPan
+from nanogfl.model.necks.pan import Pan
 
 Neck = Pan | GhostPan | Fpn
 Head = GflHead | SharedHead
@@ -31,7 +31,7 @@ class Predictions(NamedTuple):
 
 
 def scored(predictions: Predictions, head: HeadConfig) -> Predictions:
-    """As they are trained and assign: with DGQP the class logits are those of the score J (model/dgqp.py)."""
+    """As they are trained and assign: with DGQP the class logits are those of the score J (model/heads/dgqp.py)."""
     if not head.dgqp:
         return predictions
     assert predictions.quality_logits is not None

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from nanogfl.config import ModelConfig
 from nanogfl.contract.detections import Detections, Sides, select, sides_at, to_source
-from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import preprocess
+from nanogfl.errors import UserError
+from nanogfl.model.boxes.decode import bin_probabilities, decode_boxes, decode_scores, decode_spread
 from nanogfl.model.checkpoint import load_checkpoint
-from nanogfl.model.decode import bin_probabilities, decode_boxes, decode_scores, decode_spread
 from nanogfl.model.detector import Detector
 
 

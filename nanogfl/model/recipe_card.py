@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 
 from nanogfl.config import ModelConfig
-from nanogfl.contract.errors import UserError
+from nanogfl.errors import UserError
 from nanogfl.model.complexity import Complexity, count_complexity
 from nanogfl.model.detector import build_detector
 from nanogfl.recipe import load_config

@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from nanogfl.contract.threads import compute_threads
+from nanogfl.machine.threads import compute_threads
 
 
 def limit_torch_threads() -> None:

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 
 from nanogfl.config import Config
-from nanogfl.contract.errors import UserError
-from nanogfl.contract.frames import read_content
 from nanogfl.contract.preprocess import InputSpec, place
-from nanogfl.data.batch import Truth
-from nanogfl.data.cache import Frames, open_frames
-from nanogfl.data.index import DataSet
-from nanogfl.data.read import load_split
-from nanogfl.train.progress import Progress, show_reading
+from nanogfl.data.cache.frames import Frames, open_frames
+from nanogfl.data.dataset import DataSet
+from nanogfl.data.loader import Truth
+from nanogfl.data.readers.read import load_split
+from nanogfl.errors import UserError
+from nanogfl.io.images import read_content
+from nanogfl.train.reports.progress import Progress, show_reading
 
 _IMAGES_TOGETHER = 32
 

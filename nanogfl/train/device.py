@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from nanogfl.contract.errors import UserError
+from nanogfl.errors import UserError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from nanogfl.contract.errors import UserError
-from nanogfl.criterion.criterion import Losses
-from nanogfl.data.batch import Batch, Loader
-from nanogfl.train.diagnose import BAD_ARRAYS, BAD_PICTURE, first_bad_tensor, save_batch, stage
+from nanogfl.data.loader import Batch, Loader
+from nanogfl.errors import UserError
+from nanogfl.loss.criterion import Losses
+from nanogfl.train.checkpointing.state import RunState
 from nanogfl.train.interrupt import Interrupt
 from nanogfl.train.optim import learning_rate
-from nanogfl.train.progress import Progress
-from nanogfl.train.state import RunState
+from nanogfl.train.reports.diagnose import BAD_ARRAYS, BAD_PICTURE, first_bad_tensor, save_batch, stage
+from nanogfl.train.reports.progress import Progress
 
 READ_EVERY = 10  # steps between reads of the loss: a read waits for the device
 LOGGED = ("loss", *Losses._fields[1:])  # the log calls the total the loss

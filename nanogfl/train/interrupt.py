@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any
 
-from nanogfl.contract.errors import STOP_SIGNALS, Interrupted
-from nanogfl.train.ranks import Ranks
+from nanogfl.errors import STOP_SIGNALS, Interrupted
+from nanogfl.train.distributed.ranks import Ranks
 
 
 class Interrupt:

@@ -10,34 +10,19 @@ import torch
 from torch import nn
 
 from nanogfl.config import Config
-from nanogfl.criterion.assist import AssistBranch
-from nanogfl.criterion.reach import measure_reach
-from nanogfl.data.batch import Loader
-from nanogfl.data.check.check import advise_before_training
 from nanogfl.data.class_counts import images_per_class
+from nanogfl.data.lint.lint import advise_before_training
+from nanogfl.data.loader import Loader
 from nanogfl.evaluate.coco_ap import NO_OBJECTS, Report, format_report
 from nanogfl.evaluate.frequency import LVIS_LIMITS, by_frequency, format_frequency, frequency_figures
+from nanogfl.loss.assist import AssistBranch
+from nanogfl.loss.reach import measure_reach
 from nanogfl.model.checkpoint import weights_digest
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector, build_detector
 from nanogfl.model.predictor import Predictor
 from nanogfl.model.torch_threads import limit_torch_threads
-from nanogfl.train.datasets import Data, list_problems, load_data, plain_truths
-from nanogfl.train.device import choose_device, require_compiler
-from nanogfl.train.ema import AveragedDetector
-from nanogfl.train.epoch import run_epoch
-from nanogfl.train.focus_report import focus_entry, save_focus
-from nanogfl.train.interrupt import Interrupt
-from nanogfl.train.meeting import joined
-from nanogfl.train.memory import keep_freed_memory
-from nanogfl.train.norm_values import require_norm_values
-from nanogfl.train.optim import build_optimizer
-from nanogfl.train.parts import FrozenParts
-from nanogfl.train.progress import Progress
-from nanogfl.train.ranks import Ranks
-from nanogfl.train.remarks import remarks
-from nanogfl.train.report import save_curves, save_validation_picture
-from nanogfl.train.run_dir import (
+from nanogfl.train.checkpointing.run_dir import (
     BEST,
     CURVES,
     GAMMA,
@@ -49,10 +34,25 @@ from nanogfl.train.run_dir import (
     require_state,
     write_config,
 )
-from nanogfl.train.saved import GoingOn, load_last
-from nanogfl.train.settings import shared_settings
-from nanogfl.train.start import fill, read_start
-from nanogfl.train.state import RunState
+from nanogfl.train.checkpointing.saved import GoingOn, load_last
+from nanogfl.train.checkpointing.state import RunState
+from nanogfl.train.datasets import Data, list_problems, load_data, plain_truths
+from nanogfl.train.device import choose_device, require_compiler
+from nanogfl.train.distributed.meeting import joined
+from nanogfl.train.distributed.ranks import Ranks
+from nanogfl.train.distributed.settings import shared_settings
+from nanogfl.train.ema import AveragedDetector
+from nanogfl.train.epoch import run_epoch
+from nanogfl.train.interrupt import Interrupt
+from nanogfl.train.memory import keep_freed_memory
+from nanogfl.train.optim import build_optimizer
+from nanogfl.train.reports.curves import save_curves, save_validation_picture
+from nanogfl.train.reports.focus import focus_entry, save_focus
+from nanogfl.train.reports.progress import Progress
+from nanogfl.train.reports.remarks import remarks
+from nanogfl.train.start.freeze import FrozenParts
+from nanogfl.train.start.norm_values import require_norm_values
+from nanogfl.train.start.start import fill, read_start
 from nanogfl.train.step import TrainStep
 from nanogfl.train.validate import validate
 
@@ -84,7 +84,7 @@ def train(config: Config, run_dir: Path, *, resume: bool | Literal["auto"] = Fal
     with "auto" where there is one, and starts where there is none: for what restarts trainings by itself.
 
     Raises UserError, and Interrupted when a signal ended it. In each of several processes that the environment tells of
-    (train/launch.py, torchrun) it trains its share of every batch, and rank 0 alone writes and speaks.
+    (train/distributed/launch.py, torchrun) it trains its share of every batch, and rank 0 alone writes and speaks.
     """
     device = choose_device(config.train.device)
     require_compiler(device, config.train.compile)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nanogfl.config import TrainConfig
-from nanogfl.train.training_state import cannot_resume, require_tensors
+from nanogfl.train.checkpointing.training_state import cannot_resume, require_tensors
 
 STEP_FACTOR = 0.1  # of the learning rate at every milestone
 WARMUP_PART = 5  # the warm-up takes a fifth of all updates at most: a short run would end before its peak

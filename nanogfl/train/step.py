@@ -7,18 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from nanogfl.config import Config
-from nanogfl.criterion.assign import assign
-from nanogfl.criterion.assignment import Assignment
-from nanogfl.criterion.assist import AssistBranch
-from nanogfl.criterion.criterion import Losses, assisted_losses, losses_of_assignment
-from nanogfl.criterion.equalized import Equalizer
-from nanogfl.data.batch import Batch, Truth
-from nanogfl.data.colour import apply_colour
+from nanogfl.data.augment.colour import apply_colour
+from nanogfl.data.loader import Batch, Truth
+from nanogfl.loss.assign.assign import assign
+from nanogfl.loss.assign.assignment import Assignment
+from nanogfl.loss.assist import AssistBranch
+from nanogfl.loss.criterion import Losses, assisted_losses, losses_of_assignment
+from nanogfl.loss.equalized import Equalizer
 from nanogfl.model.detector import Detector, Predictions
 from nanogfl.train.device import autocast, choose_precision
+from nanogfl.train.distributed.ranks import Ranks
 from nanogfl.train.ema import AveragedDetector
-from nanogfl.train.parts import STATISTICS
-from nanogfl.train.ranks import Ranks
+from nanogfl.train.start.freeze import STATISTICS
 
 Lap = Callable[[str], None]
 """called with a phase's name when it ends: benchmarks time with it"""

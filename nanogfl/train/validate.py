@@ -8,12 +8,12 @@ import numpy as np
 
 from nanogfl.contract.detections import Detections, to_source
 from nanogfl.contract.preprocess import place
-from nanogfl.data.cache import Frames, read_checked
-from nanogfl.data.coco import DataSet
+from nanogfl.data.cache.frames import Frames, read_checked
+from nanogfl.data.readers.coco import DataSet
 from nanogfl.evaluate.coco_ap import Report, score
 from nanogfl.evaluate.lvis_ap import MOST_DETECTIONS
 from nanogfl.model.predictor import Predictor
-from nanogfl.train.ranks import Ranks
+from nanogfl.train.distributed.ranks import Ranks
 
 BATCH = 16
 

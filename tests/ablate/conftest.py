@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nanogfl.data.synthetic import draw_dataset
+from nanogfl.data.synthetic.dataset import draw_dataset
 
 RECIPE = """
 data: {root: DATA, workers: 0, cache: memory}

@@ -11,7 +11,7 @@ from nanogfl.ablate import run as run_module
 from nanogfl.ablate.result import digest, read_result
 from nanogfl.ablate.run import run_ablation
 from nanogfl.ablate.spec import Ablation, load_ablation
-from nanogfl.contract.errors import UserError
+from nanogfl.errors import UserError
 from nanogfl.evaluate.coco_ap import ClassReport, Report
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.recipe import load_config

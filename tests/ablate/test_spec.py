@@ -7,7 +7,7 @@ import yaml
 
 from nanogfl.ablate.spec import load_ablation
 from nanogfl.config import Config
-from nanogfl.contract.errors import UserError
+from nanogfl.errors import UserError
 from nanogfl.model.detector import build_detector
 from nanogfl.recipe import differences, load_config
 

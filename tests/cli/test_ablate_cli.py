@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nanogfl.data.synthetic import draw_dataset
+from nanogfl.data.synthetic.dataset import draw_dataset
 
 pytestmark = pytest.mark.slow  # a process with torch for every command
 

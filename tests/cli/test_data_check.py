@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from nanogfl.cli.data import data
-from nanogfl.contract.errors import UserError
-from nanogfl.data.check.check import advise_before_training
-from nanogfl.data.coco import load_coco
-from nanogfl.data.synthetic import draw_dataset
+from nanogfl.data.lint.lint import advise_before_training
+from nanogfl.data.readers.coco import load_coco
+from nanogfl.data.synthetic.dataset import draw_dataset
+from nanogfl.errors import UserError
 from nanogfl.recipe import load_config
 
 pytestmark = pytest.mark.slow  # all together longer than make check may take
@@ -130,8 +130,8 @@ def test_what_is_no_data_set_or_no_recipe_is_one_sentence_and_exit_code_2(recipe
 def test_the_quick_form_opens_no_image(recipe, monkeypatch):
     for image in (recipe.parent / "shapes").rglob("*.jpg"):
         image.write_bytes(b"")
-    monkeypatch.setattr("nanogfl.contract.frames.read_content", pytest.fail)
-    monkeypatch.setattr("nanogfl.data.check.images.read_content", pytest.fail)
+    monkeypatch.setattr("nanogfl.io.images.read_content", pytest.fail)
+    monkeypatch.setattr("nanogfl.data.lint.images.read_content", pytest.fail)
     edit(recipe, draw_twice)
     result, output = check(recipe, "--quick")
     assert result.exit_code == 0, result.output

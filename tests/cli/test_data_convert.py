@@ -3,7 +3,7 @@
 from click.testing import CliRunner
 
 from nanogfl.cli.main import nanogfl as cli
-from nanogfl.data.coco import load_coco
+from nanogfl.data.readers.coco import load_coco
 from tests.data.voc_set import box, thing, write_voc, xml
 from tests.data.yolo_set import write_yolo
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from nanogfl.cli.data import data
-from nanogfl.contract.errors import UserError
+from nanogfl.errors import UserError
 
 
 def test_draw_writes_the_data_set_and_says_what_it_holds(tmp_path: Path):

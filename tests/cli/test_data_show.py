@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from nanogfl.cli.data import data
-from nanogfl.contract.draw import class_colour
-from nanogfl.contract.errors import UserError
+from nanogfl.draw.boxes import class_colour
+from nanogfl.errors import UserError
 
 STILL = ["scale=[1,1]", "stretch=0", "translate=0", "flip=0", "brightness=0", "contrast=0", "saturation=0"]
 

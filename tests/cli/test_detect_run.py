@@ -10,9 +10,9 @@ from nanogfl.cli.detect_run import Run
 from nanogfl.cli.ending import Ending
 from nanogfl.cli.models import OpenedModel
 from nanogfl.contract.detections import Detections
-from nanogfl.contract.errors import UserError
-from nanogfl_deploy.capture import Source
-from nanogfl_deploy.show import DetectionsFile, VideoFile
+from nanogfl.errors import UserError
+from nanogfl_deploy.sinks.pictures import DetectionsFile, VideoFile
+from nanogfl_deploy.sources.capture import Source
 
 NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
 

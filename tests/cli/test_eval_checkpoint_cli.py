@@ -11,8 +11,8 @@ from nanogfl.cli.evaluate import evaluate
 from nanogfl.cli.gate_images import gate_frames
 from nanogfl.cli.models import open_model
 from nanogfl.config import Config, DataConfig, SplitConfig
-from nanogfl.contract.errors import UserError
-from nanogfl.data.synthetic import draw_dataset
+from nanogfl.data.synthetic.dataset import draw_dataset
+from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
 from nanogfl.model.detector import build_detector
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nanogfl.data.coco import load_coco
-from nanogfl.data.lvis import load_lvis
-from nanogfl.data.synthetic import draw_dataset
+from nanogfl.data.readers.coco import load_coco
+from nanogfl.data.readers.lvis import load_lvis
+from nanogfl.data.synthetic.dataset import draw_dataset
 from nanogfl.evaluate.coco_ap import evaluate
 from nanogfl_deploy import Detector
 from tests.data.lvis_files import as_lvis

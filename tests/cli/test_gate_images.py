@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from nanogfl.cli.gate_images import gate_frames
-from nanogfl.contract.errors import UserError
-from nanogfl.data.synthetic import draw_dataset
+from nanogfl.data.synthetic.dataset import draw_dataset
+from nanogfl.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from nanogfl.data.coco import load_coco
-from nanogfl.data.coco_classes import COCO_CATEGORY_IDS, COCO_CLASSES
+from nanogfl.data.readers.coco import load_coco
 from nanogfl.model.checkpoint import load_checkpoint
+from nanogfl.model.nanodet.coco_classes import COCO_CATEGORY_IDS, COCO_CLASSES
 from tests.nanodet_reference import random_tensors, shapes
 from tests.shared_data import shared
 

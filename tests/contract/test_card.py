@@ -6,8 +6,8 @@ import pytest
 
 from nanogfl.contract.card import CONTRACT_VERSION, ModelCard
 from nanogfl.contract.detections import Selection
-from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import InputSpec
+from nanogfl.errors import UserError
 
 CARD = ModelCard(
     classes=("Ampel", "信号", 'a "quoted" name'),

@@ -7,9 +7,9 @@ import numpy as np
 
 from nanogfl.config import AugmentConfig
 from nanogfl.contract.preprocess import InputSpec
-from nanogfl.data.coco import DataSet, ImageRecord
-from nanogfl.data.flat_index import DataIndex
-from nanogfl.data.plan import Plans, draw_plans
+from nanogfl.data.arrays import DataIndex
+from nanogfl.data.augment.plan import Plans, draw_plans
+from nanogfl.data.readers.coco import DataSet, ImageRecord
 
 STILL = {
     "scale": (1.0, 1.0),

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from nanogfl.contract.preprocess import InputSpec, preprocess
-from nanogfl.data.coco import DataSet, ImageRecord
+from nanogfl.data.readers.coco import DataSet, ImageRecord
 
 SPEC = InputSpec(hw=(64, 96))
 LETTERBOX = InputSpec(hw=(64, 96), resize="letterbox")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from nanogfl.data.index import DataSet
+from nanogfl.data.dataset import DataSet
 from tests.data.voc_set import draw_image
 
 NAMES = "names: [cat, dog]\n"

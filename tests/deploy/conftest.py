@@ -66,8 +66,8 @@ import resource, cv2
 from pathlib import Path
 import numpy as np
 from nanogfl.contract.detections import Detections
-from nanogfl.contract.errors import UserError
-from nanogfl_deploy import show
+from nanogfl.errors import UserError
+from nanogfl_deploy.sinks import pictures as show
 """
         limit = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({most_bytes}, {most_bytes}))\n"
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "deploy")])}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nanogfl.contract.detections import Detections
-from nanogfl.data.synthetic import CATEGORY_IDS, CLASSES, FIRST_VAL_INDEX, draw_image, image_hw
+from nanogfl.data.synthetic.dataset import CATEGORY_IDS, CLASSES, FIRST_VAL_INDEX, draw_image, image_hw
 from nanogfl_deploy import Detector
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "embedded.onnx"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nanogfl.contract.detections import sides_at
-from nanogfl.contract.errors import UserError
+from nanogfl.errors import UserError
 from nanogfl_deploy.runtime import Detector, Outputs, open_session
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from nanogfl.contract.detections import Detections
-from nanogfl.contract.errors import UserError
 from nanogfl.data.class_counts import count_in_file, images_per_class
-from nanogfl.data.coco import DataSet, ImageRecord, load_coco
-from nanogfl.data.synthetic import draw_dataset
+from nanogfl.data.readers.coco import DataSet, ImageRecord, load_coco
+from nanogfl.data.synthetic.dataset import draw_dataset
+from nanogfl.errors import UserError
 from nanogfl.evaluate.coco_ap import ClassReport, Report, score
 from nanogfl.evaluate.frequency import LVIS_LIMITS, by_frequency, format_frequency
 

@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from nanogfl.contract.detections import Detections
-from nanogfl.data.index import DataSet, ImageRecord
+from nanogfl.data.dataset import DataSet, ImageRecord
 from nanogfl.evaluate.precision import precision_table
 
 

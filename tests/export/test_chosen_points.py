@@ -8,8 +8,8 @@ import torch
 
 from nanogfl.config import HeadConfig
 from nanogfl.contract.detections import Selection, select, sides_at
-from nanogfl.model.decode import bin_probabilities, decode_boxes, decode_spread, make_grid
-from nanogfl_export.assemble import (
+from nanogfl.model.boxes.decode import bin_probabilities, decode_boxes, decode_spread, make_grid
+from nanogfl_export.graph.assemble import (
     RAW_PREFIX,
     Parts,
     all_points_model,
@@ -18,8 +18,8 @@ from nanogfl_export.assemble import (
     rows_of_all_points_model,
     selection_models,
 )
+from nanogfl_export.graph.trace import trace_row_decode
 from nanogfl_export.rewrite.sequence import rewrite_decode
-from nanogfl_export.trace import trace_row_decode
 
 HEAD = HeadConfig()
 OUTPUTS = ["boxes", "scores", "labels", "spread", "distributions", "points"]

@@ -8,9 +8,9 @@ import onnxruntime
 import pytest
 import torch
 
-from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import preprocess
-from nanogfl.data.synthetic import draw_image
+from nanogfl.data.synthetic.dataset import draw_image
+from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import load_checkpoint, save_checkpoint
 from nanogfl.model.predictor import load_predictor
 from nanogfl_deploy.runtime import Detector

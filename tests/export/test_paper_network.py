@@ -8,13 +8,13 @@ import torch
 
 from nanogfl.config import BackboneConfig, Config, HeadConfig, ModelConfig, NeckConfig
 from nanogfl.contract.preprocess import InputSpec
-from nanogfl.data.synthetic import draw_image
+from nanogfl.data.synthetic.dataset import draw_image
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
 from nanogfl.model.detector import Detector, build_detector
 from nanogfl_deploy.runtime import Detector as DeviceDetector
 from nanogfl_export.export import export_checkpoint
+from nanogfl_export.graph.trace import trace_network
 from nanogfl_export.rewrite.sequence import rewrite_network
-from nanogfl_export.trace import trace_network
 
 HW = (96, 160)
 

@@ -9,10 +9,10 @@ import pytest
 
 from nanogfl.config import BackboneConfig, Config, HeadConfig, ModelConfig, NeckConfig
 from nanogfl.contract.preprocess import InputSpec
-from nanogfl.data.synthetic import draw_image
+from nanogfl.data.synthetic.dataset import draw_image
+from nanogfl_export.graph.trace import trace_network
 from nanogfl_export.rewrite.sequence import NETWORK_REWRITES, rewrite_network
 from nanogfl_export.rewrite.view import GraphView, attributes
-from nanogfl_export.trace import trace_network
 
 from .conftest import HW, lively_detector
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from nanogfl.config import BackboneConfig, Config, HeadConfig, ModelConfig, NeckConfig
-from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import InputSpec
+from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import (
     Checkpoint,
     describe_checkpoint,

@@ -11,7 +11,7 @@ from nanogfl.config import BackboneConfig, HeadConfig, ModelConfig, NeckConfig
 from nanogfl.contract.preprocess import InputSpec
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import build_detector
-from nanogfl.model.layout import HeadLayout
+from nanogfl.model.heads.layout import HeadLayout
 
 HW = (64, 96)
 PAN = NeckConfig("pan", 16, extra_level=False)

@@ -7,8 +7,8 @@ import torch
 
 from nanogfl.config import BackboneConfig, HeadConfig, ModelConfig, NeckConfig
 from nanogfl.contract.preprocess import InputSpec
+from nanogfl.model.boxes.decode import decode_boxes
 from nanogfl.model.complexity import count_complexity
-from nanogfl.model.decode import decode_boxes
 from nanogfl.model.detector import Detector, build_detector
 
 STRIDES = (8, 16, 32, 64, 128)

@@ -8,8 +8,8 @@ import torch
 
 from nanogfl.config import BackboneConfig, HeadConfig, ModelConfig, NeckConfig
 from nanogfl.contract.preprocess import InputSpec
-from nanogfl.model.anchors import make_anchors
-from nanogfl.model.decode import (
+from nanogfl.model.boxes.anchors import make_anchors
+from nanogfl.model.boxes.decode import (
     Grid,
     decode_boxes,
     decode_scores,
@@ -19,7 +19,7 @@ from nanogfl.model.decode import (
     soft_positive,
 )
 from nanogfl.model.detector import build_detector, read_levels
-from nanogfl.model.layout import HeadLayout
+from nanogfl.model.heads.layout import HeadLayout
 from tests.representations import DGQP, PER_LEVEL, RETINA, small_head
 
 CELLS = torch.tensor([[4.0, 12.0], [40.0, 24.0]])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from nanogfl.config import Config, SplitConfig
-from nanogfl.contract.errors import UserError
-from nanogfl.data.coco import load_coco
-from nanogfl.data.read import load_split
+from nanogfl.data.readers.coco import load_coco
+from nanogfl.data.readers.read import load_split
+from nanogfl.errors import UserError
 from nanogfl.train.datasets import load_data, require_labels
 from tests.data.any_format import write_named
 from tests.data.voc_set import BOX, box, draw_image, thing, write_voc, xml

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from nanogfl.config import Config, HeadConfig, LossConfig
-from nanogfl.contract.errors import UserError
-from nanogfl.criterion.assist import AssistBranch
-from nanogfl.data.batch import Loader
-from nanogfl.data.coco import DataSet, ImageRecord
+from nanogfl.data.loader import Loader
+from nanogfl.data.readers.coco import DataSet, ImageRecord
+from nanogfl.errors import UserError
+from nanogfl.loss.assist import AssistBranch
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.detector import build_detector
-from nanogfl.model.gfl_head import GflHead
+from nanogfl.model.heads.per_level import GflHead
 from nanogfl.train.datasets import load_data
-from nanogfl.train.focus_report import count_objects, save_focus, spread_out
 from nanogfl.train.loop import build_step, train
+from nanogfl.train.reports.focus import count_objects, save_focus, spread_out
 from nanogfl.train.step import TrainStep
 from nanogfl_deploy.runtime import Detector
 from nanogfl_export.export import export_checkpoint

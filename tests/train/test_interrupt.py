@@ -13,7 +13,7 @@ import yaml
 
 from nanogfl.cli.main import nanogfl
 from nanogfl.config import Config
-from nanogfl.contract.errors import STOP_SIGNALS, Interrupted
+from nanogfl.errors import STOP_SIGNALS, Interrupted
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.train import loop
 from nanogfl.train.interrupt import Interrupt

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nanogfl.config import Config, SplitConfig
-from nanogfl.contract.errors import UserError
+from nanogfl.errors import UserError
 from nanogfl.evaluate.coco_ap import evaluate
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.predictor import load_predictor

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from nanogfl.config import BackboneConfig, ModelConfig, NeckConfig, TrainConfig
-from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import InputSpec
+from nanogfl.errors import UserError
 from nanogfl.model.detector import build_detector
 from nanogfl.train.device import autocast, choose_device, choose_precision, require_compiler
 from nanogfl.train.ema import AveragedDetector

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from nanogfl.config import BackboneConfig, Config, HeadConfig, LossConfig, ModelConfig, NeckConfig, TrainConfig
-from nanogfl.contract.errors import UserError
 from nanogfl.contract.preprocess import InputSpec
-from nanogfl.data.batch import Loader
+from nanogfl.data.loader import Loader
+from nanogfl.errors import UserError
+from nanogfl.model.backbones.resnet import ResNet
 from nanogfl.model.checkpoint import describe_checkpoint, load_checkpoint
 from nanogfl.model.detector import build_detector
 from nanogfl.model.predictor import load_predictor
-from nanogfl.model.resnet import ResNet
 from nanogfl.train.datasets import load_data
 from nanogfl.train.loop import build_step, train
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from nanogfl.config import BackboneConfig, Config, NeckConfig
-from nanogfl.criterion.assist import AssistBranch
-from nanogfl.data.batch import Loader, Truth
+from nanogfl.data.loader import Loader, Truth
+from nanogfl.loss.assist import AssistBranch
 from nanogfl.model.detector import build_detector
 from nanogfl.train.datasets import load_data
 from nanogfl.train.loop import build_step

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from nanogfl.config import Config, LossConfig
-from nanogfl.contract.errors import UserError
-from nanogfl.data.batch import Batch, Loader, Truth
+from nanogfl.data.loader import Batch, Loader, Truth
+from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.detector import build_detector
 from nanogfl.train.datasets import load_data
-from nanogfl.train.diagnose import first_bad_tensor
 from nanogfl.train.loop import build_step, train
+from nanogfl.train.reports.diagnose import first_bad_tensor
 from nanogfl.train.step import TrainStep
 
 CPU = torch.device("cpu")

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from nanogfl.contract.card import ModelCard
 from nanogfl.contract.detections import Detect, Detections
-from nanogfl.contract.errors import UserError
+from nanogfl.errors import UserError
 from nanogfl.model.predictor import Predictor, RawOutputs, load_predictor
 from nanogfl_deploy.runtime import Detector
-from nanogfl_export import card_check, export
+from nanogfl_export import export
+from nanogfl_export.gate import card_check
 from nanogfl_export.onnx_file import RAW_OPERATORS
 from tests.export.sabotage.subject import Frames, plain_inputs, subject_checkpoints, subject_frames
 from tests.export.sabotage.surgery import DoesNotApplyError, Surgery, own

@@ -1,0 +1,45 @@
+"""The files of a folder and of the folders in it, linked ones included."""
+
+import os
+from collections import deque
+from pathlib import Path
+
+from nanogfl.data.dataset import Problem
+from nanogfl.io.read_file import is_file, is_folder
+
+
+def files_below(folder: Path, problems: list[Problem]) -> list[Path]:
+    """Sorted. A linked folder is read once; one that leads back up, or to what is read already, goes to `problems`,
+    and so do a folder that cannot be listed and a link whose target is not there."""
+    root = os.path.realpath(folder)
+    found: list[Path] = []
+    seen: set[str] = set()
+    waiting, links = [folder], deque[Path]()
+    while waiting or links:
+        linked = not waiting  # the folders themselves come first: they keep their own paths
+        current = links.popleft() if linked else waiting.pop()
+        target = os.path.realpath(current)
+        if target in seen or (linked and Path(root).is_relative_to(target)):
+            problems.append(Problem(str(current), f"linked folder is not followed: {target} is read already"))
+            continue
+        seen.add(target)
+        try:
+            with os.scandir(current) as scanned:
+                entries = list(scanned)
+        except OSError as error:
+            problems.append(Problem(str(current), f"folder cannot be read: {error.strerror}"))
+            continue
+        for entry in entries:
+            path = Path(entry.path)
+            if not entry.is_symlink():
+                if entry.is_dir():
+                    waiting.append(path)
+                elif entry.is_file():
+                    found.append(path)
+            elif is_folder(path):
+                links.append(path)
+            elif is_file(path):
+                found.append(path)
+            elif not path.exists():
+                problems.append(Problem(str(path), f"link is broken: {os.readlink(path)} is not there"))
+    return sorted(found)

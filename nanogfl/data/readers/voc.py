@@ -1,0 +1,197 @@
+"""Pascal VOC: an xml file for each image, and lists that name the images of a split."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from nanogfl.data.dataset import DataSet, Problem
+from nanogfl.data.readers.files_below import files_below
+from nanogfl.data.readers.image_folder import ImageFolder, inside, require_inside, require_name
+from nanogfl.data.readers.image_sizes import image_sizes
+from nanogfl.data.readers.validate import Classes, Objects, choose_classes, finish, refuse_fractions
+from nanogfl.data.readers.voc_xml import VocAnnotation, read_xml
+from nanogfl.errors import UserError
+from nanogfl.io.images import IMAGE_SUFFIXES
+from nanogfl.io.read_file import is_file, is_folder, read_lines
+
+_LAYOUT = "<bndbox> with four finite numbers xmin ymin xmax ymax"
+_PAIR = re.compile(r"(.+?)\s+(\S.*\.xml)", re.IGNORECASE)
+"""a line of PaddleDetection's lists: an image and its xml"""
+
+
+class _Usable(NamedTuple):
+    number: int
+    """of its line in the list, from 1"""
+    xml: Path
+    read: VocAnnotation
+    image: Path
+
+
+def load_voc(
+    split_list: Path,
+    images: Path,
+    *,
+    strict: bool = False,
+    class_ids: tuple[int, ...] | None = None,
+    class_names: tuple[str, ...] | None = None,
+) -> DataSet:
+    """Reads the images that `split_list` (ImageSets/Main/train.txt) names, a line each, without the suffix.
+
+    Lines may be paths of images or of xml files, too, or pairs of both as PaddleDetection has them: what counts is
+    the xml of that name. The xml files lie in the folder Annotations beside the list or up to two folders above it;
+    the image of an xml is its <filename>, else the file of its own name, in `images` or in a folder in it. One that
+    is found by neither name as it is written is listed in `problems`. Image ids count the list's lines.
+
+    Boxes: <bndbox> is taken as corner points, x1 y1 x2 y2, as today's annotation tools write it. Where
+    <source><database> names a VOC database ("The VOC2007 Database") the numbers are the first and the last pixel
+    that belong to the object, counted from 1: x1 = xmin - 1, x2 = xmax. Objects that are <difficult> are neither
+    object nor background (`crowd`). Of a box with a rotation (<robndbox>, CVAT's attribute) the upright hull is taken,
+    and listed. The classes are the names in all of the xml files of the folder, sorted, with
+    the category ids 1 .. C: every list of a folder has the same. With a model's `class_ids` and `class_names` they
+    are the model's, found by name.
+
+    What cannot be used is left out and listed in `problems`; with `strict` the first is a UserError.
+    """
+    folder = _annotation_folder(split_list)
+    wanted = _listed_files(split_list, folder)
+    found = ImageFolder(images, split_list)
+    problems: list[Problem] = []
+    below = [path for path in files_below(folder, problems) if path.suffix.lower() == ".xml"]
+    parsed = {path: read_xml(path) for path in {*below, *wanted} if is_file(path)}
+    classes, number_of = _choose_classes(split_list, folder, parsed, class_ids, class_names)
+    usable = _pair(wanted, parsed, found, problems)
+    unsized = [entry.image for entry in usable if entry.read.hw is None]
+    sizes = dict(zip(unsized, image_sizes(unsized, images), strict=True))
+    records = []
+    for number, xml, read, image in usable:
+        hw = read.hw or sizes[image]
+        if isinstance(hw, str):
+            problems.append(Problem(image.name, f"unreadable image: {hw}"))
+            continue
+        collected = Objects(hw, problems, measured=not read.hw)
+        for position, thing in enumerate(read.objects, start=1):
+            where = f"{xml.name}, object {position}"
+            if not thing.name:
+                problems.append(Problem(where, "no class: <name> is missing or empty"))
+                continue
+            if thing.difficult is None:
+                problems.append(Problem(where, "bad <difficult>, box left out: 0 or 1 expected"))
+                continue
+            box = collected.check(where, thing.box, thing.written, _LAYOUT, thing.turn)
+            label = classes.label_of.get(number_of[thing.name])
+            if box is not None and label is not None:
+                collected.add(box, label, crowd=thing.difficult)
+        records.append(collected.record(number, image))
+    refuse_fractions(split_list, records)
+    return finish(split_list, images, classes, records, problems, listed=len(wanted), strict=strict)
+
+
+def _choose_classes(
+    split_list: Path,
+    folder: Path,
+    parsed: Mapping[Path, VocAnnotation | str],
+    class_ids: tuple[int, ...] | None,
+    class_names: tuple[str, ...] | None,
+) -> tuple[Classes, dict[str, int]]:
+    """And the folder's number of each name."""
+    objects = [thing for read in parsed.values() if isinstance(read, VocAnnotation) for thing in read.objects]
+    own = sorted({thing.name for thing in objects if thing.name})
+    if not own:
+        broken = next((f": {path.name}: {read}" for path, read in sorted(parsed.items()) if isinstance(read, str)), "")
+        raise UserError(f"{folder} has no object with a class in any of its {len(parsed)} xml files{broken}")
+    if class_names is not None and not set(own) & set(class_names):
+        raise UserError(
+            f"{folder} has none of the classes that the model was trained on ({', '.join(class_names[:10])}): its"
+            f" classes are {', '.join(own[:10])}"
+        )
+    absent = sorted(set(class_names or ()) - set(own))  # no object here; elsewhere there are
+    names = dict(enumerate([*own, *absent], start=1))
+    classes = choose_classes(split_list, names, class_ids, class_names, numbered=False)
+    return classes, {name: key for key, name in names.items()}
+
+
+def _pair(
+    wanted: Sequence[Path], parsed: Mapping[Path, VocAnnotation | str], found: ImageFolder, problems: list[Problem]
+) -> list[_Usable]:
+    """Each xml with its image; those that lack either are listed. Raises UserError for an image with two of them."""
+    usable: list[_Usable] = []
+    owner: dict[Path, Path] = {}
+    for number, path in enumerate(wanted, start=1):
+        read = parsed.get(path, "annotation is missing: no such file in the folder")
+        if isinstance(read, str):
+            problems.append(Problem(path.name, read))
+            continue
+        image = found.there(read.filename)
+        if image is None:
+            image = _image_like(read.filename, path.stem, found)
+            if image is None:
+                problems.append(Problem(read.filename or path.stem, found.why_missing(read.filename or path.stem)))
+                continue
+            if (read.filename or path.stem) not in (image.name, image.stem):
+                problems.append(Problem(f"{path.name}, <filename> {read.filename}", found.mended(image)))
+        if image in owner:
+            raise UserError(
+                f"{found.file}: {owner[image].name} and {path.name} name the same image {image.name}: correct"
+                " their <filename>"
+            )
+        owner[image] = path
+        usable.append(_Usable(number, path, read, image))
+    return usable
+
+
+def _annotation_folder(split_list: Path) -> Path:
+    above = split_list.absolute().parents[:3]
+    for parent in above:
+        if is_folder(parent / "Annotations"):
+            return parent / "Annotations"
+    raise UserError(
+        f"{split_list} is read as a VOC split list, but there is no folder 'Annotations' with its xml files in"
+        f" {above[-1]} or on the way there: expected ANY/Annotations beside ANY/ImageSets/Main/train.txt"
+    )
+
+
+def _listed_files(split_list: Path, folder: Path) -> list[Path]:
+    files: dict[Path, None] = {}
+    for line in read_lines(split_list, "split list"):
+        if not (name := line.strip().replace("\t", " ")):
+            continue
+        path = _xml_of(name, split_list, folder)
+        if path in files:
+            raise UserError(f"{split_list} lists {name} twice: remove one")
+        files[path] = None
+    if not files:
+        raise UserError(f"{split_list} is empty: expected a VOC split list, an image's name a line")
+    return list(files)
+
+
+def _xml_of(name: str, split_list: Path, folder: Path) -> Path:
+    """The xml that a line of the list means, which need not be there. Raises UserError."""
+    first, *rest = name.split()
+    if rest in (["1"], ["0"], ["-1"]) and is_file(require_inside(folder, f"{first}.xml", split_list, "image")):
+        raise UserError(
+            f"{split_list} is the list of one class ('{name}'): give the list of the whole split, which has a"
+            " name a line, such as train.txt"
+        )
+    require_name(name, split_list, "image")
+    pair = _PAIR.fullmatch(name)
+    for text in (name, pair[2]) if pair else (name,):
+        stem, dot, suffix = text.rpartition(".")
+        plain = stem if f"{dot}{suffix}".lower() in {*IMAGE_SUFFIXES, ".xml"} else text
+        parts = plain.replace("\\", "/").split("/")
+        for candidate in (text, plain, *("/".join(parts[start:]) for start in range(1, len(parts)))):  # ends of a path
+            path = inside(folder, f"{candidate}.xml")
+            if path is not None and is_file(path):
+                return path
+    return require_inside(folder, f"{plain}.xml", split_list, "image")
+
+
+def _image_like(filename: str, stem: str, images: ImageFolder) -> Path | None:
+    """Raises UserError where there are two."""
+    candidates = images.like(filename) or images.of_stem(stem)
+    if len(candidates) > 1:
+        raise UserError(
+            f"{images.file}: {candidates[0]} and {candidates[1]} could both be the image of {stem}.xml: give"
+            " the folder of this split's images, or rename one"
+        )
+    return candidates[0] if candidates else None

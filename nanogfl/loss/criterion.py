@@ -1,0 +1,141 @@
+"""The training loss: assignment, the losses of GFL (arXiv:2006.04388) or RetinaNet, their weights and their means."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nanogfl.config import LossConfig
+from nanogfl.data.loader import Truth
+from nanogfl.loss.assign.assign import assign
+from nanogfl.loss.assign.assignment import Assignment
+from nanogfl.loss.classification import classification_loss
+from nanogfl.loss.entropy import binary_cross_entropy
+from nanogfl.loss.equalized import Equalizer
+from nanogfl.loss.losses import giou_loss
+from nanogfl.loss.normalisers import mean_over_ranks
+from nanogfl.loss.side_losses import centerness, side_loss
+from nanogfl.loss.smooth_l1 import smooth_l1_loss
+from nanogfl.model.boxes.decode import Grid, decode_boxes
+from nanogfl.model.boxes.deltas import encode_deltas
+from nanogfl.model.detector import Predictions, scored
+
+_LEAST_SIDE = 1e-3  # pixels
+
+
+class Losses(NamedTuple):
+    """Scalars. `total` is the weighted sum that is differentiated."""
+
+    total: Tensor
+    qfl: Tensor
+    """the classification's, of whatever kind"""
+    giou: Tensor
+    """the box's: GIoU, of box deltas smooth L1"""
+    dfl: Tensor
+    """the sides': DFL, of box gaussian the negative log likelihood, else 0"""
+    quality: Tensor
+    """the cross entropy of a quality of its own, else 0"""
+    positives: Tensor
+    """of this process"""
+
+
+LOSS_PARTS = Losses._fields[1:-1]
+"""what the total is made of"""
+
+
+def compute_losses(
+    predictions: Predictions, grid: Grid, truth: Truth, config: LossConfig, equalizer: Equalizer | None = None
+) -> Losses:
+    """The loss of a batch; images and batches without objects are fine."""
+    assignment = assign(predictions, grid, truth, config)
+    return losses_of_assignment(predictions, grid, truth, assignment, config, equalizer)
+
+
+def assisted_losses(
+    predictions: Predictions,
+    auxiliary: Predictions,
+    grid: Grid,
+    truth: Truth,
+    assignment: Assignment,
+    config: LossConfig,
+    equalizer: Equalizer | None = None,
+) -> Losses:
+    """Both learn what the auxiliary predictions were assigned; `total` is of both, the other fields the detector's.
+
+    The equalizer's focus holds for both; it observes the detector's logits.
+    """
+    guide = losses_of_assignment(auxiliary, grid, truth, assignment, config, equalizer)
+    losses = losses_of_assignment(predictions, grid, truth, assignment, config, equalizer)  # observed last: it counts
+    return losses._replace(total=losses.total + guide.total)
+
+
+def losses_of_assignment(
+    predictions: Predictions,
+    grid: Grid,
+    truth: Truth,
+    assignment: Assignment,
+    config: LossConfig,
+    equalizer: Equalizer | None = None,
+) -> Losses:
+    """The classification loss over all points and classes / positives; the box's over positives, by default weighted
+    by their best class score. Both means are of all processes (loss/normalisers.py)."""
+    head, slots = grid.head, assignment.ignored.numel()
+    predictions = scored(predictions, head)
+    cls_logits = predictions.cls_logits
+    image, point, owner, positive = assignment.image, assignment.point, assignment.owner, assignment.positive
+    slot = assignment.slot()
+    if not len(truth.boxes):  # the owner of an anchor that learns nothing is object 0, which then is an empty one
+        nobody = torch.zeros(1, dtype=torch.long, device=slot.device)
+        truth = truth._replace(boxes=truth.boxes.new_zeros(1, 4), labels=nobody, image=nobody)
+
+    def by_slot(of_pairs: Tensor) -> Tensor:
+        """(P,) -> (B * N,): a sum over slots has the same length and order whatever the list of objects is."""
+        return torch.zeros(slots + 1, device=slot.device).scatter(0, slot, of_pairs)[:-1]
+
+    places, target_boxes = grid.at(point), truth.boxes[owner]
+    pixels = torch.cat((places.points - target_boxes[:, :2], target_boxes[:, 2:] - places.points), dim=-1)
+    quality = centerness(pixels) if head.quality.startswith("centerness") else assignment.quality
+
+    match config.box_weight:
+        case "score":
+            best_logit = cls_logits.detach()[image, point].amax(dim=-1).float()
+            weight = by_slot(best_logit).sigmoid() * by_slot(positive.float())  # (B * N,)
+        case "centerness":
+            weight = by_slot(centerness(pixels))
+        case "none":
+            weight = by_slot(positive.float())
+    positives = positive.sum().float()
+    positives_mean, weight_sum = mean_over_ranks(torch.stack((positives, weight.sum()))).clamp(min=1).unbind()
+
+    labels, guided = truth.labels[owner], head.quality.endswith("guided")
+    qfl_points = classification_loss(
+        cls_logits, labels, assignment, quality, config, equalizer, guided=guided, positives=positives_mean
+    )
+    qfl = (qfl_points * ~assignment.ignored).sum() / positives_mean
+
+    box_pred = predictions.box_pred[image, point]  # (P, 4, values)
+    giou = (weight * by_slot(_box_loss(box_pred, places, target_boxes, config))).sum() / weight_sum
+    total = config.qfl * qfl + config.giou * giou
+
+    dfl = branch = torch.zeros_like(positives)
+    of_sides = side_loss(box_pred, pixels / places.strides[:, None], head)
+    if of_sides is not None:
+        dfl = (weight * by_slot(of_sides.sum(dim=1))).sum() / (4 * weight_sum)
+        total = total + config.dfl * dfl
+    if head.has_quality_branch:
+        assert predictions.quality_logits is not None
+        entropy = binary_cross_entropy(predictions.quality_logits[image, point], quality)
+        branch = by_slot(entropy).sum() / positives_mean
+        total = total + config.quality * branch
+    return Losses(total, qfl, giou, dfl, branch, positives)
+
+
+def _box_loss(box_pred: Tensor, places: Grid, target_boxes: Tensor, config: LossConfig) -> Tensor:
+    """(P, 4, values) at the points of `places`, boxes x1 y1 x2 y2 (P, 4) -> (P,)."""
+    if places.anchors is None:
+        return giou_loss(decode_boxes(box_pred, places), target_boxes)
+    # pairs that are not positive may have an empty box, whose logarithm must not reach the gradient
+    corner = target_boxes[:, :2]
+    far_corner = target_boxes[:, 2:].maximum(corner + _LEAST_SIDE)
+    target = encode_deltas(torch.cat((corner, far_corner), dim=1), places.points, places.anchors)
+    return smooth_l1_loss(box_pred[..., 0], target, config.smooth_l1_beta).sum(dim=1)

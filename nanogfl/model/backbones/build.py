@@ -1,0 +1,13 @@
+"""Which backbone a configuration means."""
+
+from nanogfl.config import Activation, BackboneConfig
+from nanogfl.model.backbones.resnet import ResNet
+from nanogfl.model.backbones.shufflenetv2 import ShuffleNetV2
+
+Backbone = ShuffleNetV2 | ResNet
+
+
+def build_backbone(config: BackboneConfig, activation: Activation) -> Backbone:
+    if config.kind == "shufflenetv2":
+        return ShuffleNetV2(config, activation)
+    return ResNet(config, activation)

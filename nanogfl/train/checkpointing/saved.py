@@ -1,0 +1,150 @@
+"""Reading what a run saved: the last state that is whole, if it fits what goes on with it."""
+
+import os
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+from nanogfl.config import Config
+from nanogfl.errors import UserError
+from nanogfl.model.checkpoint import Checkpoint, load_checkpoint
+from nanogfl.recipe import differences
+from nanogfl.train.checkpointing.resume_rules import as_started, changes
+from nanogfl.train.checkpointing.run_dir import BEST, LAST, PREVIOUS
+from nanogfl.train.checkpointing.training_state import TrainingState, cannot_resume, read_training
+from nanogfl.train.datasets import Data
+
+_DAMAGED = "damaged.pt"
+
+
+class Saved(NamedTuple):
+    checkpoint: Checkpoint
+    path: Path
+    complaint: str | None
+    """what is wrong with last.pt, where `path` is previous.pt"""
+
+
+def read_saved(run_dir: Path) -> Saved:
+    """run_dir/last.pt, or previous.pt where that is not whole. Raises UserError where neither can be read."""
+    last, previous = run_dir / LAST, run_dir / PREVIOUS
+    try:
+        return Saved(load_checkpoint(last), last, None)
+    except UserError as error:
+        if not previous.exists():
+            raise
+        complaint = str(error)
+    try:
+        return Saved(load_checkpoint(previous), previous, complaint)
+    except UserError as error:
+        raise UserError(
+            f"nothing can be resumed in {run_dir}: {complaint}; and {error}; start a new run, with --init-from"
+            f" {run_dir / BEST} if that is whole"
+        ) from None
+
+
+class GoingOn(NamedTuple):
+    """What a run goes on from."""
+
+    checkpoint: Checkpoint
+    training: TrainingState
+    path: Path
+    complaint: str | None
+    """as of Saved"""
+    config: Config
+    """of the rest of the run: what only a start reads is as it was"""
+    lines: list[str]
+    """for people"""
+
+
+def load_last(run_dir: Path, config: Config, data: Data, batches: int) -> GoingOn:
+    """The state to go on from; `batches`: of an epoch. A last.pt that is not whole becomes damaged.pt.
+
+    Raises UserError where there is none, one that is not as a run saves it, or one that does not go together with the
+    config (resume_rules.py), the data set or, in the middle of an epoch, its batches.
+    """
+    saved = read_saved(run_dir)
+    checkpoint, path = saved.checkpoint, saved.path
+    if checkpoint.training is None:
+        raise UserError(f"{path} holds no state of training: it cannot be resumed")
+    training = read_training(checkpoint.training, path)
+    _require_same_config(checkpoint.config, config, training, path, batches)
+    lines = _compare_data(checkpoint, data, path)
+    going_on = as_started(checkpoint.config, config)
+    if kept := changes(checkpoint.config, config, "start"):
+        lines.append(f"only a start reads these, which stay as they were: {', '.join(kept)}")
+    if changed := differences(checkpoint.config, going_on):
+        lines.append(f"with another config than so far: {', '.join(changed)}")
+    if going_on.train.init_from or going_on.model.backbone.weights:
+        lines.append(f"train.init_from and model.backbone.weights are ignored: the weights are {path.name}'s")
+    if saved.complaint is not None and (run_dir / LAST).exists():
+        os.replace(run_dir / LAST, run_dir / _DAMAGED)  # it must not become previous.pt
+    return GoingOn(checkpoint, training, path, saved.complaint, going_on, lines)
+
+
+def _require_same_config(then: Config, now: Config, training: TrainingState, path: Path, batches: int) -> None:
+    instead = f"or start a new run with --init-from {path}"
+    if fixed := changes(then, now, "fixed"):
+        raise UserError(
+            f"{path} was trained with another model, or what belongs to it ({', '.join(fixed)}): resume with the same,"
+            f" {instead}"
+        )
+    if now.train.epochs < training.epoch:
+        raise UserError(
+            f"{path} has {training.epoch} whole epochs, which is more than train.epochs {now.train.epochs}: raise"
+            f" that, {instead}"
+        )
+    unfinished = training.unfinished
+    if unfinished is None:
+        return
+    before, after = then.train, now.train
+    if unfinished.of != batches or (before.batch_size, before.accumulate) != (after.batch_size, after.accumulate):
+        raise UserError(
+            f"{path} stands in the middle of an epoch of {unfinished.of} batches of {before.batch_size}, accumulated by"
+            f" {before.accumulate}, now it is {batches} of {after.batch_size} by {after.accumulate}: resume with the"
+            f" same data, train.batch_size and train.accumulate, {instead}"
+        )
+    if mixed := changes(then, now, "within an epoch"):
+        raise UserError(
+            f"{path} stands in the middle of an epoch, whose order of images would be another one ({', '.join(mixed)}):"
+            f" resume with the same, {instead}"
+        )
+    if unfinished.batches > batches or (unfinished.batches % after.accumulate and unfinished.batches != batches):
+        raise cannot_resume(path, f"{unfinished.batches} batches of an epoch's {batches} are no whole updates")
+    if training.epoch >= now.train.epochs:
+        raise UserError(
+            f"{path} stands in epoch {training.epoch + 1}, which is more than train.epochs {now.train.epochs}: raise"
+            f" that, {instead}"
+        )
+
+
+def _compare_data(checkpoint: Checkpoint, data: Data, path: Path) -> list[str]:
+    """Raises UserError where the data set is another one; -> a note where the file does not say which it was."""
+    then, now, facts = checkpoint, data.train, data.facts()
+    if (then.classes, then.category_ids) != (now.classes, now.category_ids):
+        pairs = zip_longest(
+            zip(then.category_ids, then.classes, strict=True), zip(now.category_ids, now.classes, strict=True)
+        )
+        before, after = next((a, b) for a, b in pairs if a != b)
+        raise UserError(
+            f"{path} was trained on other classes: its first that differs is {_named(before)}, in {now.name}"
+            f" {_named(after)}; resume with the categories in their former order, or start a new run with --init-from"
+            f" {path}, which finds the classes by their names"
+        )
+    if "data" not in then.facts:
+        return [f"{path.name} does not say which data set it was trained on: that it is this one was not checked"]
+    if then.facts["data"] == facts["data"]:
+        return []
+    changed = [
+        f"{name} was {then.facts.get(key)}, now it is {facts[key]}"
+        for name, key in (("train", "train_data"), ("val", "val_data"))
+        if then.facts.get(key) != facts[key]
+    ]
+    raise UserError(
+        f"{path} was trained on another data set:"
+        f" {'; '.join(changed) or 'of the same counts, but with other images, sizes or boxes'}; resume with the former"
+        f" one, or go on with this one in a new run with --init-from {path}"
+    )
+
+
+def _named(category: tuple[int, str] | None) -> str:
+    return "none" if category is None else f"{category[0]}: {category[1]}"

@@ -1,0 +1,180 @@
+"""The state of a run: what last.pt holds beside the averaged weights, and going on from it."""
+
+import json
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nanogfl.config import Config
+from nanogfl.io.atomic import atomic_path
+from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
+from nanogfl.train.checkpointing.run_dir import BEST, LAST, LOG, PREVIOUS, going_on_after_errors
+from nanogfl.train.checkpointing.saved import GoingOn
+from nanogfl.train.checkpointing.training_state import TrainingState, Unfinished, cannot_resume, require_tensors
+from nanogfl.train.datasets import Data
+from nanogfl.train.distributed.ranks import Ranks
+from nanogfl.train.optim import load_optimizer
+from nanogfl.train.step import TrainStep
+
+
+@dataclass
+class RunState:
+    """Everything that changes during a run. Data and learning rate are functions of the step and are not kept.
+
+    It is saved between two updates of the weights only, so no gradient is a part of it. All of several processes keep
+    it, and rank 0 writes it while the others wait.
+    """
+
+    run_dir: Path
+    config: Config
+    data: Data
+    step: TrainStep
+    batches: int
+    """of an epoch"""
+    epochs_done: int = 0
+    """whole ones, in the log"""
+    batches_done: int = 0
+    """of the unfinished epoch; all of them, until it has been validated"""
+    seconds: float = 0.0
+    """that the unfinished epoch has taken until it was last saved"""
+    waited: float = 0.0
+    """of these for data"""
+    log: list[dict[str, Any]] = field(default_factory=list)
+    """an entry for every whole epoch"""
+    saved_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def ranks(self) -> Ranks:
+        return self.step.ranks
+
+    def restore(self, last: GoingOn) -> None:
+        """Raises UserError, before anything is written, where the tensors are not this training's."""
+        step, training, path = self.step, last.training, last.path
+        had_account = last.checkpoint.config.loss.equalized  # else the run had another classification so far
+        parts: list[tuple[str, Any, Any]] = [
+            ("the averaged weights", step.averaged.detector, last.checkpoint.weights),
+            ("the trained weights", step.detector, training.detector),
+            ("the auxiliary branch", step.assist, training.assist or {}),
+            ("the account of the classes", step.equalizer if had_account else None, training.equalizer or {}),
+        ]
+        for what, part, found in parts:
+            if part is not None:
+                require_tensors(path, what, found, part.state_dict())
+                part.load_state_dict(found)
+        step.averaged.updates = training.ema_updates
+        load_optimizer(step.optimizer, training.optimizer, path)
+        if step.scaler.is_enabled() and training.scaler:
+            if training.scaler.keys() != step.scaler.state_dict().keys() or not training.scaler["scale"] > 0:
+                raise cannot_resume(path, "the scale of the loss")
+            step.scaler.load_state_dict(training.scaler)
+        try:
+            torch.set_rng_state(training.torch_rng)
+        except (TypeError, RuntimeError) as error:
+            raise cannot_resume(path, f"torch_rng: {error}") from None
+        self.epochs_done, self.log = training.epoch, list(training.log)
+        if unfinished := training.unfinished:
+            require_tensors(path, "the unfinished epoch", {"sums": unfinished.sums}, {"sums": step.sums})
+            self.batches_done = unfinished.batches
+            self.seconds, self.waited = unfinished.seconds, unfinished.waited
+            step.sums.copy_(unfinished.sums)
+        self._write_log()  # a kill may have come between last.pt and it
+
+    @property
+    def best_ap(self) -> float | None:
+        """None before the first evaluation, and where the validation set gives no AP."""
+        return self._best()[0]
+
+    @property
+    def best_epoch(self) -> int:
+        """Of best.pt; 0: there is none yet."""
+        return self._best()[1]
+
+    def _best(self) -> tuple[float | None, int]:
+        """The first epoch of the largest AP. Without an AP, and as long as it is 0, the newest: nothing but their
+        training tells those epochs apart."""
+        best: tuple[float | None, int] = None, 0
+        for entry in self.log:
+            if "ap" in entry and (not best[0] or (entry["ap"] or 0.0) > best[0]):
+                best = entry["ap"], entry["epoch"]
+        return best
+
+    def where(self) -> str:
+        """For people."""
+        if not self.batches_done:
+            return f"after epoch {self.epochs_done} of {self.config.train.epochs}"
+        return (
+            f"in epoch {self.epochs_done + 1} of {self.config.train.epochs}, after batch {self.batches_done} of"
+            f" {self.batches}"
+        )
+
+    def out_of_patience(self) -> bool:
+        """train.patience evaluations or more since the best one, which count from the first AP above 0 on."""
+        since: int = sum(entry.get("ap") is not None and entry["epoch"] > self.best_epoch for entry in self.log)
+        patience: int = self.config.train.patience
+        return 0 < patience <= since
+
+    def due(self) -> bool:
+        """train.save_every minutes have passed since the last save."""
+        return time.monotonic() - self.saved_at >= 60 * self.config.train.save_every
+
+    def end_epoch(self, entry: dict[str, Any]) -> None:
+        """Writes log.jsonl, last.pt, and best.pt where the entry's evaluation is the best so far."""
+        self.log.append(entry)
+        self.epochs_done = entry["epoch"]
+        self.batches_done, self.seconds, self.waited = 0, 0.0, 0.0
+        if self.best_epoch == self.epochs_done and self.ranks.first:
+            with going_on_after_errors(self.run_dir):
+                save_checkpoint(self.run_dir / BEST, self._checkpoint(None))
+        self.save()
+        self._write_log()
+
+    def save(self) -> None:
+        """last.pt, which becomes previous.pt with the next one."""
+        if self.ranks.first:
+            self._write_last()
+        self.ranks.meet("saving last.pt")
+        self.saved_at = time.monotonic()
+
+    def _write_last(self) -> None:
+        step, unfinished = self.step, None
+        if self.batches_done:
+            unfinished = Unfinished(self.batches_done, self.batches, step.sums, self.seconds, self.waited)
+        training = TrainingState(
+            detector=step.detector.state_dict(),
+            optimizer=step.optimizer.state_dict(),
+            torch_rng=torch.get_rng_state(),
+            ema_updates=step.averaged.updates,
+            epoch=self.epochs_done,
+            log=self.log,
+            unfinished=unfinished,
+            assist=None if step.assist is None else step.assist.state_dict(),
+            equalizer=None if step.equalizer is None else step.equalizer.state_dict(),
+            scaler=step.scaler.state_dict(),
+        )
+        checkpoint = self._checkpoint(training.to_dict())
+        with going_on_after_errors(self.run_dir):
+            save_checkpoint(self.run_dir / LAST, checkpoint, keep_as=self.run_dir / PREVIOUS)
+
+    def _checkpoint(self, training: dict[str, Any] | None) -> Checkpoint:
+        entry = self.log[-1] if self.log and not self.batches_done else {}
+        facts: dict[str, Any] = {"epoch": self.epochs_done, "ap": entry.get("ap"), "ap50": entry.get("ap50")}
+        if self.batches_done:
+            facts["batches"] = f"{self.batches_done} of {self.batches} of epoch {self.epochs_done + 1}"
+        weights, dataset = self.step.averaged.detector.state_dict(), self.data.train
+        facts |= self._data_facts
+        return Checkpoint(self.config, dataset.classes, dataset.category_ids, weights, facts, training)
+
+    @cached_property
+    def _data_facts(self) -> dict[str, str]:
+        """Once a run: it reads every box."""
+        return self.data.facts()
+
+    def _write_log(self) -> None:
+        if not self.ranks.first:
+            return
+        with going_on_after_errors(self.run_dir), atomic_path(self.run_dir / LOG) as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in self.log), encoding="utf-8")

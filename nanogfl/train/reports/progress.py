@@ -1,0 +1,105 @@
+"""What training tells people: a live bar in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, track
+from rich.progress import Progress as Bar
+
+from nanogfl.config import Config
+from nanogfl.data.loader import Loader
+from nanogfl.io.printable import printable
+from nanogfl.loss.criterion import LOSS_PARTS
+
+
+def _in_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()  # None: a program without a console
+
+
+def show_reading(results: Iterable[str | None], count: int) -> Iterable[str | None]:
+    """A bar while images are read for the first time; it vanishes when done, and there is none without a terminal."""
+    return track(results, "reading images", total=count, transient=True, disable=not _in_terminal())
+
+
+@contextmanager
+def show_download(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar of bytes while a file is downloaded, called with each chunk's size; none without a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), DownloadColumn(), TimeRemainingColumn())
+    with Bar(*columns, transient=True, disable=not _in_terminal()) as bar:
+        task = bar.add_task(f"downloading {name}", total=size)
+        yield lambda count: bar.advance(task, count)
+
+
+class Progress:
+    """Loss, rate, AP, time left, and the share of time spent waiting for data."""
+
+    def __init__(self, config: Config, run_dir: Path, *, silent: bool = False) -> None:
+        self._epochs = config.train.epochs
+        self._console = Console(highlight=False, soft_wrap=True, quiet=silent)
+        self._live = _in_terminal() and not silent
+        columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
+        self._bar = Bar(*columns, console=self._console, disable=not self._live, transient=True)
+        self._task = self._bar.add_task("starting", total=1.0)
+        self._done_seconds: list[float] = []
+        self._ap = "AP -"
+        self.say(f"run folder: {run_dir}")
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def say(self, line: str) -> None:
+        for part in line.split("\n"):
+            self._console.print(printable(part), markup=False)
+
+    def step(self, epoch: int, done: int, loader: Loader, means: dict[str, float], rate: float, started: float) -> None:
+        """After `done` batches of an epoch that began at `started` (perf_counter)."""
+        seconds = time.perf_counter() - started
+        share = done / loader.steps
+        left = self._left(self._epochs - epoch - share, seconds / share)
+        self._bar.update(
+            self._task,
+            completed=(epoch + share) / self._epochs,
+            description=(
+                f"epoch {epoch + 1}/{self._epochs}  loss {means['loss']:.3f}  lr {rate:.1e}"
+                f"  {done * loader.batch_size / seconds:.0f} images/s  waiting {loader.waited / seconds:.1%}"
+                f"  {self._ap}  {left} left"
+            ),
+        )
+
+    def epoch(self, entry: dict[str, Any], best_ap: float) -> None:
+        """After a whole epoch and its evaluation, with the log's entry."""
+        self._done_seconds.append(entry["seconds"] + entry.get("eval_seconds", 0.0))
+        evaluated = entry.get("ap") is not None
+        if evaluated:
+            self._ap = f"AP {entry['ap']:.3f} (best {best_ap:.3f})"
+        mean = sum(self._done_seconds) / len(self._done_seconds)
+        if evaluated or not self._live:
+            self.say(
+                f"epoch {entry['epoch']}/{self._epochs}  loss {entry['loss']:.3f} ({_parts(entry)})"
+                f"  lr {entry['lr']:.1e}"
+                f"  {entry['images_per_second']:.1f} images/s  waiting {entry['waiting']:.1%}"
+                f"  {self._ap if evaluated else 'AP -'}  {self._left(self._epochs - entry['epoch'], mean)} left"
+            )
+
+    @staticmethod
+    def _left(epochs: float, seconds_each: float) -> str:
+        minutes, seconds = divmod(round(epochs * seconds_each), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02d}:{seconds:02d}"
+
+
+def _parts(entry: dict[str, Any]) -> str:
+    """Those that this run has: dfl and quality are 0 where nothing learns them."""
+    return " ".join(f"{name} {entry[name]:.3f}" for name in LOSS_PARTS if entry.get(name))

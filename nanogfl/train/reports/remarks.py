@@ -1,0 +1,86 @@
+"""What a run says of its own settings before it starts: those that do nothing here, and those that it cannot follow."""
+
+from collections.abc import Callable, Iterator
+
+from nanogfl.config import Config
+from nanogfl.data.dataset import DataSet
+from nanogfl.data.loader import Loader
+from nanogfl.evaluate.coco_ap import NO_OBJECTS
+from nanogfl.train.checkpointing.resume_rules import values
+from nanogfl.train.datasets import Data
+from nanogfl.train.optim import warmup_updates
+
+_USED: tuple[tuple[str, str, Callable[[Config], bool]], ...] = (
+    ("model.backbone.weights_sha256", "model.backbone.weights", lambda c: c.model.backbone.weights is not None),
+    ("model.backbone.weights_order", "model.backbone.weights", lambda c: c.model.backbone.weights is not None),
+    ("model.head.reg_max", "a model.head.box with distributions", lambda c: c.model.head.bins > 0),
+    ("model.head.dgqp_top", "model.head.dgqp", lambda c: c.model.head.dgqp),
+    ("model.head.dgqp_hidden", "model.head.dgqp", lambda c: c.model.head.dgqp),
+    ("data.cache_dir", "data.cache memmap", lambda c: c.data.cache == "memmap"),
+    ("data.cache_zoom", "a data.cache", lambda c: c.data.cache != "off"),
+    ("data.memory_gb", "data.cache memory or device", lambda c: c.data.cache in ("memory", "device")),
+    ("augment.mosaic_scale", "augment.mosaic", lambda c: c.augment.mosaic > 0),
+    (
+        "augment.plain_end",
+        "augment.mosaic, mixup or copy_paste",
+        lambda c: c.augment.mosaic + c.augment.mixup + c.augment.copy_paste > 0,
+    ),
+    ("loss.dfl", "model.head.box general+dfl or gaussian", lambda c: c.model.head.box in ("general+dfl", "gaussian")),
+    ("loss.quality", "model.head.quality centerness or iou", lambda c: c.model.head.has_quality_branch),
+    ("loss.smooth_l1_beta", "model.head.box deltas", lambda c: c.model.head.box == "deltas"),
+    ("loss.beta", "loss.classification qfl", lambda c: c.loss.classification == "qfl"),
+    ("loss.alpha", "loss.classification fl or efl", lambda c: c.loss.classification in ("fl", "efl")),
+    ("loss.gamma", "loss.classification fl, efl or eqfl", lambda c: c.loss.classification != "qfl"),
+    ("loss.efl_scale", "loss.classification efl or eqfl", lambda c: c.loss.equalized),
+    ("loss.atss_candidates", "loss.assigner atss", lambda c: c.loss.assigner == "atss"),
+    ("loss.atss_anchor", "loss.assigner atss", lambda c: c.loss.assigner == "atss"),
+    ("loss.dsla_candidates", "loss.assigner dsla", lambda c: c.loss.assigner == "dsla"),
+    ("loss.dsla_iou_weight", "loss.assigner dsla", lambda c: c.loss.assigner == "dsla"),
+    ("loss.tal_candidates", "loss.assigner tal", lambda c: c.loss.assigner == "tal"),
+    ("loss.tal_alpha", "loss.assigner tal", lambda c: c.loss.assigner == "tal"),
+    ("loss.tal_beta", "loss.assigner tal", lambda c: c.loss.assigner == "tal"),
+    ("loss.assist_channels", "loss.assist", lambda c: c.loss.assist),
+    ("loss.assist_detach_epochs", "loss.assist", lambda c: c.loss.assist),
+    ("train.momentum", "train.optimizer sgd", lambda c: c.train.optimizer == "sgd"),
+    ("train.final_lr", "train.schedule cosine or flat_cosine", lambda c: c.train.schedule != "step"),
+)
+"""key, what alone reads it, whether that is there"""
+
+
+def idle_settings(config: Config) -> list[str]:
+    """Keys that differ from their defaults although nothing in this config reads them."""
+    given, defaults = values(config), values(Config())
+    return [
+        f"{key} {given[key]} (it belongs to {owner})"
+        for key, owner, used in _USED
+        if given[key] != defaults[key] and not used(config)
+    ]
+
+
+def has_objects(dataset: DataSet) -> bool:
+    """One at least that an AP can be measured on."""
+    return any((~image.crowd).any() for image in dataset.images)
+
+
+def remarks(config: Config, data: Data, loader: Loader) -> Iterator[str]:
+    train, steps = config.train, loader.steps
+    if idle := idle_settings(config):
+        yield f"without effect here: {', '.join(idle)}"
+    if loader.batch_size < train.batch_size:
+        yield (
+            f"train.batch_size {train.batch_size}: an epoch shows {loader.batch_size} images, so that a batch has"
+            f" {loader.batch_size}"
+        )
+    if train.accumulate > steps:
+        yield f"train.accumulate {train.accumulate}: an epoch has {steps} batches, which make one update together"
+    total = train.epochs * -(-steps // train.accumulate)
+    if (warmup := warmup_updates(total, train)) < train.warmup_steps:
+        yield (
+            f"train.warmup_steps {train.warmup_steps} is more than a fifth of this run's {total} updates: the warm-up"
+            f" takes {warmup}"
+        )
+    if not has_objects(data.val):
+        yield f"there will be no AP: {NO_OBJECTS}; best.pt will be the newest evaluated epoch"
+    evaluations = -(-train.epochs // train.eval_every)
+    if train.patience and (train.patience >= evaluations or not has_objects(data.val)):
+        yield f"train.patience {train.patience} cannot end this run: it has {evaluations} evaluations by AP at most"

@@ -1,0 +1,60 @@
+"""The weights that a training starts from: random, a backbone's file, or a checkpoint of ours."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from nanogfl.config import Config
+from nanogfl.errors import UserError
+from nanogfl.model.checkpoint import Checkpoint, load_checkpoint
+from nanogfl.model.detector import Detector
+from nanogfl.train.start.backbone_weights import load_trunk, read_trunk
+from nanogfl.train.start.init_from import carry_over, require_enough
+
+
+@dataclass(frozen=True)
+class Start:
+    """What was read; `fill` uses it. At most one of trunk and checkpoint is there."""
+
+    trunk: dict[str, Tensor] | None
+    checkpoint: Checkpoint | None
+    lines: list[str]
+    """for people"""
+
+
+@dataclass(frozen=True)
+class Filled:
+    loaded: frozenset[str]
+    """names in the detector's state dict that hold what was read, whole"""
+    lines: list[str]
+
+
+def read_start(config: Config) -> Start:
+    """Fetches and reads the files, so that a wrong one ends the run before the images are read. Raises UserError."""
+    weights, init_from = config.model.backbone.weights, config.train.init_from
+    if weights is not None and init_from is not None:
+        raise UserError(
+            f"train.init_from {init_from} and model.backbone.weights {weights} both give the backbone's weights:"
+            " set one of them to none"
+        )
+    if weights is not None:
+        trunk, lines = read_trunk(config.model.backbone)
+        return Start(trunk, None, lines)
+    if init_from is not None:
+        checkpoint = load_checkpoint(init_from)
+        checkpoint.build()  # its weights fit its own config
+        return Start(None, checkpoint, [f"start: {init_from}, averaged weights, {len(checkpoint.classes)} classes"])
+    return Start(None, None, [])
+
+
+def fill(detector: Detector, config: Config, classes: tuple[str, ...], start: Start) -> Filled:
+    """A fresh `detector` on the CPU -> the same with what `start` has for it. Random numbers are not drawn."""
+    if start.trunk is not None:
+        load_trunk(detector.backbone, start.trunk)
+        loaded = [f"backbone.{name}" for name in detector.backbone.state_dict()]
+        return Filled(frozenset(loaded), [*start.lines, "  fresh: neck, head"])
+    if start.checkpoint is not None:
+        result = carry_over(detector, config, classes, start.checkpoint)
+        require_enough(result, detector, str(config.train.init_from))
+        return Filled(frozenset(result.kept), start.lines + result.lines())
+    return Filled(frozenset(), [])

@@ -1,0 +1,325 @@
+"""Image files: unreadable, of another size, turned by EXIF, copied, nearly copied; and pictures that are none of it."""
+
+import struct
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from nanogfl.data.lint.files import check_files, check_listed
+from nanogfl.data.lint.finding import Split
+from nanogfl.data.lint.images import look_at_images
+from nanogfl.data.lint.lint import check_images
+from nanogfl.data.lint.near_duplicates import MOST_BITS, difference_hash, near_duplicates, thumbnail
+from nanogfl.data.lint.orientation import hw_before_turning
+from nanogfl.data.readers.coco import DataSet, ImageRecord
+from nanogfl.data.synthetic.dataset import draw_image, image_hw
+from nanogfl.io.image_header import header_hw
+
+
+def picture(index, hw=(60, 100)):
+    return draw_image(3, index, hw).image
+
+
+def jpeg(frame, quality=92):
+    return cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def exif(way, order):
+    """A TIFF header whose first directory holds a date and the orientation."""
+    mark, sign = (b"II*\0", "<") if order == "little" else (b"MM\0*", ">")
+    entries = struct.pack(sign + "HHII", 0x0100, 4, 1, 70000) + struct.pack(sign + "HHIHxx", 0x0112, 3, 1, way)
+    return mark + struct.pack(sign + "IH", 8, 2) + entries + bytes(4)
+
+
+def turned_jpeg(frame, way, order="big"):
+    block = b"Exif\0\0" + exif(way, order)
+    content = jpeg(frame)
+    return content[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + content[2:]
+
+
+def split_of(folder, name, contents, hw=(60, 100), **more):
+    """Files with these bytes, all annotated with the same size."""
+    records = []
+    nothing = np.zeros(0)
+    for number, content in enumerate(contents):
+        path = folder / f"{name}{number}.jpg"
+        path.write_bytes(content)
+        boxes = np.zeros((0, 4), np.float32)
+        records.append(ImageRecord(number, path, hw, boxes, nothing.astype(int), nothing, nothing == 1, **more))
+    return Split(name, DataSet(f"{name}.json", ("a",), (1,), tuple(records), ()))
+
+
+@pytest.fixture
+def found(tmp_path, by_key):
+    """(bytes of train's files, of val's) -> findings by key."""
+
+    def check(train, val, hw=(60, 100)):
+        return by_key(check_images(split_of(tmp_path, "train", train, hw), split_of(tmp_path, "val", val, hw)))
+
+    return check
+
+
+def test_good_and_different_files_are_no_finding(found):
+    assert found([jpeg(picture(n)) for n in (0, 1, 2)], [jpeg(picture(n)) for n in (4, 5)]) == {}
+
+
+def test_broken_empty_and_missing_files_are_errors_with_the_reason(tmp_path, by_key):
+    whole = jpeg(picture(0))
+    train = split_of(tmp_path, "train", [whole, whole[: len(whole) // 2], b"", b"no image"])
+    val = split_of(tmp_path, "val", [jpeg(picture(1))])
+    (tmp_path / "val0.jpg").unlink()
+    findings = by_key(check_images(train, val))
+    assert list(findings) == ["unreadable-images"]
+    finding = findings["unreadable-images"]
+    assert (finding.severity, finding.count) == ("error", 4)
+    assert finding.examples[0].text.startswith("train1.jpg is not an image that can be read, but a damaged")
+    assert "does not exist" in finding.examples[3].text
+    assert [example.split for example in finding.examples] == ["train"] * 3 + ["val"]
+
+
+def test_a_size_that_is_not_the_annotated_one_is_an_error(found):
+    findings = found([jpeg(picture(0)), jpeg(picture(1, (60, 96)))], [jpeg(picture(2, (100, 60)))])
+    assert list(findings) == ["other-size"]  # the last one's sides are swapped, but nothing turns it
+    assert (findings["other-size"].severity, findings["other-size"].count) == ("error", 2)
+    assert findings["other-size"].examples[0].text == "train1.jpg, 96 x 60, annotated as 100 x 60"
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+@pytest.mark.parametrize("way", [5, 6, 7, 8])
+def test_a_turned_image_annotated_as_stored_is_told_from_one_annotated_upright(found, way, order):
+    as_stored = turned_jpeg(picture(0, (60, 100)), way, order)
+    upright = turned_jpeg(picture(1, (100, 60)), way, order)
+    findings = found([as_stored], [upright])
+    assert [(f.key, f.severity, f.count) for f in findings.values()] == [
+        ("exif-size-unclear", "error", 1),  # no box says more
+        ("exif-turned", "note", 1),
+    ]
+    assert (
+        findings["exif-size-unclear"].examples[0].text == "train0.jpg, 60 x 100, turned by EXIF, annotated as 100 x 60"
+    )
+    assert findings["exif-turned"].examples[0].split == "val"
+
+
+@pytest.mark.parametrize(
+    ("reach_hw", "key", "advised"),
+    [
+        ((90, 50), "exif-size-swapped", "swap"),
+        ((50, 90), "exif-as-stored", "remove the orientation"),
+        ((60.9, 60.9), "exif-size-unclear", "look"),
+        ((90, 90), "exif-size-unclear", "look"),
+    ],
+)
+def test_boxes_tell_whether_the_size_or_the_orientation_is_wrong(tmp_path, by_key, reach_hw, key, advised):
+    turned = [turned_jpeg(picture(n, (60, 100)), 6) for n in (0, 1)]
+    train = split_of(tmp_path, "train", turned, reach_hw=reach_hw)
+    silent = replace(train.dataset.images[1], reach_hw=(40.0, 40.0))  # tells nothing itself: the other one does
+    train = Split("train", replace(train.dataset, images=(train.dataset.images[0], silent)))
+    findings = by_key(check_images(train, split_of(tmp_path, "val", [jpeg(picture(5))])))
+    assert [(f.key, f.severity, f.count) for f in findings.values()] == [(key, "error", 2)]
+    assert advised in findings[key].advice
+
+
+@pytest.mark.parametrize("way", [3, 6])
+def test_without_a_stated_size_nothing_is_promised(tmp_path, by_key, way):
+    frame = picture(0, (100, 60) if way == 6 else (60, 100))
+    train = split_of(tmp_path, "train", [turned_jpeg(frame, way)], measured=True)
+    findings = by_key(check_images(train, split_of(tmp_path, "val", [jpeg(picture(5))], measured=True)))
+    assert [(f.key, f.severity) for f in findings.values()] == [("exif-unstated", "warning")]
+    assert findings["exif-unstated"].examples[0].text.startswith("train0.jpg")
+    assert "nothing to do" not in findings["exif-unstated"].advice
+
+
+def test_what_is_not_read_of_an_image_is_a_finding_that_names_it(found):
+    grey = cv2.cvtColor(picture(0), cv2.COLOR_BGR2GRAY).astype(np.uint16)
+    alpha = np.dstack([picture(1), np.zeros((60, 100), np.uint8)])
+    train = [cv2.imencode(".png", content)[1].tobytes() for content in (grey * 16, grey * 257, alpha)]
+    findings = found(train, [jpeg(picture(5))])
+    assert {f.key: (f.severity, f.count) for f in findings.values()} == {
+        "little-range": ("warning", 1),
+        "transparent-images": ("note", 1),
+    }
+    assert findings["little-range"].examples[0].text.startswith("train0.jpg: ")
+    assert "2.1%" in findings["little-range"].examples[0].text
+    assert findings["transparent-images"].examples[0].image.path.name == "train2.jpg"
+
+
+def test_a_turned_image_of_another_size_than_both_is_another_size(found):
+    assert list(found([turned_jpeg(picture(0, (60, 90)), 6)], [jpeg(picture(1))])) == ["other-size"]
+
+
+@pytest.mark.parametrize(("way", "hw"), [(2, (60, 100)), (3, (60, 100)), (4, (60, 100)), (6, (64, 64))])
+def test_turns_that_the_size_does_not_show_are_left_to_the_eye(found, way, hw):
+    findings = found([turned_jpeg(picture(0, hw), way)], [jpeg(picture(1, hw))], hw)
+    assert [(f.key, f.severity) for f in findings.values()] == [("exif-unclear", "warning")]
+
+
+def test_upright_exif_and_broken_exif_are_no_finding(found):
+    broken = turned_jpeg(picture(0), 6).replace(exif(6, "big"), exif(6, "big")[:8] + b"\xff" * 30)
+    assert cv2.imdecode(np.frombuffer(broken, np.uint8), cv2.IMREAD_COLOR).shape == (60, 100, 3)
+    assert found([turned_jpeg(picture(1), 1), broken], [jpeg(picture(2))]) == {}
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".jpg"])
+def test_the_orientation_of_other_formats_is_seen_too(suffix):
+    frame = picture(0, (20, 30))
+    block = np.frombuffer(exif(6, "little"), np.uint8)
+    good, content = cv2.imencodeWithMetadata(suffix, frame, [cv2.IMAGE_METADATA_EXIF], [block])
+    assert good
+    assert cv2.imdecode(content, cv2.IMREAD_COLOR).shape[:2] == (30, 20)
+    assert hw_before_turning(content.tobytes()) == (20, 30)
+    assert hw_before_turning(cv2.imencode(suffix, frame)[1].tobytes()) is None
+
+
+def entry(kind, value, sign):
+    """The orientation as a number of two bytes (3) or of four (4)."""
+    return struct.pack(sign + ("HHIHxx" if kind == 3 else "HHII"), 0x0112, kind, 1, value)
+
+
+ODD = {
+    **{f"kind {kind}, {value}, {sign}": (kind, value, sign, 42, b"") for kind in (3, 4) for value in range(10)
+       for sign in "<>"},
+    "another mark than 42": (3, 6, "<", 43, b""),
+    "behind a name that lies outside": (3, 6, "<", 42, struct.pack("<HHII", 0x010F, 2, 99, 70000)),
+    "behind one that is upright": (3, 6, "<", 42, entry(3, 1, "<")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_header_check_and_opencv_agree_on_odd_orientations(tmp_path, name):
+    kind, value, sign, mark, before = ODD[name]
+    block = (b"II" if sign == "<" else b"MM") + struct.pack(sign + "HIH", mark, 8, 1 + bool(before))
+    block = b"Exif\0\0" + block + before + entry(kind, value, sign) + bytes(4)
+    plain = jpeg(picture(0))
+    content = plain[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + plain[2:]
+    encoded = np.frombuffer(content, np.uint8)
+    frame, stored = (cv2.imdecode(encoded, cv2.IMREAD_COLOR | flag) for flag in (0, cv2.IMREAD_IGNORE_ORIENTATION))
+    (tmp_path / "a.jpg").write_bytes(content)
+    assert header_hw(tmp_path / "a.jpg") == frame.shape[:2]
+    assert hw_before_turning(content) == (None if np.array_equal(frame, stored) else stored.shape[:2])
+
+
+# Copies ---------------------------------------------------------------------------------------------------------
+
+
+def test_copies_within_a_split_and_across_are_told_apart(found):
+    a, b, c = (jpeg(picture(n)) for n in (0, 1, 2))
+    png = cv2.imencode(".png", cv2.imdecode(np.frombuffer(b, np.uint8), cv2.IMREAD_COLOR))[1].tobytes()
+    findings = found([a, b, a, a], [c, png])  # other bytes, the same pixels
+    assert [(f.key, f.severity, f.count) for f in findings.values()] == [
+        ("val-in-train", "error", 1),
+        ("copied-images", "warning", 2),
+    ]
+    assert str(findings["val-in-train"].examples[0]) == "val: val1.jpg is train train1.jpg"
+    assert [str(e) for e in findings["copied-images"].examples] == [
+        "train: train2.jpg is train0.jpg",
+        "train: train3.jpg is train0.jpg",
+    ]
+    assert findings["val-in-train"].examples[0].beside.path.name == "train1.jpg"
+
+
+def test_a_file_that_is_listed_twice_is_found_without_opening_it(split, by_key):
+    train, val = split("train", [[], [], []]), split("val", [[], []])
+    listed = [*train.dataset.images, train.dataset.images[1]]
+    train = Split("train", replace(train.dataset, images=tuple(listed)))
+    assert check_listed(val, split("train", [[]])) == []
+    val = Split("val", replace(val.dataset, images=(val.dataset.images[0], listed[2])))
+    findings = by_key(check_listed(train, val))
+    assert {f.key: (f.severity, f.count) for f in findings.values()} == {
+        "val-in-train": ("error", 1),
+        "copied-images": ("warning", 1),
+    }
+    assert findings["copied-images"].examples[0].text == "1.jpg is 1.jpg"
+
+
+def test_blank_images_of_two_shapes_are_no_copies(tmp_path):
+    hw = [(60, 100), (100, 60), (60, 100)]
+    looks = [
+        look_at_images(
+            [image.path for image in split_of(tmp_path, "train", [jpeg(np.zeros((*s, 3), np.uint8))]).dataset.images]
+        )
+        for s in hw
+    ]
+    assert looks[0].pixels != looks[1].pixels
+    assert looks[0].pixels == looks[2].pixels
+
+
+def altered(frame, random):
+    """Rescaled, a little brighter, and encoded again."""
+    scale = random.uniform(0.6, 1.4)
+    size = round(frame.shape[1] * scale), round(frame.shape[0] * scale)
+    changed = cv2.convertScaleAbs(cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR), alpha=1.03, beta=6)
+    return cv2.imdecode(np.frombuffer(jpeg(changed, 70), np.uint8), cv2.IMREAD_COLOR)
+
+
+def looked(frames):
+    return np.array([difference_hash(f) for f in frames]), np.stack([thumbnail(f) for f in frames])
+
+
+def test_altered_copies_of_200_pictures_are_found_and_distinct_ones_are_no_pairs():
+    frames = [picture(n, image_hw(n, (120, 160))) for n in range(200)]
+    hashes, thumbnails = looked(frames)
+    for number in range(200):
+        others = np.arange(200) != number
+        one = slice(number, number + 1)
+        assert near_duplicates(hashes[one], thumbnails[one], hashes[others], thumbnails[others]) == []
+    random = np.random.default_rng(0)
+    chosen = random.permutation(200)[:60]
+    pairs = near_duplicates(*looked([altered(frames[n], random) for n in chosen]), hashes, thumbnails)
+    assert all(pair.other == chosen[pair.image] for pair in pairs)
+    assert len(pairs) >= 57
+
+
+def test_a_near_duplicate_is_found_from_file_to_finding(found):
+    random = np.random.default_rng(1)
+    frames = [picture(n, (120, 160)) for n in (0, 1, 2)]
+    copy = cv2.resize(altered(frames[2], random), (160, 120))
+    val = [jpeg(frames[0]), jpeg(picture(7, (120, 160))), jpeg(copy)]
+    findings = found([jpeg(f) for f in frames], val, (120, 160))
+    assert [(f.key, f.severity, f.count) for f in findings.values()] == [
+        ("val-in-train", "error", 1),  # and not among the near ones as well
+        ("near-duplicates", "warning", 1),
+    ]
+    assert findings["near-duplicates"].examples[0].text.startswith("val2.jpg is nearly train train2.jpg (")
+
+
+def test_near_pairs_are_those_of_brute_force_and_the_likest_is_named():
+    random = np.random.default_rng(2)
+    base = random.integers(0, 256, (5, 256), dtype=np.uint8)
+    key = random.integers(0, 2**63, 5, dtype=np.uint64)
+    others = np.repeat(base, 4, axis=0)
+    flips = [0, 3, MOST_BITS, MOST_BITS + 1] * 5
+    other_keys = np.array([int(key[n // 4]) ^ ((1 << bits) - 1) << 7 for n, bits in enumerate(flips)], dtype=np.uint64)
+    noise = random.normal(0, 20, others.shape)
+    others = (others + noise * (np.arange(20) % 4 == 0)[:, None]).clip(0, 255).astype(np.uint8)
+    pairs = near_duplicates(key, base, other_keys, others)
+    assert [(p.image, p.other, p.bits) for p in pairs] == [(n, 4 * n + 1, 3) for n in range(5)]  # equal, unlike 4 n
+    far = slice(3, None, 4)
+    assert near_duplicates(key, base, other_keys[far], others[far]) == []
+    assert near_duplicates(key, base, other_keys, 255 - others) == []  # equal hashes alone are not enough
+    flat = np.full_like(base, 90)
+    assert near_duplicates(key, flat, key, flat) == near_duplicates(key, flat, key, base) == []
+    behind_flat = near_duplicates(key, base, np.concatenate([key, key]), np.concatenate([flat, base]))
+    assert [(p.image, p.other, p.bits) for p in behind_flat] == [(n, 5 + n, 0) for n in range(5)]
+    assert near_duplicates(key[:0], base[:0], key, base) == near_duplicates(key, base, key[:0], base[:0]) == []
+
+
+def test_unreadable_images_are_near_to_nothing(found):
+    assert list(found([b"no", b"no"], [b"no", b"nothing"])) == ["unreadable-images"]
+
+
+def test_the_files_of_two_splits_keep_their_own_looks(tmp_path):
+    train = split_of(tmp_path, "train", [jpeg(picture(0)), b"no"])
+    val = split_of(tmp_path, "val", [jpeg(picture(1))])
+    seen = []
+    results = look_at_images(
+        [image.path for split in (train, val) for image in split.dataset.images],
+        lambda complaints, count: (seen.append(c) or c for c in complaints),
+    )
+    assert [text is None for text in seen] == [True, False, True]
+    parts = results.part(slice(None, 2)), results.part(slice(2, None))
+    assert [len(part.complaints) for part in parts] == [2, 1]
+    assert parts[1].hw.tolist() == [[60, 100]]
+    only = replace(train.dataset, images=train.dataset.images[:1])
+    assert check_files((Split("train", only), val), (results.part(slice(0, 1)), parts[1])) == []

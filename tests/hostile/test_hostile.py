@@ -1,0 +1,74 @@
+"""Files of strangers: each one bad in its own way, and each one sentence, exit code 2 and nothing left behind."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from nanogfl.cli.main import main
+from tests.hostile.annotations import ANNOTATIONS
+from tests.hostile.bad import Bad
+from tests.hostile.checkpoints import CHECKPOINTS
+from tests.hostile.configs import CONFIGS
+from tests.hostile.images import IMAGES
+from tests.hostile.onnx_files import ONNX_FILES
+
+pytestmark = pytest.mark.slow  # all together longer than make check may take
+
+ZOO = [*CONFIGS, *ANNOTATIONS, *IMAGES, *CHECKPOINTS, *ONNX_FILES]
+COMMANDS = {"train", "eval", "export", "detect", "bench", "info", "explain", "ablate", "import-nanodet", "models"}
+DATA = {"check", "show", "convert", "draw"}
+
+# Written past Python by the libraries that decode, which have no switch for it.
+_LIBRARIES = re.compile(r"(?!nanogfl: )(libpng (error|warning)|Corrupt JPEG data|Premature end of JPEG|.*TIFF.*: )")
+
+
+@pytest.fixture(autouse=True)
+def _quiet_opencv():
+    """As `main` has it by OPENCV_LOG_LEVEL, which is read once, when OpenCV is loaded."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    yield
+    cv2.utils.logging.setLogLevel(level)
+
+
+def contents(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("bad", ZOO, ids=[bad.name for bad in ZOO])
+def test_it_is_one_sentence_and_leaves_nothing_behind(bad: Bad, tmp_path, monkeypatch, capfd):
+    arguments = bad.build(tmp_path)
+    before = contents(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["nanogfl", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = [line for line in capfd.readouterr().err.splitlines() if not _LIBRARIES.match(line)]
+    assert len(printed) == 1, printed
+    assert ended.value.code == 2
+    assert printed[0].startswith("nanogfl: ")
+    assert re.search(bad.sentence, printed[0]), printed[0]
+    assert len(printed[0]) < 2100
+    assert printed[0].isprintable()
+    assert contents(tmp_path) == before
+
+
+def test_the_zoo_is_large_and_every_command_is_in_it():
+    names = [bad.name for bad in ZOO]
+    assert len(names) == len(set(names)) >= 200
+    assert {bad.command.split()[0] for bad in ZOO} == COMMANDS | {"data"}
+    assert {bad.command.split()[1] for bad in ZOO if bad.command.startswith("data ")} == DATA
+
+
+def test_the_good_files_beside_them_are_accepted(tmp_path, monkeypatch, capsys):
+    for command in ("info best.pt", "info model.onnx", "data convert data/train.json data/train -o out.json"):
+        arguments = Bad("", command, "", {}).build(tmp_path)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["nanogfl", *arguments])
+        main()
+    assert "1 images, 1 boxes of 1 classes" in capsys.readouterr().out
+    assert os.listdir(tmp_path / "data/train") == ["a.png"]

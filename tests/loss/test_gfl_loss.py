@@ -1,0 +1,95 @@
+"""The one form against the paper's formula, and the three losses against the one form."""
+
+import random
+
+import pytest
+import torch
+from torch.nn.functional import logsigmoid
+
+from nanogfl.loss.focal_loss import focal_loss
+from nanogfl.loss.gfl_loss import generalized_focal_loss
+from nanogfl.loss.losses import distribution_focal_loss, quality_focal_loss
+from nanogfl.loss.qfl import sparse_qfl
+
+BETAS = [0.0, 0.5, 1.0, 2.0, 2.5]
+
+
+@pytest.mark.parametrize("beta", BETAS)
+def test_it_is_the_papers_formula(beta):
+    numbers, rows, expected = random.Random(0), [], []
+    for _ in range(60):
+        left, right = sorted((numbers.uniform(-2, 7), numbers.uniform(-2, 7)))
+        y, p_left = numbers.uniform(left, right), numbers.uniform(0.01, 0.99)
+        p_right = 1 - p_left
+        rows.append([p_left, p_right, y, left, right])
+        logs = torch.tensor([p_left, p_right], dtype=torch.float64).log().tolist()
+        bracket = (right - y) * logs[0] + (y - left) * logs[1]
+        expected.append(-(abs(y - (left * p_left + right * p_right)) ** beta) * bracket)
+    p_left, p_right, y, left, right = torch.tensor(rows, dtype=torch.float64).unbind(dim=1)
+    found = generalized_focal_loss(p_left.log(), p_right.log(), y, left, right, beta)
+    assert found.tolist() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("beta", BETAS)
+def test_quality_focal_loss_is_the_case_of_a_sigmoid_between_0_and_1(beta):
+    logits, quality = 3 * torch.randn(200), torch.rand(200)
+    expected = generalized_focal_loss(logsigmoid(-logits), logsigmoid(logits), quality, 0.0, 1.0, beta)
+    torch.testing.assert_close(quality_focal_loss(logits, quality, beta), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_what_training_computes_as_quality_focal_loss_is_that_case_too():
+    logits, quality = 3 * torch.randn(1, 9, 4), torch.zeros(1, 9, 4)
+    quality[0, 2, 3], quality[0, 5, 0] = 0.8, 0.3
+    image, point, label = torch.tensor([0, 0]), torch.tensor([2, 5]), torch.tensor([3, 0])
+    found = sparse_qfl(logits, image, point, label, torch.tensor([0.8, 0.3]), torch.tensor([True, True]), 2.0)
+    expected = generalized_focal_loss(logsigmoid(-logits), logsigmoid(logits), quality, 0.0, 1.0, 2.0).sum(dim=-1)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("gamma", BETAS)
+def test_focal_loss_without_alpha_is_the_case_of_a_target_of_0_or_1(gamma):
+    logits, target = 3 * torch.randn(200), (torch.rand(200) > 0.5).float()
+    expected = generalized_focal_loss(logsigmoid(-logits), logsigmoid(logits), target, 0.0, 1.0, gamma)
+    torch.testing.assert_close(focal_loss(logits, target, None, gamma), expected, rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(focal_loss(logits, target, 0.25, gamma), expected, rtol=1e-2)
+
+
+def test_distribution_focal_loss_is_the_case_of_beta_0_and_neighbouring_bins():
+    dist_logits = 2 * torch.randn(40, 8)
+    target = torch.cat((torch.tensor([0.0, 3.0, 6.9]), 6.9 * torch.rand(37)))
+    low = target.floor().long()
+    logs = dist_logits.log_softmax(dim=1)
+    rows = torch.arange(40)
+    expected = generalized_focal_loss(logs[rows, low], logs[rows, low + 1], target, low.float(), low + 1.0, 0.0)
+    torch.testing.assert_close(distribution_focal_loss(dist_logits, target), expected)
+
+
+@pytest.mark.parametrize("y", [0.0, 1.3, 2.0, 4.0])
+@pytest.mark.parametrize("beta", [0.0, 2.0])
+def test_it_is_least_where_the_expectation_is_the_target(y, beta):
+    """With l 0 and r 4: where p_r = y / 4."""
+    scan = torch.linspace(1e-4, 1 - 1e-4, 9999, dtype=torch.float64)
+    values = generalized_focal_loss((1 - scan).log(), scan.log(), torch.full_like(scan, y), 0.0, 4.0, beta)
+    assert 4 * scan[values.argmin()].item() == pytest.approx(y, abs=1e-3)
+
+
+@pytest.mark.parametrize("beta", BETAS)
+def test_its_gradient_is_finite_differences(beta):
+    logits = torch.randn(12, dtype=torch.float64).requires_grad_()
+    y = torch.rand(12, dtype=torch.float64)
+    assert torch.autograd.gradcheck(
+        lambda z: generalized_focal_loss(logsigmoid(-z), logsigmoid(z), y, 0.0, 1.0, beta), (logits,)
+    )
+
+
+@pytest.mark.parametrize("beta", BETAS)
+def test_extreme_logits_in_half_precision_give_finite_losses_and_gradients(beta):
+    logits = torch.tensor([-50.0, -50, 50, 50, 50]).bfloat16().requires_grad_()
+    target = torch.tensor([0.0, 1, 0, 1, 0.5])
+    wide = logits.float()
+    loss = generalized_focal_loss(logsigmoid(-wide), logsigmoid(wide), target, 0.0, 1.0, beta)
+    loss.sum().backward()
+    assert torch.isfinite(loss).all()
+    assert torch.isfinite(logits.grad).all()
+    halves = generalized_focal_loss(torch.tensor([-1.0]).bfloat16(), torch.tensor([-0.5]), target[4:], 0.0, 1.0, beta)
+    assert halves.dtype == torch.float32

@@ -1,0 +1,92 @@
+"""Processes that are killed, and a run that ends as if they had not been."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from nanogfl.config import AugmentConfig, Config, LossConfig
+from nanogfl.model.checkpoint import load_checkpoint
+from nanogfl.train.loop import train
+from tests.train.test_loop import fingerprint
+
+ROOT = Path(__file__).parents[3]
+MIXED = AugmentConfig(mosaic=0.5, mixup=0.5, copy_paste=0.5, plain_end=0.2)
+
+pytestmark = pytest.mark.slow  # a process with torch for every kill
+
+
+@pytest.fixture
+def config(tiny: Config, tmp_path: Path) -> Config:
+    """5 epochs of 3 batches: an update after two of them and one after the third; saved after each."""
+    knobs = {"epochs": 5, "batch_size": 3, "accumulate": 2, "precision": "fp32", "save_every": 0.0}
+    return replace(
+        tiny,
+        data=replace(tiny.data, cache_dir=str(tmp_path / "cache")),
+        augment=MIXED,
+        loss=LossConfig(classification="eqfl"),
+        train=replace(tiny.train, **knobs),
+    )
+
+
+def write(config: Config, path: Path) -> Path:
+    path.write_text(yaml.safe_dump(config.to_dict()))
+    return path
+
+
+def start(config: Path, run_dir: Path, moment: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(Path(__file__).with_name("dying_run.py")), str(config), str(run_dir)]
+    return subprocess.run(
+        [*command, *([moment] if moment else [])],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_a_run_killed_ten_times_ends_as_one_that_never_was_to_the_bit(config, tmp_path):
+    random = np.random.default_rng(7)
+    file, run, cache = write(config, tmp_path / "c.yaml"), tmp_path / "run", tmp_path / "cache"
+    moments = [
+        "in cache:3",
+        f"before update:{random.integers(2, 4)}",
+        "in checkpoint:1",
+        f"between batches:{random.integers(1, 3)}",
+        "before rename:3",  # config.yaml, log.jsonl; last.pt
+        "after rename:3",  # previous.pt is not yet the one before
+        f"after update:{random.integers(1, 3)}",
+        "in validation:1",
+        "before sync:7",
+        f"before update:{random.integers(1, 3)}",
+    ]
+    reached, torn = [], 0
+    for moment in moments:
+        killed = start(file, run, moment)
+        assert killed.returncode == -signal.SIGKILL, (moment, killed.stdout, killed.stderr)
+        torn += len(list(run.glob(".*"))) if run.exists() else 0
+        state = next((run / name for name in ("last.pt", "previous.pt") if (run / name).exists()), None)
+        if state is not None:
+            training = load_checkpoint(state).training
+            unfinished = training["unfinished"] or {"batches": 0}
+            reached.append(3 * training["epoch"] + unfinished["batches"])
+    assert torn >= 3
+    assert reached == sorted(reached)
+    assert 0 < reached[0] < reached[-1] < 15
+    assert any(batches % 3 for batches in reached)
+    done = start(file, run)
+    assert done.returncode == 0, done.stderr
+    assert not list(run.glob(".*"))
+
+    assert train(config, tmp_path / "whole").best_epoch
+    assert fingerprint(run) == fingerprint(tmp_path / "whole")
+    assert len((run / "log.jsonl").read_text().splitlines()) == 5
+    assert sorted(p.name for p in run.iterdir()) == sorted(p.name for p in (tmp_path / "whole").iterdir())
+    assert cache.is_dir()
