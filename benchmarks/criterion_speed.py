@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 
 from nanogfl.config import HeadConfig, LossConfig
-from nanogfl.data.loader import Truth
+from nanogfl.data.truth import Truth
 from nanogfl.loss.assign.assign import assign
 from nanogfl.loss.criterion import losses_of_assignment
 from nanogfl.model.boxes.decode import Grid, make_grid

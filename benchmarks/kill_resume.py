@@ -35,7 +35,7 @@ from nanogfl.config import (
     NeckConfig,
     TrainConfig,
 )
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.cache import store as frame_store
 from nanogfl.data.synthetic.dataset import draw_dataset
 from nanogfl.model.checkpoint import load_checkpoint, weights_digest

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator
 
 from nanogfl.contract.detections import Selection
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 
 _FORBID = {"extra": "forbid"}  # an unknown key is an error
 
@@ -355,11 +355,11 @@ class AugmentConfig:
 class LossConfig:
     """Weights of arXiv:2006.04388, and the assigner: which grid points learn which object."""
 
-    qfl: float = 1.0
+    cls: float = 1.0
     """of the classification loss, whichever it is"""
-    giou: float = 2.0
+    box: float = 2.0
     """of the box loss: GIoU; smooth L1 of the offsets with head.box deltas"""
-    dfl: float = 0.25
+    side: float = 0.25
     """of what each side learns beside it: the distribution focal loss with head.box general+dfl; the negative log
     likelihood with gaussian"""
     quality: float = 1.0
@@ -410,7 +410,7 @@ class LossConfig:
     __pydantic_config__ = _FORBID
 
     def __post_init__(self) -> None:
-        _require_at_least(self, 0, "qfl", "giou", "dfl", "quality", "beta", "smooth_l1_beta")
+        _require_at_least(self, 0, "cls", "box", "side", "quality", "beta", "smooth_l1_beta")
         _require_at_least(self, 0, "dsla_iou_weight", "tal_alpha", "tal_beta")
         _require_at_least(self, 1, "atss_candidates", "atss_anchor", "dsla_candidates", "tal_candidates")
         if self.assist_channels < 8 or self.assist_channels % 2:
@@ -544,15 +544,15 @@ class Config:
                 "loss.assigner max_iou and model.head.box deltas, RetinaNet's anchors, need each other,"
                 f" got {loss.assigner} and {head.box}: set both or neither"
             )
-        if loss.qfl == 0:
-            raise ValueError("loss.qfl 0 leaves the classes unlearned, so that nothing is ever found: set it above 0")
-        if loss.giou == 0 and head.box not in ("general+dfl", "gaussian"):
-            raise ValueError(f"loss.giou 0 leaves model.head.box {head.box} unlearned: set it above 0")
-        if head.box == "general+dfl" and loss.dfl == 0:
-            raise ValueError("loss.dfl 0 leaves model.head.box general+dfl without it: set model.head.box to general")
-        if head.box == "gaussian" and loss.dfl == 0:
+        if loss.cls == 0:
+            raise ValueError("loss.cls 0 leaves the classes unlearned, so that nothing is ever found: set it above 0")
+        if loss.box == 0 and head.box not in ("general+dfl", "gaussian"):
+            raise ValueError(f"loss.box 0 leaves model.head.box {head.box} unlearned: set it above 0")
+        if head.box == "general+dfl" and loss.side == 0:
+            raise ValueError("loss.side 0 leaves model.head.box general+dfl without it: set model.head.box to general")
+        if head.box == "gaussian" and loss.side == 0:
             raise ValueError(
-                "loss.dfl 0 leaves the deviations of model.head.box gaussian unlearned: set loss.dfl above 0, or"
+                "loss.side 0 leaves the deviations of model.head.box gaussian unlearned: set loss.side above 0, or"
                 " model.head.box to dirac"
             )
         if head.has_quality_branch and loss.quality == 0:

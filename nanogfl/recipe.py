@@ -68,6 +68,7 @@ def load_config(path: Path | str, overrides: tuple[str, ...] = ()) -> Config:
 def config_from_dict(content: dict[str, Any], origin: str) -> Config:
     """Validates; `origin` is named in the UserError."""
     _require_plain(content, origin)
+    content = _with_new_names(content)
     try:
         config: Config = TypeAdapter(Config).validate_python(_over_defaults(content, Config().to_dict()))
     except ValidationError as error:
@@ -76,6 +77,18 @@ def config_from_dict(content: dict[str, Any], origin: str) -> Config:
         if not math.isfinite(value) and path != _MAY_BE_INFINITE:
             raise UserError(f"{origin}: {path}: a finite number is expected, got {value}")
     return config
+
+
+_RENAMED = {"qfl": "cls", "giou": "box", "dfl": "side"}
+"""of `loss`, before 0.2.0: the names that older recipes and checkpoints hold"""
+
+
+def _with_new_names(content: dict[str, Any]) -> dict[str, Any]:
+    loss = content.get("loss")
+    if not isinstance(loss, dict):
+        return content
+    renamed = {_RENAMED[key] if key in _RENAMED and _RENAMED[key] not in loss else key: loss[key] for key in loss}
+    return {**content, "loss": renamed}
 
 
 def _numbers(content: Any, path: str = "") -> Iterator[tuple[str, float]]:

@@ -109,8 +109,8 @@ def test_the_config_is_the_only_place_that_gives_a_knob_a_default():
         ("model: {head: {kind: shared, kernel: 3}}", "kernel is of kind per_level alone, shared has 3x3"),
         ("loss: {assist_channels: 1}", "assist_channels must be even and at least 8, got 1"),
         ("loss: {assist_channels: 33}", "assist_channels must be even and at least 8, got 33"),
-        ("loss: {qfl: 0}", "loss.qfl 0 leaves the classes unlearned"),
-        ("model: {head: {box: dirac}}\nloss: {giou: 0}", "loss.giou 0 leaves model.head.box dirac unlearned"),
+        ("loss: {cls: 0}", "loss.cls 0 leaves the classes unlearned"),
+        ("model: {head: {box: dirac}}\nloss: {box: 0}", "loss.box 0 leaves model.head.box dirac unlearned"),
         ("data: {repeat_threshold: 2}", "repeat_threshold must be at most 1, got 2"),
         ("data: {min_labelled: 1.5}", "min_labelled must be at most 1, got 1.5"),
         ("train: {timeout_minutes: 1.0e+300}", "timeout_minutes must be at most"),
@@ -176,8 +176,11 @@ NO_SENSE = {
     "retina.loss.box_weight=score": ("box_weight score is of boxes around grid points", "set it to none"),
     "retina.loss.box_weight=centerness": ("box_weight centerness is of boxes around grid points", "set it to none"),
     "retina.loss.assist=true": ("assist guides an assigner that looks at predictions", "set assigner to dsla or tal"),
-    "head.loss.dfl=0": ("loss.dfl 0 leaves model.head.box general+dfl without it", "set model.head.box to general"),
-    "gaussian.loss.dfl=0": ("leaves the deviations of model.head.box gaussian unlearned", "or model.head.box to dirac"),
+    "head.loss.side=0": ("loss.side 0 leaves model.head.box general+dfl without it", "set model.head.box to general"),
+    "gaussian.loss.side=0": (
+        "the deviations of model.head.box gaussian unlearned",
+        "or model.head.box to dirac",
+    ),
     "iou.loss.quality=0": ("unlearned, which multiplies the scores", "or model.head.quality to none"),
     "head.loss.quality=-1": ("quality must be at least 0", "got -1"),
     "retina.loss.smooth_l1_beta=-1": ("smooth_l1_beta must be at least 0", "got -1"),
@@ -194,7 +197,7 @@ STARTS = {
 
 
 def changed(case: str) -> tuple[str, tuple[str, ...]]:
-    """dgqp.loss.dfl=0 -> the YAML of that start, the override; keys without a section are the head's."""
+    """dgqp.loss.side=0 -> the YAML of that start, the override; keys without a section are the head's."""
     start, _, override = case.partition(".")
     section = override.startswith(("loss.", "model."))
     return yaml.safe_dump(STARTS[start]), (override if section else f"model.head.{override}",)

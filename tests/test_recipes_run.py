@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nanogfl.config import Config
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.loader import Loader
 from nanogfl.data.synthetic.dataset import draw_dataset, draw_image
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint

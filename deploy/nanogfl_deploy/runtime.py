@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from nanogfl.contract.card import METADATA_KEY, ModelCard
 from nanogfl.contract.detections import Detections, Sides, select, sides_at, to_source
-from nanogfl.contract.preprocess import Placement, preprocess
+from nanogfl.contract.input_spec import Placement
+from nanogfl.contract.preprocess import preprocess
 from nanogfl.errors import UserError
 from nanogfl.io.printable import shortened
 from nanogfl.io.read_file import is_file

@@ -76,10 +76,10 @@ def bench(
         require("export", "onnx")
     from nanogfl.io.images import read_frame
     from nanogfl.machine.threads import limit_opencv_threads
-    from nanogfl_deploy.bench.bench import measure_costs, textured_frame
     from nanogfl_deploy.bench.cold_start import cold_start
     from nanogfl_deploy.bench.machine import machine
     from nanogfl_deploy.bench.other_load import OtherLoad
+    from nanogfl_deploy.bench.run import measure_costs, textured_frame
     from nanogfl_deploy.bench.table import Report, as_json, table
     from nanogfl_deploy.runtime import Detector
 

@@ -50,8 +50,8 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml")
     from nanogfl.data.lint.files import check_listed
     from nanogfl.data.lint.finding import Split, by_severity
-    from nanogfl.data.lint.lint import check_annotations, check_images
     from nanogfl.data.lint.report import CheckReport, format_table
+    from nanogfl.data.lint.run import check_annotations, check_images
     from nanogfl.data.readers.read import load_split
     from nanogfl.errors import UserError
     from nanogfl.evaluate.frequency import LVIS_LIMITS

@@ -53,7 +53,7 @@ def detect(
         from nanogfl.cli.detect_run import Run
         from nanogfl_deploy.sinks.pictures import DetectionsFile, default_place, open_saver
         from nanogfl_deploy.sinks.window import Window, window_problem
-        from nanogfl_deploy.sources.sources import open_source
+        from nanogfl_deploy.sources.open import open_source
 
         detector = load_detector(model, threads)
         if spread and not detector.has_spread:

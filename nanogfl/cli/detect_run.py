@@ -13,7 +13,7 @@ from nanogfl.machine.timing import RunningMedian
 from nanogfl_deploy.sinks.pictures import DetectionsFile, Saver, VideoFile
 from nanogfl_deploy.sinks.window import Window, status_line
 from nanogfl_deploy.sources.capture import Frame, Source
-from nanogfl_deploy.sources.sources import Pictures
+from nanogfl_deploy.sources.open import Pictures
 from nanogfl_deploy.sources.video import Video
 
 if TYPE_CHECKING:

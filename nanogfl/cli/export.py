@@ -87,7 +87,7 @@ def export(
     if report:
         from nanogfl.model.predictor import load_predictor
         from nanogfl_deploy.bench.machine import cpu_name
-        from nanogfl_export.report.report import write_report
+        from nanogfl_export.report.write import write_report
 
         written = write_report(
             exported,

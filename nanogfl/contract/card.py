@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from nanogfl.contract.detections import MOST_CLASSES, Selection
-from nanogfl.contract.preprocess import InputSpec, Resize
+from nanogfl.contract.input_spec import InputSpec, Resize
 from nanogfl.errors import UserError
 from nanogfl.io.printable import shortened
 

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nanogfl.contract.preprocess import Placement
+from nanogfl.contract.input_spec import Placement
 
 MOST_CLASSES = 30_000
 """of a model or a data set: V3Det, which has the most that we know of, has 13,204. A score for each of them at each of
@@ -184,5 +183,7 @@ def _suppress(
     corner_size = np.concatenate([boxes[rest, :2], sides[rest]], axis=1).astype(np.float64)
     # OpenCV's is greedy suppression exactly and 6 times faster than numpy at 1000 boxes.
     classes = labels[rest].astype(np.int32)
+    import cv2  # here, so that configuration and losses, which need only the rules, do not load it
+
     kept = cv2.dnn.NMSBoxesBatched(corner_size, scores[rest], classes, 0.0, iou)  # type: ignore[arg-type]
     return np.sort(np.concatenate([rest[np.asarray(kept, dtype=np.int64).reshape(-1)], np.flatnonzero(empty)]))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from nanogfl.contract.preprocess import InputSpec, place
+from nanogfl.contract.input_spec import InputSpec, place
 from nanogfl.data.readers.coco import DataSet
 
 LEAST_PASTED = 0.025

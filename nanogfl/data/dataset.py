@@ -1,14 +1,13 @@
 """A data set in memory, whichever files it came from. No torch: the device evaluates with it, too."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from nanogfl.data.federated import Federated
 
 
 class Problem(NamedTuple):
@@ -37,6 +36,20 @@ class ImageRecord:
     """how far down and to the right its boxes reach as they were written, before they were clipped"""
     measured: bool = field(default=False, compare=False)
     """whether `hw` was read from the file, because the annotations state no size"""
+
+
+@dataclass(frozen=True)
+class Federated:
+    """What a federated data set says beyond its boxes (LVIS, arXiv:1908.03195).
+
+    A class is verified in an image that holds it or lists it as negative; of other classes an image says nothing."""
+
+    negative: Mapping[int, frozenset[int]]
+    """image id -> labels that were looked for and are not there"""
+    not_exhaustive: Mapping[int, frozenset[int]]
+    """image id -> labels of which there may be more objects than boxes"""
+    frequency: tuple[str, ...]
+    """(C,) rare, common or frequent: as the file says, not as anything counts"""
 
 
 @dataclass(frozen=True)

@@ -14,35 +14,15 @@ from torch import Tensor
 
 from nanogfl.config import Config
 from nanogfl.data.arrays import DataIndex
-from nanogfl.data.augment.boxes import FlatTruth, move_truth
+from nanogfl.data.augment.boxes import move_truth
 from nanogfl.data.augment.plan import Plans, draw_plans, is_plain
 from nanogfl.data.augment.render_cv2 import render_into
 from nanogfl.data.augment.render_torch import render_batch
 from nanogfl.data.cache.frames import Frames
 from nanogfl.data.order import EpochOrder
 from nanogfl.data.readers.coco import DataSet
+from nanogfl.data.truth import Truth, make_truth
 from nanogfl.errors import UserError
-
-
-class Truth(NamedTuple):
-    """Every object of a batch in one list (G may be 0), and the ignored regions likewise.
-
-    An empty box (0, 0, 0, 0) stands for no object: it fills the lists to a length that compiled code has seen before.
-    """
-
-    boxes: Tensor
-    """(G, 4) x1 y1 x2 y2 in network-input pixels"""
-    labels: Tensor
-    """(G,) class index"""
-    image: Tensor
-    """(G,) position in the batch"""
-    ignored: Tensor
-    """(Q, 4)"""
-    ignored_image: Tensor
-    """(Q,)"""
-
-    def to(self, device: torch.device) -> "Truth":
-        return Truth(*(tensor.to(device, non_blocking=True) for tensor in self))
 
 
 class Batch(NamedTuple):
@@ -57,24 +37,6 @@ class Batch(NamedTuple):
     def to(self, device: torch.device) -> "Batch":
         images, colour = (tensor.to(device, non_blocking=True) for tensor in (self.images, self.colour))
         return Batch(images, colour, self.truth.to(device), self.indices)
-
-
-def make_truth(flat: FlatTruth, *, pad: bool) -> Truth:
-    """With `pad` both lists get a power of two of entries, at least 64, so that few lengths occur."""
-
-    def filled(array: np.ndarray) -> Tensor:
-        length = max(64, 1 << (len(array) - 1).bit_length()) if pad else len(array)
-        whole = np.zeros((length, *array.shape[1:]), dtype=array.dtype)
-        whole[: len(array)] = array
-        return torch.from_numpy(whole)
-
-    return Truth(
-        filled(flat.boxes),
-        filled(flat.labels),
-        filled(flat.image),
-        filled(flat.ignored),
-        filled(flat.ignored_image),
-    )
 
 
 class Loader:

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.contract.detections import Detections
-from nanogfl.data.dataset import DataSet, ImageRecord
-from nanogfl.data.federated import Federated
+from nanogfl.data.dataset import DataSet, Federated, ImageRecord
 from nanogfl.evaluate.precision import ClassImage, class_precision
 
 MOST_DETECTIONS = 300

@@ -4,15 +4,15 @@ import torch
 from torch import Tensor
 
 from nanogfl.config import LossConfig
-from nanogfl.loss.assign.assignment import Assignment
-from nanogfl.loss.efl import (
+from nanogfl.loss.assign.candidates import Assignment
+from nanogfl.loss.equalized import Equalizer
+from nanogfl.loss.losses import (
     equalized_focal_loss,
     equalized_focal_slope,
     equalized_quality_focal_loss,
     equalized_quality_focal_slope,
+    focal_loss,
 )
-from nanogfl.loss.equalized import Equalizer
-from nanogfl.loss.focal_loss import focal_loss
 from nanogfl.loss.qfl import sparse_qfl
 
 

@@ -6,16 +6,13 @@ import torch
 from torch import Tensor
 
 from nanogfl.config import LossConfig
-from nanogfl.data.loader import Truth
+from nanogfl.data.truth import Truth
 from nanogfl.loss.assign.assign import assign
-from nanogfl.loss.assign.assignment import Assignment
+from nanogfl.loss.assign.candidates import Assignment
 from nanogfl.loss.classification import classification_loss
-from nanogfl.loss.entropy import binary_cross_entropy
 from nanogfl.loss.equalized import Equalizer
-from nanogfl.loss.losses import giou_loss
+from nanogfl.loss.losses import binary_cross_entropy, centerness, giou_loss, side_loss, smooth_l1_loss
 from nanogfl.loss.normalisers import mean_over_ranks
-from nanogfl.loss.side_losses import centerness, side_loss
-from nanogfl.loss.smooth_l1 import smooth_l1_loss
 from nanogfl.model.boxes.decode import Grid, decode_boxes
 from nanogfl.model.boxes.deltas import encode_deltas
 from nanogfl.model.detector import Predictions, scored
@@ -27,12 +24,12 @@ class Losses(NamedTuple):
     """Scalars. `total` is the weighted sum that is differentiated."""
 
     total: Tensor
-    qfl: Tensor
-    """the classification's, of whatever kind"""
-    giou: Tensor
-    """the box's: GIoU, of box deltas smooth L1"""
-    dfl: Tensor
-    """the sides': DFL, of box gaussian the negative log likelihood, else 0"""
+    cls: Tensor
+    """classification"""
+    box: Tensor
+    """GIoU; smooth L1 of the offsets with head.box deltas"""
+    side: Tensor
+    """distribution focal loss; the negative log likelihood with head.box gaussian; else 0"""
     quality: Tensor
     """the cross entropy of a quality of its own, else 0"""
     positives: Tensor
@@ -111,23 +108,23 @@ def losses_of_assignment(
     qfl_points = classification_loss(
         cls_logits, labels, assignment, quality, config, equalizer, guided=guided, positives=positives_mean
     )
-    qfl = (qfl_points * ~assignment.ignored).sum() / positives_mean
+    cls = (qfl_points * ~assignment.ignored).sum() / positives_mean
 
     box_pred = predictions.box_pred[image, point]  # (P, 4, values)
-    giou = (weight * by_slot(_box_loss(box_pred, places, target_boxes, config))).sum() / weight_sum
-    total = config.qfl * qfl + config.giou * giou
+    box = (weight * by_slot(_box_loss(box_pred, places, target_boxes, config))).sum() / weight_sum
+    total = config.cls * cls + config.box * box
 
-    dfl = branch = torch.zeros_like(positives)
+    side = branch = torch.zeros_like(positives)
     of_sides = side_loss(box_pred, pixels / places.strides[:, None], head)
     if of_sides is not None:
-        dfl = (weight * by_slot(of_sides.sum(dim=1))).sum() / (4 * weight_sum)
-        total = total + config.dfl * dfl
+        side = (weight * by_slot(of_sides.sum(dim=1))).sum() / (4 * weight_sum)
+        total = total + config.side * side
     if head.has_quality_branch:
         assert predictions.quality_logits is not None
         entropy = binary_cross_entropy(predictions.quality_logits[image, point], quality)
         branch = by_slot(entropy).sum() / positives_mean
         total = total + config.quality * branch
-    return Losses(total, qfl, giou, dfl, branch, positives)
+    return Losses(total, cls, box, side, branch, positives)
 
 
 def _box_loss(box_pred: Tensor, places: Grid, target_boxes: Tensor, config: LossConfig) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from nanogfl.loss.entropy import working_type
+from nanogfl.loss.losses import working_type
 
 
 def background_qfl(logits: Tensor, beta: float) -> Tensor:

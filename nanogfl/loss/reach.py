@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from nanogfl.config import LossConfig
-from nanogfl.data.loader import Truth
+from nanogfl.data.truth import Truth
 from nanogfl.loss.assign.assign import settle
 from nanogfl.loss.assign.atss import atss_points
 from nanogfl.loss.assign.candidates import Candidates

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from nanogfl.config import Config
-from nanogfl.contract.preprocess import InputSpec, place
+from nanogfl.contract.input_spec import InputSpec, place
 from nanogfl.data.cache.frames import Frames, open_frames
 from nanogfl.data.dataset import DataSet
-from nanogfl.data.loader import Truth
 from nanogfl.data.readers.read import load_split
+from nanogfl.data.truth import Truth
 from nanogfl.errors import UserError
 from nanogfl.io.images import read_content
 from nanogfl.train.reports.progress import Progress, show_reading

@@ -11,7 +11,7 @@ from torch import nn
 
 from nanogfl.config import Config
 from nanogfl.data.class_counts import images_per_class
-from nanogfl.data.lint.lint import advise_before_training
+from nanogfl.data.lint.run import advise_before_training
 from nanogfl.data.loader import Loader
 from nanogfl.evaluate.coco_ap import NO_OBJECTS, Report, format_report
 from nanogfl.evaluate.frequency import LVIS_LIMITS, by_frequency, format_frequency, frequency_figures
@@ -52,7 +52,7 @@ from nanogfl.train.reports.progress import Progress
 from nanogfl.train.reports.remarks import remarks
 from nanogfl.train.start.freeze import FrozenParts
 from nanogfl.train.start.norm_values import require_norm_values
-from nanogfl.train.start.start import fill, read_start
+from nanogfl.train.start.weights import fill, read_start
 from nanogfl.train.step import TrainStep
 from nanogfl.train.validate import validate
 

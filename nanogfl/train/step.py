@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from nanogfl.config import Config
 from nanogfl.data.augment.colour import apply_colour
-from nanogfl.data.loader import Batch, Truth
+from nanogfl.data.loader import Batch
+from nanogfl.data.truth import Truth
 from nanogfl.loss.assign.assign import assign
-from nanogfl.loss.assign.assignment import Assignment
+from nanogfl.loss.assign.candidates import Assignment
 from nanogfl.loss.assist import AssistBranch
 from nanogfl.loss.criterion import Losses, assisted_losses, losses_of_assignment
 from nanogfl.loss.equalized import Equalizer

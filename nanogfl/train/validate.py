@@ -7,7 +7,7 @@ from operator import itemgetter
 import numpy as np
 
 from nanogfl.contract.detections import Detections, to_source
-from nanogfl.contract.preprocess import place
+from nanogfl.contract.input_spec import place
 from nanogfl.data.cache.frames import Frames, read_checked
 from nanogfl.data.readers.coco import DataSet
 from nanogfl.evaluate.coco_ap import Report, score

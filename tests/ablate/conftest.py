@@ -19,7 +19,7 @@ train: {batch_size: 4, warmup_steps: 3, device: cpu, threads: 1, precision: fp32
 FILE = """
 title: exponents
 base: recipe.yaml
-set: {loss: {giou: 1.5}}
+set: {loss: {box: 1.5}}
 seeds: [0, 3]
 budget: {epochs: 1}
 paper: {title: GFL, source: table 1c}

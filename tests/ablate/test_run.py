@@ -112,7 +112,7 @@ def test_finished_runs_are_not_repeated_unless_started_over(file: Path, tmp_path
     ("change", "named"),
     [
         ({"budget": {"epochs": 2}}, r"train.epochs 1 -> 2"),
-        ({"set": {"loss.giou": 1.0}}, r"loss.giou 1.5 -> 1.0"),
+        ({"set": {"loss.box": 1.0}}, r"loss.box 1.5 -> 1.0"),
         ({"rows": {"beta 0": {"set": {"loss.beta": 1}}}}, r"loss.beta 0.0 -> 1.0"),
     ],
     ids=str,

@@ -53,7 +53,7 @@ def test_a_row_is_the_base_with_the_common_keys_its_own_the_seed_and_the_budget(
     config = ablation.config(ablation.rows[1], seed=3, epochs=7)
     base = load_config(file.parent / "recipe.yaml")
     assert differences(base, config) == [
-        "loss.giou 2.0 -> 1.5",
+        "loss.box 2.0 -> 1.5",
         "loss.beta 2.0 -> 2.5",  # a nested section leaves the section's other keys as they are
         "train.epochs 100 -> 7",
         "train.lr 0.004 -> 0.01",
@@ -65,7 +65,7 @@ def test_a_row_is_the_base_with_the_common_keys_its_own_the_seed_and_the_budget(
 
 
 def test_a_row_wins_over_what_is_common_to_all(file: Path):
-    file.write_text(file.read_text().replace("{giou: 1.5}", "{giou: 1.5, beta: 3}"))
+    file.write_text(file.read_text().replace("{box: 1.5}", "{box: 1.5, beta: 3}"))
     ablation = load_ablation(file)
     assert [ablation.config(row, 0, 1).loss.beta for row in ablation.rows] == [0, 2.5]
 

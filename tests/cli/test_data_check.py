@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from nanogfl.cli.data import data
-from nanogfl.data.lint.lint import advise_before_training
+from nanogfl.data.lint.run import advise_before_training
 from nanogfl.data.readers.coco import load_coco
 from nanogfl.data.synthetic.dataset import draw_dataset
 from nanogfl.errors import UserError

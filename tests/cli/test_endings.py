@@ -14,7 +14,7 @@ import yaml
 
 from nanogfl.cli.main import main
 from nanogfl.config import BackboneConfig, Config, DataConfig, HeadConfig, ModelConfig, NeckConfig, TrainConfig
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.synthetic.dataset import draw_dataset
 from nanogfl.errors import STOP_SIGNALS
 from nanogfl.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint

@@ -124,7 +124,7 @@ def checkpoints(tmp_path):
     """dirac.pt and gaussian.pt, untrained."""
     pytest.importorskip("torch", reason="a checkpoint is read by torch")
     from nanogfl.config import BackboneConfig, Config, HeadConfig, ModelConfig, NeckConfig
-    from nanogfl.contract.preprocess import InputSpec
+    from nanogfl.contract.input_spec import InputSpec
     from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
     from nanogfl.model.detector import build_detector
 

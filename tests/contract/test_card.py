@@ -6,7 +6,7 @@ import pytest
 
 from nanogfl.contract.card import CONTRACT_VERSION, ModelCard
 from nanogfl.contract.detections import Selection
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.errors import UserError
 
 CARD = ModelCard(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nanogfl.contract.detections import Detections, Selection, select, to_source
-from nanogfl.contract.preprocess import InputSpec, place
+from nanogfl.contract.input_spec import InputSpec, place
 
 HW = (64, 96)
 

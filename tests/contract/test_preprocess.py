@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogfl.contract.preprocess import InputSpec, place, preprocess
+from nanogfl.contract.input_spec import InputSpec, place
+from nanogfl.contract.preprocess import preprocess
 
 
 def test_stretch_scales_each_side_by_its_own_factor():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nanogfl.contract.detections import Detections, Selection, map_to_source, select, sides_at
-from nanogfl.contract.preprocess import InputSpec, place
+from nanogfl.contract.input_spec import InputSpec, place
 
 HW = (64, 96)
 SIGN = (-1, -1, 1, 1)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from nanogfl.config import AugmentConfig
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.arrays import DataIndex
 from nanogfl.data.augment.plan import Plans, draw_plans
 from nanogfl.data.readers.coco import DataSet, ImageRecord

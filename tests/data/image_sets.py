@@ -3,7 +3,8 @@
 import cv2
 import numpy as np
 
-from nanogfl.contract.preprocess import InputSpec, preprocess
+from nanogfl.contract.input_spec import InputSpec
+from nanogfl.contract.preprocess import preprocess
 from nanogfl.data.readers.coco import DataSet, ImageRecord
 
 SPEC = InputSpec(hw=(64, 96))

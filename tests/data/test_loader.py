@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from nanogfl.config import AugmentConfig, Config, DataConfig, ModelConfig, TrainConfig
-from nanogfl.contract.preprocess import InputSpec
-from nanogfl.data.augment.boxes import FlatTruth
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.cache.frames import open_frames
-from nanogfl.data.loader import Batch, Loader, make_truth
+from nanogfl.data.loader import Batch, Loader
 from nanogfl.data.readers.coco import DataSet, ImageRecord
+from nanogfl.data.truth import FlatTruth, make_truth
 from nanogfl.errors import UserError
 
 HW = (64, 96)

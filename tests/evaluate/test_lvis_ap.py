@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nanogfl.contract.detections import Detections
-from nanogfl.data.federated import Federated
+from nanogfl.data.dataset import Federated
 from nanogfl.data.readers.coco import DataSet, ImageRecord
 from nanogfl.data.readers.lvis import load_lvis
 from nanogfl.evaluate.coco_ap import Report, format_report, score
@@ -242,5 +242,6 @@ def test_perfect_detections_of_real_lvis_annotations_give_1_in_every_group(tmp_p
 def test_federated_evaluation_prints_nothing_and_needs_no_torch(capsys):
     score(dataset(record(4, [A], [0])), [detections([A], [0.9], [0])])
     assert capsys.readouterr().out == ""
-    script = "import sys, nanogfl.evaluate.lvis_ap, nanogfl.data.readers.lvis; print(sorted({'torch', 'onnx'} & set(sys.modules)))"
+    imports = "import sys, nanogfl.evaluate.lvis_ap, nanogfl.data.readers.lvis"
+    script = f"{imports}; print(sorted({{'torch', 'onnx'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "[]\n"

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nanogfl.config import BackboneConfig, Config, ModelConfig, NeckConfig
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.synthetic.dataset import draw_image
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
 from nanogfl.model.detector import Detector, build_detector

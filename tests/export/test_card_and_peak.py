@@ -76,7 +76,7 @@ def test_a_file_that_is_not_ours_or_not_there_is_refused(model_path):
 
 
 def test_with_macs_in_the_card_there_is_a_share_of_the_limit(model_path):
-    from nanogfl_deploy.bench.bench import measure_costs, textured_frame
+    from nanogfl_deploy.bench.run import measure_costs, textured_frame
 
     update_card(model_path, source={"macs": 1000})
     (cost,) = measure_costs([model_path], [1], textured_frame(90, 160), rounds=2)

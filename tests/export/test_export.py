@@ -12,8 +12,9 @@ from nanogfl.model.detector import Detector as TorchDetector
 from nanogfl.model.predictor import load_predictor
 from nanogfl_deploy.runtime import Detector
 from nanogfl_export.export import export_checkpoint
+from nanogfl_export.graph import modules as graph
+from nanogfl_export.graph import trace
 from nanogfl_export.graph.assemble import rename_values
-from nanogfl_export.graph import graph, trace
 from nanogfl_export.onnx_file import RAW_OPERATORS, check_file, write_file
 
 from .conftest import HW, lively_detector, small_config

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nanogfl.config import BackboneConfig, Config, ModelConfig, NeckConfig
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
 from nanogfl.model.detector import build_detector
@@ -138,7 +138,7 @@ def test_the_gate_refuses_a_wrong_quality_and_wrong_anchors(name, frames, tmp_pa
 
 def test_a_detectors_outputs_are_named_in_the_order_of_its_predictions():
     from nanogfl.model.detector import Predictions
-    from nanogfl_export.graph.graph import decoded_rows, network_outputs
+    from nanogfl_export.graph.modules import decoded_rows, network_outputs
 
     assert network_outputs(PER_LEVEL["dirac, iou"]) == list(Predictions._fields)
     assert network_outputs(PER_LEVEL["dirac, joint"]) == list(Predictions._fields[:2])

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from nanogfl.config import BackboneConfig, Config, HeadConfig, ModelConfig, NeckConfig
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.synthetic.dataset import draw_image
 from nanogfl_export.graph.trace import trace_network
 from nanogfl_export.rewrite.sequence import NETWORK_REWRITES, rewrite_network

@@ -21,7 +21,7 @@ import onnx.parser
 
 from nanogfl.contract.card import METADATA_KEY, ModelCard
 from nanogfl.contract.detections import Selection
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 
 CELLS = """
     pixels = Cast <to = 1> (image)

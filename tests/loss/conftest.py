@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nanogfl.config import LossConfig
-from nanogfl.data.loader import Truth
+from nanogfl.data.truth import Truth
 from nanogfl.model.boxes.decode import Grid
 from nanogfl.model.detector import Predictions
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from nanogfl.config import BackboneConfig, HeadConfig, LossConfig, ModelConfig, NeckConfig
-from nanogfl.contract.preprocess import InputSpec
-from nanogfl.data.loader import Truth
+from nanogfl.contract.input_spec import InputSpec
+from nanogfl.data.truth import Truth
 from nanogfl.loss.assign.assign import assign
 from nanogfl.loss.assist import AssistBranch
 from nanogfl.loss.criterion import assisted_losses, losses_of_assignment
@@ -95,7 +95,7 @@ def test_the_auxiliary_predictions_assign_and_both_heads_learn_from_it():
     guide = losses_of_assignment(auxiliary, grid, TRUTH, assignment, CONFIG)
     found = assisted_losses(main, auxiliary, grid, TRUTH, assign(auxiliary, grid, TRUTH, CONFIG), CONFIG)
     assert found.total.item() == pytest.approx((own.total + guide.total).item())
-    assert (found.qfl, found.giou, found.dfl, found.positives) == (own.qfl, own.giou, own.dfl, own.positives)
+    assert (found.cls, found.box, found.side, found.positives) == (own.cls, own.box, own.side, own.positives)
     assert found.positives > 0
     swapped = assisted_losses(auxiliary, main, grid, TRUTH, assign(main, grid, TRUTH, CONFIG), CONFIG)
     assert swapped.total.item() != pytest.approx(found.total.item())

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from nanogfl.config import LossConfig
-from nanogfl.data.loader import Truth
-from nanogfl.loss.assign.assignment import Assignment
+from nanogfl.data.truth import Truth
+from nanogfl.loss.assign.candidates import Assignment
 from nanogfl.loss.classification import classification_loss
 from nanogfl.loss.criterion import compute_losses
 from nanogfl.loss.equalized import Equalizer
@@ -86,9 +86,9 @@ def test_every_kind_goes_with_every_assigner_and_changes_the_classification_only
     predictions, grid = make_predictions(), make_grid((64, 96), (8, 16, 32), 0.5)
     found = compute_losses(predictions, grid, make_truth(3), config, equalizer)
     usual = compute_losses(predictions, grid, make_truth(3), LossConfig(assigner=assigner))
-    assert (found.giou, found.dfl, found.positives) == (usual.giou, usual.dfl, usual.positives)
-    assert (found.qfl == usual.qfl) == (kind == "qfl")
-    assert found.total.item() == pytest.approx((found.qfl + 2 * found.giou + 0.25 * found.dfl).item())
+    assert (found.box, found.side, found.positives) == (usual.box, usual.side, usual.positives)
+    assert (found.cls == usual.cls) == (kind == "qfl")
+    assert found.total.item() == pytest.approx((found.cls + 2 * found.box + 0.25 * found.side).item())
     found.total.backward()
     assert torch.isfinite(predictions.cls_logits.grad).all()
     ignored = (grid.points[:, 0] < 30) & (predictions.cls_logits.grad[1].abs().sum(dim=1) == 0)

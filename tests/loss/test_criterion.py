@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from nanogfl.config import HeadConfig, LossConfig
-from nanogfl.data.loader import Truth
-from nanogfl.loss.assign.assignment import Assignment
+from nanogfl.data.truth import Truth
+from nanogfl.loss.assign.candidates import Assignment
 from nanogfl.loss.criterion import compute_losses, losses_of_assignment
 from nanogfl.model.boxes.decode import Grid, decode_boxes, make_grid
 from nanogfl.model.detector import Predictions
@@ -81,7 +81,7 @@ def slow_losses(predictions: Predictions, grid: Grid, truth: Truth, owner, confi
                 entropy = -((1 - target) * math.log(1 - score) + target * math.log(score))
                 qfl += abs(target - score) ** config.beta * entropy
     qfl, giou, dfl = qfl / max(1, positives), giou / max(1.0, weights), dfl / (4 * max(1.0, weights))
-    total = config.qfl * qfl + config.giou * giou + config.dfl * dfl
+    total = config.cls * qfl + config.box * giou + config.side * dfl
     return {"total": total, "qfl": qfl, "giou": giou, "dfl": dfl, "quality": 0.0, "positives": positives}
 
 
@@ -120,10 +120,10 @@ def test_one_class_and_few_bins(brute_force_atss):
 
 def test_the_papers_weights_are_the_defaults():
     config = LossConfig()
-    assert (config.qfl, config.giou, config.dfl, config.beta, config.atss_candidates) == (1.0, 2.0, 0.25, 2.0, 9)
+    assert (config.cls, config.box, config.side, config.beta, config.atss_candidates) == (1.0, 2.0, 0.25, 2.0, 9)
     grid, predictions = make_grid(HW, STRIDES, 0.5), predict(3, 3)
     found = compute_losses(predictions, grid, TRUTHS["objects in two of three images"], config)
-    assert found.total.item() == pytest.approx((found.qfl + 2 * found.giou + 0.25 * found.dfl).item())
+    assert found.total.item() == pytest.approx((found.cls + 2 * found.box + 0.25 * found.side).item())
 
 
 def test_the_weights_of_positives_are_at_least_1_together():
@@ -132,8 +132,8 @@ def test_the_weights_of_positives_are_at_least_1_together():
     logits = torch.full((1, 128, 1), -6.0)
     found = compute_losses(Predictions(logits, torch.zeros(1, 128, 4, 8)), grid, truth, LossConfig())
     assert found.positives >= 1
-    assert found.giou.item() <= 2 * found.positives.item() * sigmoid(-6.0)
-    assert found.dfl.item() == pytest.approx(found.positives.item() * sigmoid(-6.0) * math.log(8), rel=1e-4)
+    assert found.box.item() <= 2 * found.positives.item() * sigmoid(-6.0)
+    assert found.side.item() == pytest.approx(found.positives.item() * sigmoid(-6.0) * math.log(8), rel=1e-4)
 
 
 def one_positive(predictions: Predictions, grid: Grid, truth: Truth, point: int = 40) -> Assignment:
@@ -154,8 +154,8 @@ def test_no_gradient_reaches_the_class_logits_through_the_weights():
     """giou and dfl are weighted by detached scores: their gradient in the class logits is nothing."""
     grid, predictions, truth = make_grid(HW, STRIDES, 0.5), predict(1, 2), make_truth([[20, 20, 60, 50]], [1], [0])
     losses = losses_of_assignment(predictions, grid, truth, one_positive(predictions, grid, truth), LossConfig())
-    assert losses.giou.requires_grad
-    for loss in (losses.giou, losses.dfl):
+    assert losses.box.requires_grad
+    for loss in (losses.box, losses.side):
         (slope,) = torch.autograd.grad(loss, predictions.cls_logits, retain_graph=True, allow_unused=True)
         assert slope is None or not slope.any()
 
@@ -163,7 +163,7 @@ def test_no_gradient_reaches_the_class_logits_through_the_weights():
 def test_no_gradient_reaches_the_boxes_through_the_quality():
     grid, predictions, truth = make_grid(HW, STRIDES, 0.5), predict(1, 2), make_truth([[20, 20, 60, 50]], [1], [0])
     losses = losses_of_assignment(predictions, grid, truth, one_positive(predictions, grid, truth), LossConfig())
-    (slope,) = torch.autograd.grad(losses.qfl, predictions.box_pred, allow_unused=True)
+    (slope,) = torch.autograd.grad(losses.cls, predictions.box_pred, allow_unused=True)
     assert slope is None or not slope.any()
 
 
@@ -188,7 +188,7 @@ def test_points_in_ignored_regions_have_no_gradient():
 def test_an_empty_batch_of_truths_can_be_differentiated():
     predictions = predict(2, 3)
     found = compute_losses(predictions, make_grid(HW, STRIDES, 0.5), TRUTHS["no objects"], LossConfig())
-    assert (found.giou.item(), found.dfl.item(), found.positives.item()) == (0, 0, 0)
+    assert (found.box.item(), found.side.item(), found.positives.item()) == (0, 0, 0)
     found.total.backward()
     assert predictions.cls_logits.grad.any()
     assert not predictions.box_pred.grad.any()

@@ -5,14 +5,14 @@ import math
 import pytest
 import torch
 
-from nanogfl.loss.efl import (
+from nanogfl.loss.losses import (
     equalized_focal_loss,
     equalized_focal_slope,
     equalized_quality_focal_loss,
     equalized_quality_focal_slope,
+    focal_loss,
+    quality_focal_loss,
 )
-from nanogfl.loss.focal_loss import focal_loss
-from nanogfl.loss.losses import quality_focal_loss
 
 GAMMA, WEIGHT = [2.0, 3.7, 10.0], [1.0, 1.85, 5.0]
 

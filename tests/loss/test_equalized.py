@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from nanogfl.config import LossConfig
-from nanogfl.data.loader import Truth
-from nanogfl.loss.assign.assignment import Assignment
+from nanogfl.data.truth import Truth
+from nanogfl.loss.assign.candidates import Assignment
 from nanogfl.loss.criterion import assisted_losses, losses_of_assignment
 from nanogfl.loss.equalized import Equalizer
 from nanogfl.model.boxes.decode import make_grid

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from nanogfl.loss.focal_loss import focal_loss
+from nanogfl.loss.losses import focal_loss
 
 GAMMAS = [0.0, 0.1, 0.5, 1.0, 2.0, 5.0]
 CASES = [(z, y) for z in (-30.0, -4.2, -0.7, 0.0, 0.3, 2.5, 30.0) for y in (0.0, 1.0)]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nanogfl.config import HeadConfig, LossConfig
-from nanogfl.data.loader import Truth
+from nanogfl.data.truth import Truth
 from nanogfl.loss.reach import measure_reach
 from nanogfl.model.boxes.decode import Grid, make_grid
 

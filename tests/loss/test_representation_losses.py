@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 from nanogfl.config import HeadConfig, LossConfig
-from nanogfl.data.loader import Truth
+from nanogfl.data.truth import Truth
 from nanogfl.loss.assign.assign import assign
 from nanogfl.loss.criterion import compute_losses
-from nanogfl.loss.side_losses import centerness, gaussian_nll
+from nanogfl.loss.losses import centerness, gaussian_nll
 from nanogfl.model.boxes.anchors import make_anchors
 from nanogfl.model.boxes.decode import Grid, make_grid
 from nanogfl.model.detector import Predictions
 from tests.loss.test_criterion import TRUTHS, make_truth, overlap
+from tests.loss.truth_index import truth_index
 from tests.representations import BOXES, DGQP, PER_LEVEL, RETINA, matching_loss, small_head
 
 HW, STRIDES, CLASSES = (64, 96), (8, 16, 32), 3
@@ -112,7 +113,7 @@ class Loop:
         cls, branch = cls / max(1, positives), branch / max(1, positives)
         box, sides = box / max(1.0, weights), sides / (4 * max(1.0, weights))
         config = self.config
-        total = config.qfl * cls + config.giou * box + config.dfl * sides + config.quality * branch
+        total = config.cls * cls + config.box * box + config.side * sides + config.quality * branch
         leaves = [leaf for leaf in self.leaves if leaf is not None]
         slopes = torch.autograd.grad(total, leaves, allow_unused=True)
         losses = dict(zip(("total", "qfl", "giou", "dfl", "quality"), (total, cls, box, sides, branch), strict=True))
@@ -238,10 +239,10 @@ def test_a_head_without_dfl_has_the_other_losses_of_the_same_head_with_it():
     with_dfl, without = small_head("general+dfl"), small_head("general")
     predictions, truth = predict(with_dfl), TRUTHS[NAMES[0]]
     a, b = (compute_losses(predictions, grid_of(head), truth, LossConfig()) for head in (with_dfl, without))
-    assert torch.equal(a.giou, b.giou)
-    assert torch.equal(a.qfl, b.qfl)
-    assert b.dfl == 0
-    assert b.total.item() == pytest.approx((a.total - 0.25 * a.dfl).item(), rel=1e-6)
+    assert torch.equal(a.box, b.box)
+    assert torch.equal(a.cls, b.cls)
+    assert b.side == 0
+    assert b.total.item() == pytest.approx((a.total - 0.25 * a.side).item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("name", ["gaussian, centerness", "dirac, iou-guided", "general, DGQP", "RetinaNet"])
@@ -266,7 +267,7 @@ def test_a_truth_of_nothing_but_padding_is_no_objects_at_all(name):
         for boxes in ([], [[0.0] * 4] * 3)
     )
     assert all(torch.equal(a, b) for a, b in zip(losses, padded, strict=True))
-    assert padded.positives == padded.giou == padded.dfl == padded.quality == 0
+    assert padded.positives == padded.box == padded.side == padded.quality == 0
     padded.total.backward()
     assert all(x.grad is None or torch.isfinite(x.grad).all() for x in predictions if x is not None)
 
@@ -304,7 +305,7 @@ def test_an_assigner_that_looks_at_scores_sees_the_score_j(assigner):
     found = assign(predictions, grid_of(head), truth, config)
     expected = assign(joined, grid_of(replace(head, dgqp=False)), truth, config)
     apart = assign(predictions, grid_of(replace(head, dgqp=False)), truth, config)
-    assert torch.equal(found.truth_index(), expected.truth_index())
+    assert torch.equal(truth_index(found), truth_index(expected))
     torch.testing.assert_close(found.quality, expected.quality, rtol=1e-4, atol=1e-6)
     assert not torch.allclose(found.quality, apart.quality, atol=1e-3)
 

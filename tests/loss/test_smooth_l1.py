@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nanogfl.loss.smooth_l1 import smooth_l1_loss
+from nanogfl.loss.losses import smooth_l1_loss
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.11, 1.0, 3.0])

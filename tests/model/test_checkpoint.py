@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nanogfl.config import BackboneConfig, Config, HeadConfig, ModelConfig, NeckConfig
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import (
     Checkpoint,

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from nanogfl.config import BackboneConfig, HeadConfig, ModelConfig, NeckConfig
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import build_detector
 from nanogfl.model.heads.layout import HeadLayout

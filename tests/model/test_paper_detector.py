@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nanogfl.config import BackboneConfig, HeadConfig, ModelConfig, NeckConfig
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.model.boxes.decode import decode_boxes
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector, build_detector

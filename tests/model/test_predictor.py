@@ -6,7 +6,8 @@ import torch
 
 from nanogfl.config import HeadConfig, ModelConfig
 from nanogfl.contract.detections import Selection
-from nanogfl.contract.preprocess import InputSpec, preprocess
+from nanogfl.contract.input_spec import InputSpec
+from nanogfl.contract.preprocess import preprocess
 from nanogfl.errors import UserError
 from nanogfl.model.detector import build_detector
 from nanogfl.model.predictor import Predictor

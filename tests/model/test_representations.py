@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nanogfl.config import BackboneConfig, HeadConfig, ModelConfig, NeckConfig
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.model.boxes.anchors import make_anchors
 from nanogfl.model.boxes.decode import (
     Grid,

@@ -20,7 +20,7 @@ from nanogfl.config import (
     NeckConfig,
     TrainConfig,
 )
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 
 HW = (64, 96)
 

@@ -110,9 +110,9 @@ def test_the_run_folder_holds_all_that_was_promised(tiny, tmp_path, capsys):
     assert [entry["epoch"] for entry in log] == [1, 2, 3, 4]
     assert [entry["step"] for entry in log] == [2, 4, 6, 8]
     assert ["ap" in entry for entry in log] == [False, True, False, True]
-    assert all({"loss", "qfl", "giou", "dfl", "positives", "lr", "waiting"} <= entry.keys() for entry in log)
+    assert all({"loss", "cls", "box", "side", "positives", "lr", "waiting"} <= entry.keys() for entry in log)
     for entry in log:
-        expected = tiny.loss.qfl * entry["qfl"] + tiny.loss.giou * entry["giou"] + tiny.loss.dfl * entry["dfl"]
+        expected = tiny.loss.cls * entry["cls"] + tiny.loss.box * entry["box"] + tiny.loss.side * entry["side"]
         assert entry["loss"] == pytest.approx(expected, rel=1e-4)
     for name in ("curves.png", "validation.png"):
         assert cv2.imread(str(folder / name)) is not None

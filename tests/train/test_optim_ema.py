@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nanogfl.config import BackboneConfig, ModelConfig, NeckConfig, TrainConfig
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.errors import UserError
 from nanogfl.model.detector import build_detector
 from nanogfl.train.device import autocast, choose_device, choose_precision, require_compiler

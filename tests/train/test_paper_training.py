@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nanogfl.config import BackboneConfig, Config, HeadConfig, LossConfig, ModelConfig, NeckConfig, TrainConfig
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.loader import Loader
 from nanogfl.errors import UserError
 from nanogfl.model.backbones.resnet import ResNet

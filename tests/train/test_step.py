@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from nanogfl.config import Config, LossConfig
-from nanogfl.data.loader import Batch, Loader, Truth
+from nanogfl.data.loader import Batch, Loader
+from nanogfl.data.truth import Truth
 from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.detector import build_detector
@@ -105,7 +106,7 @@ def test_a_gradient_alone_that_is_no_number_is_seen(tiny):
     assert equal(weights(step), before)
 
 
-@pytest.mark.parametrize("part", ["qfl", "giou", "dfl", "positives"])
+@pytest.mark.parametrize("part", ["cls", "box", "side", "positives"])
 def test_every_part_of_the_loss_is_watched(tiny, part, monkeypatch):
     step, loader = make(fp32(tiny))
     real = TrainStep.losses

@@ -13,8 +13,8 @@ from nanogfl.errors import UserError
 
 
 def start_cold(model: Path, threads: int) -> dict[str, Any]:
-    """What one process of `nanogfl_deploy.bench.cold` prints, and `process`: seconds of its whole life, with Python's own
-    start, its end and the frames after the first. UserError where it fails."""
+    """What one process of `nanogfl_deploy.bench.cold` prints, and `process`: seconds of its whole life, from Python's
+    own start to its end. Raises UserError where it fails."""
     # the child must find what this process found, also where it was found through sys.path alone
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-m", "nanogfl_deploy.bench.cold", str(model), "--threads", str(threads)]

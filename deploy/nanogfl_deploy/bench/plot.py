@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nanogfl.draw.boxes import Colour
 from nanogfl.io.atomic import atomic_path
-from nanogfl_deploy.bench.bench import Cost
+from nanogfl_deploy.bench.run import Cost
 from nanogfl_deploy.bench.table import Report
 
 COLOURS: dict[str, Colour] = {"pre": (60, 170, 250), "run": (190, 120, 40), "post": (110, 170, 60)}  # BGR

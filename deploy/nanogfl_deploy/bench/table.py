@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nanogfl.machine.timing import Speedup, Timing
-from nanogfl_deploy.bench.bench import Cost
+from nanogfl_deploy.bench.run import Cost
 
 STAGES = ("pre", "run", "post", "total")
 _BUSY = 0.15

@@ -16,7 +16,7 @@ from nanogfl.io.read_file import is_folder
 from nanogfl_deploy.sinks.listing import DetectionsFile
 from nanogfl_deploy.sinks.video_file import CODECS, VideoFile
 from nanogfl_deploy.sources.capture import Source
-from nanogfl_deploy.sources.sources import VIDEO_SUFFIXES, Pictures
+from nanogfl_deploy.sources.open import VIDEO_SUFFIXES, Pictures
 
 __all__ = ["DetectionsFile", "PictureFile", "PictureFolder", "Saver", "VideoFile", "open_saver", "write_picture"]
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from nanogfl.contract.card import ExportFormat
 from nanogfl.contract.detections import Selection
 from nanogfl.model.boxes.decode import Grid
-from nanogfl_export.graph.graph import decoded_rows, network_outputs
+from nanogfl_export.graph.modules import decoded_rows, network_outputs
 from nanogfl_export.graph.selection import candidates_model, fill_model, suppression_model
 from nanogfl_export.graph.trace import simplify
 from nanogfl_export.onnx_file import OPSET

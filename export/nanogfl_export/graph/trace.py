@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nanogfl.config import HeadConfig
 from nanogfl.errors import UserError
 from nanogfl.model.detector import Detector
-from nanogfl_export.graph.graph import NetworkOutputs, RowDecode, decoded_rows, network_outputs
+from nanogfl_export.graph.modules import NetworkOutputs, RowDecode, decoded_rows, network_outputs
 from nanogfl_export.onnx_file import OPSET
 
 

@@ -1,27 +1,11 @@
 """The boxes of a batch of planned pictures: where the objects go, and which of them can still be learned from."""
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.data.arrays import DataIndex
 from nanogfl.data.augment.plan import Plans
-
-
-class FlatTruth(NamedTuple):
-    """Every object of a batch in one list (G may be 0), and the ignored regions likewise."""
-
-    boxes: NDArray[np.float32]
-    """(G, 4) x1 y1 x2 y2 in network-input pixels"""
-    labels: NDArray[np.int64]
-    """(G,)"""
-    image: NDArray[np.int64]
-    """(G,) position in the batch, rising"""
-    ignored: NDArray[np.float32]
-    """(Q, 4) regions that are neither object nor background"""
-    ignored_image: NDArray[np.int64]
-    """(Q,) rising"""
+from nanogfl.data.truth import FlatTruth
 
 
 def move_truth(index: DataIndex, plans: Plans, keep_visible: float) -> FlatTruth:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.config import AugmentConfig
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.augment.draws import LayerDraw
 
 Floats = NDArray[np.float64]

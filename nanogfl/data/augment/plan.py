@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.config import AugmentConfig
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.arrays import DataIndex
 from nanogfl.data.augment.draws import LayerDraw, PictureDraw, Role, layer_draws, picture_draws, position_keys
 from nanogfl.data.augment.geometry import Floats, draw_linear, flip_signs, moved_pictures, zooms

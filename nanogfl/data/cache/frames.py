@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.config import DataConfig
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.cache.ahead import Track, available_threads, map_ahead
 from nanogfl.data.cache.slot import Slot, Stored, checksum
 from nanogfl.data.cache.store import store_frames

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nanogfl.contract.preprocess import InputSpec, Resize, fit, resize_frame
+from nanogfl.contract.input_spec import InputSpec, Resize, fit
+from nanogfl.contract.preprocess import resize_frame
 
 _FORMAT = 2
 """Raise it when the pixels of a slot or the tables of frame_index.py change: older caches are then left alone."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.lint.finding import Split
 from nanogfl.data.lint.sizes import TINY, sides_at_input
 from nanogfl.io.atomic import atomic_path

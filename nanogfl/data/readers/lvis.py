@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nanogfl.data.dataset import DataSet, Problem
-from nanogfl.data.federated import Federated
+from nanogfl.data.dataset import DataSet, Federated, Problem
 from nanogfl.data.readers.coco import index_coco, read_annotations, read_categories
 from nanogfl.data.readers.image_folder import ImageFolder
 from nanogfl.data.readers.validate import Classes, choose_classes, refuse_problems

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from nanogfl.config import LossConfig
-from nanogfl.data.loader import Truth
-from nanogfl.loss.assign.assignment import Assignment, canonical_rank, inside_ignored
+from nanogfl.data.truth import Truth
 from nanogfl.loss.assign.atss import atss_points
-from nanogfl.loss.assign.candidates import Candidates, sortable
+from nanogfl.loss.assign.candidates import Assignment, Candidates, canonical_rank, inside_ignored, sortable
 from nanogfl.loss.assign.dsla import dsla_candidates
 from nanogfl.loss.assign.max_iou import max_iou_assignment
 from nanogfl.loss.assign.tal import tal_candidates

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from nanogfl.data.loader import Truth
-from nanogfl.loss.assign.assignment import canonical_rank
+from nanogfl.data.truth import Truth
 from nanogfl.loss.assign.candidates import (
     Candidates,
+    canonical_rank,
     inside_objects,
     iou_with_predictions,
     logits_of_objects,

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from nanogfl.data.loader import Truth
-from nanogfl.loss.assign.assignment import Assignment, canonical_rank, inside_ignored
-from nanogfl.loss.assign.candidates import sortable
+from nanogfl.data.truth import Truth
+from nanogfl.loss.assign.candidates import Assignment, canonical_rank, inside_ignored, sortable
 from nanogfl.model.boxes.decode import Grid
 from nanogfl.model.boxes.iou import box_iou
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nanogfl.data.loader import Truth
+from nanogfl.data.truth import Truth
 from nanogfl.loss.assign.candidates import (
     Candidates,
     inside_objects,

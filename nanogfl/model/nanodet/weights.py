@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from nanogfl.config import BackboneConfig, HeadConfig, ModelConfig, NeckConfig
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.errors import UserError
 from nanogfl.io.read_file import is_file
 from nanogfl.model.checkpoint import NOT_A_CHECKPOINT, is_safe_to_open, read_weights

@@ -14,7 +14,7 @@ _RULES: dict[Rule, dict[str, str]] = {
         " memory_gb workers min_labelled",  # their content is compared by its digest
         "augment": "scale stretch translate rotate shear perspective flip flip_vertical brightness contrast saturation"
         " mosaic mosaic_scale mixup copy_paste plain_end keep_visible",
-        "loss": "qfl giou dfl quality box_weight smooth_l1_beta beta assigner atss_candidates atss_anchor"
+        "loss": "cls box side quality box_weight smooth_l1_beta beta assigner atss_candidates atss_anchor"
         " dsla_candidates dsla_iou_weight tal_candidates tal_alpha tal_beta assist_detach_epochs classification alpha"
         " gamma efl_scale",
         "train": "epochs momentum lr weight_decay schedule milestones warmup_steps final_lr clip_norm ema_decay"

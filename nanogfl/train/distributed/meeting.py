@@ -21,8 +21,8 @@ from nanogfl.train.distributed.settings import require_same_settings
 def joined(device: torch.device, minutes: float, settings: Mapping[str, str] | None = None) -> Iterator[Ranks]:
     """This process's place among the others that the environment tells of; alone without.
 
-    `settings`: what the others must have been told, too (train/distributed/settings.py). Raises UserError where they were not, for
-    a device that a rank cannot have, and where the others do not come or are lost on the way.
+    `settings`: what every rank must have been given alike (distributed/settings.py). Raises UserError where they
+    differ, for a device that a rank cannot have, and where the others do not come or are lost on the way.
     """
     place = place_from_environment()
     if place is None:

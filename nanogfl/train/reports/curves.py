@@ -27,7 +27,7 @@ def save_curves(path: Path, log: list[dict[str, Any]]) -> None:
     losses, precision = figure.subplots(1, 2)
     epochs = [entry["epoch"] for entry in log]
     for name in ("loss", *LOSS_PARTS):
-        if any(entry.get(name) for entry in log):  # dfl and quality are 0 where nothing learns them
+        if any(entry.get(name) for entry in log):  # side and quality are 0 where nothing learns them
             losses.plot(epochs, [entry.get(name, 0.0) for entry in log], label=name)
     losses.set(xlabel="epoch", title="training loss", ylim=(0, None))
     losses.grid(alpha=0.3)

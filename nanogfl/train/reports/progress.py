@@ -101,5 +101,5 @@ class Progress:
 
 
 def _parts(entry: dict[str, Any]) -> str:
-    """Those that this run has: dfl and quality are 0 where nothing learns them."""
+    """Those that this run has: side and quality are 0 where nothing learns them."""
     return " ".join(f"{name} {entry[name]:.3f}" for name in LOSS_PARTS if entry.get(name))

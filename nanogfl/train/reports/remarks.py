@@ -25,7 +25,7 @@ _USED: tuple[tuple[str, str, Callable[[Config], bool]], ...] = (
         "augment.mosaic, mixup or copy_paste",
         lambda c: c.augment.mosaic + c.augment.mixup + c.augment.copy_paste > 0,
     ),
-    ("loss.dfl", "model.head.box general+dfl or gaussian", lambda c: c.model.head.box in ("general+dfl", "gaussian")),
+    ("loss.side", "model.head.box general+dfl or gaussian", lambda c: c.model.head.box in ("general+dfl", "gaussian")),
     ("loss.quality", "model.head.quality centerness or iou", lambda c: c.model.head.has_quality_branch),
     ("loss.smooth_l1_beta", "model.head.box deltas", lambda c: c.model.head.box == "deltas"),
     ("loss.beta", "loss.classification qfl", lambda c: c.loss.classification == "qfl"),

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from nanogfl.config import AugmentConfig
-from nanogfl.contract.preprocess import InputSpec
-from nanogfl.data.augment.boxes import FlatTruth, move_truth
+from nanogfl.contract.input_spec import InputSpec
+from nanogfl.data.augment.boxes import move_truth
 from nanogfl.data.augment.plan import Plans
+from nanogfl.data.truth import FlatTruth
 from tests.data.flat import equal, index_of, plans_of, record, still
 
 SPEC = InputSpec((96, 160))

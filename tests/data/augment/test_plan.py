@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nanogfl.config import AugmentConfig
-from nanogfl.contract.preprocess import InputSpec, place
+from nanogfl.contract.input_spec import InputSpec, place
 from nanogfl.data.augment.plan import CENTRE, LARGEST_PASTED, MIX_WEIGHT, draw_plans, is_plain
 from tests.data.flat import equal, index_of, plans_of, record, still
 

@@ -7,7 +7,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nanogfl.config import AugmentConfig
-from nanogfl.contract.preprocess import InputSpec, preprocess
+from nanogfl.contract.input_spec import InputSpec
+from nanogfl.contract.preprocess import preprocess
 from nanogfl.data.arrays import DataIndex
 from nanogfl.data.augment.boxes import move_truth
 from nanogfl.data.augment.colour import apply_colour

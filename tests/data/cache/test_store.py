@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from nanogfl.config import DataConfig
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.cache import index as frame_index
-from nanogfl.data.cache.frames import open_frames
 from nanogfl.data.cache import store as frame_store
+from nanogfl.data.cache.frames import open_frames
 from nanogfl.errors import UserError
 from nanogfl.io.image_notes import LITTLE_RANGE
 from tests.data.image_sets import LETTERBOX, SPEC, assert_holds, data_set, image_files, write_image

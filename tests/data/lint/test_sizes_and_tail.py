@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nanogfl.config import Config, DataConfig, LossConfig
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.lint.histograms import histograms
 from nanogfl.data.lint.sizes import check_sizes, sides_at_input
 from nanogfl.data.lint.tail import check_tail, suggest_threshold

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nanogfl.data.lint.finding import Split
-from nanogfl.data.lint.lint import check_images
+from nanogfl.data.lint.run import check_images
 from nanogfl.data.readers.read import load_split
 from tests.data.lint.test_files import jpeg, picture, turned_jpeg
 

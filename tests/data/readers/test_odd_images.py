@@ -11,7 +11,7 @@ from nanogfl.config import DataConfig
 from nanogfl.data.cache.frames import open_frames, without_unreadable
 from nanogfl.data.lint.images import look_at_images
 from nanogfl.errors import UserError
-from nanogfl_deploy.sources.sources import Pictures
+from nanogfl_deploy.sources.open import Pictures
 from tests.data.image_sets import SPEC, data_set, write_image
 
 HW = (50, 70)

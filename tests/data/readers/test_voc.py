@@ -352,7 +352,8 @@ def test_an_image_of_another_size_than_annotated_is_a_matter_of_its_pixels_not_o
 
 
 def test_reading_needs_no_torch():
-    script = "import sys, nanogfl.data.readers.read, nanogfl.data.readers.voc, nanogfl.data.readers.yolo; print('torch' in sys.modules)"
+    imports = "import sys, nanogfl.data.readers.read, nanogfl.data.readers.voc, nanogfl.data.readers.yolo"
+    script = f"{imports}; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "False\n"
 
 

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from nanogfl.data.synthetic.dataset import CATEGORY_IDS, CLASSES, Drawing, draw_dataset, draw_image, image_hw
 from nanogfl.data.synthetic import dataset as synthetic
+from nanogfl.data.synthetic.dataset import CATEGORY_IDS, CLASSES, Drawing, draw_dataset, draw_image, image_hw
 from nanogfl.data.synthetic.shapes import contours, place_outline, render
 from nanogfl.errors import UserError
 

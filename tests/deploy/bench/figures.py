@@ -1,7 +1,7 @@
 """Figures of a bench that nobody measured, for tests of what is made of them."""
 
 from nanogfl.machine.timing import Speedup, summarise
-from nanogfl_deploy.bench.bench import Cost
+from nanogfl_deploy.bench.run import Cost
 from nanogfl_deploy.bench.table import Report
 
 MACHINE = {

@@ -39,7 +39,8 @@ def test_peak_memory_is_the_childs_and_not_what_its_parent_held(blank_path):
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is not known everywhere")
 def test_peak_memory_remembers_what_was_freed():
-    code = "import numpy as np; np.ones(200 << 17); from nanogfl_deploy.bench.peak_memory import peak_memory; print(peak_memory())"
+    freed = "import numpy as np; np.ones(200 << 17)"
+    code = f"{freed}; from nanogfl_deploy.bench.peak_memory import peak_memory; print(peak_memory())"
     assert int(run_python(code)) > 200 << 20
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from nanogfl.errors import UserError
 from nanogfl_deploy.sinks import pictures as show
-from nanogfl_deploy.sources.sources import Source, open_source
+from nanogfl_deploy.sources.open import Source, open_source
 
 
 def grey(value, height=64, width=96):

@@ -7,7 +7,7 @@ import pytest
 from nanogfl.errors import UserError
 from nanogfl_deploy.sinks import pictures as show
 from nanogfl_deploy.sinks import video_file
-from nanogfl_deploy.sources.sources import open_source
+from nanogfl_deploy.sources.open import open_source
 
 CONTAINERS = sorted(video_file.CODECS)
 NOISE = """

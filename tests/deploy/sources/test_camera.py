@@ -9,7 +9,7 @@ import pytest
 
 from nanogfl.errors import UserError
 from nanogfl_deploy.sources.camera import Camera
-from nanogfl_deploy.sources.sources import open_source
+from nanogfl_deploy.sources.open import open_source
 
 
 class FakeCapture:

@@ -5,7 +5,8 @@ from itertools import cycle
 import pytest
 
 from nanogfl.config import BackboneConfig, Config, ModelConfig, NeckConfig
-from nanogfl.contract.preprocess import InputSpec, place, preprocess
+from nanogfl.contract.input_spec import InputSpec, place
+from nanogfl.contract.preprocess import preprocess
 from nanogfl.data.synthetic.dataset import draw_image
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
 from nanogfl.model.detector import build_detector

@@ -5,7 +5,7 @@ import pytest
 
 from nanogfl.contract.card import ModelCard
 from nanogfl.contract.detections import Detections, Selection
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl_export.gate.rows import contract_breach, delivered_rows, match_rows
 
 CARD = ModelCard(("a", "b"), (1, 2), InputSpec((96, 128)), Selection(keep=4), "detections", has_spread=True)

@@ -23,7 +23,7 @@ from nanogfl_export.gate.parity import Parity
 from nanogfl_export.gate.rows import match_rows
 from nanogfl_export.report.facts import SHOWN_SCORE, compare_sides, gather_facts
 from nanogfl_export.report.picture import WIDTH, compose_picture, halves
-from nanogfl_export.report.report import report_paths, write_report
+from nanogfl_export.report.write import report_paths, write_report
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "embedded.onnx"
 PARITY = Parity(

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from nanogfl.contract.detections import Detections, to_source
-from nanogfl.contract.preprocess import InputSpec, Placement, preprocess
+from nanogfl.contract.input_spec import InputSpec, Placement
+from nanogfl.contract.preprocess import preprocess
 from tests.export.sabotage.attempt import of_device
 from tests.export.sabotage.devices import DEFAULT, Frame, changed, finished, prepared
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.contract.detections import Detections
-from nanogfl.contract.preprocess import InputSpec, Placement
+from nanogfl.contract.input_spec import InputSpec, Placement
 from nanogfl_deploy import runtime
 from nanogfl_deploy.runtime import Detector
 from tests.export.sabotage.attempt import OpenDevice

@@ -16,7 +16,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from nanogfl.config import BackboneConfig, Config, ModelConfig, NeckConfig
 from nanogfl.contract.detections import Selection
-from nanogfl.contract.preprocess import InputSpec, Placement, Resize, preprocess
+from nanogfl.contract.input_spec import InputSpec, Placement, Resize
+from nanogfl.contract.preprocess import preprocess
 from nanogfl.data.synthetic.dataset import Drawing, draw_image
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
 from nanogfl.model.detector import Detector, build_detector

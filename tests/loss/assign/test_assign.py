@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from nanogfl.config import LossConfig
-from nanogfl.data.loader import Truth
+from nanogfl.data.truth import Truth
 from nanogfl.loss.assign import assign as assigners
 from nanogfl.model.boxes.decode import Grid, make_grid
 from nanogfl.model.detector import Predictions
+from tests.loss.truth_index import truth_index
 
 STRIDES = (8, 16, 32, 64)
 
@@ -36,7 +37,7 @@ def assign(grid: Grid, truth: Truth, batch_size: int, candidates: int = 9, ancho
     predictions = Predictions(torch.randn(batch_size, points, 2), torch.randn(batch_size, points, 4, 8))
     config = LossConfig(assigner="atss", atss_candidates=candidates, atss_anchor=anchor)
     found = assigners.assign(predictions, grid, truth, config)
-    return Found(found.truth_index(), found.ignored)
+    return Found(truth_index(found), found.ignored)
 
 
 @pytest.mark.parametrize("whole_numbers", [True, False], ids=["integer-boxes", "any-boxes"])

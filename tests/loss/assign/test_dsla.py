@@ -5,7 +5,7 @@ from itertools import pairwise
 import torch
 
 from nanogfl.config import LossConfig
-from nanogfl.data.loader import Truth
+from nanogfl.data.truth import Truth
 from nanogfl.loss.assign.assign import assign
 from nanogfl.loss.assign.candidates import inside_objects
 from nanogfl.loss.criterion import compute_losses

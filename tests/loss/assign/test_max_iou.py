@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from nanogfl.data.loader import Truth
-from nanogfl.loss.assign.assignment import Assignment
+from nanogfl.data.truth import Truth
+from nanogfl.loss.assign.candidates import Assignment
 from nanogfl.loss.assign.max_iou import max_iou_assignment
 from nanogfl.model.boxes.anchors import make_anchors
 from tests.loss.assign.test_assigners import Watch, learned, padded
+from tests.loss.truth_index import truth_index
 
 Number = Fraction | float
 
@@ -310,13 +311,13 @@ def test_without_objects_only_regions_are_ignored():
     assert not found.quality.any()
     assert not found.ignored[0].any()
     assert torch.equal(found.ignored[1], anchors.points[:, 0] < 48)
-    assert (found.truth_index() == -1).all()
+    assert (truth_index(found) == -1).all()
 
 
 def test_the_index_of_points_says_the_same():
     case = whole_case(9)
     found, slow = case.assign(), Slow(case, exact_overlaps(case), Fraction(1, 2), Fraction(2, 5))
-    index = found.truth_index()
+    index = truth_index(found)
     assert {(i, n): int(index[i, n]) for i, n in (index >= 0).nonzero().tolist()} == slow.owner
     assert slow.owner
 

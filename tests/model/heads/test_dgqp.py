@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from nanogfl.config import HeadConfig, ModelConfig
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.loss.losses import quality_focal_loss
 from nanogfl.model.boxes.decode import decode_scores
 from nanogfl.model.detector import Predictions, build_detector, scored

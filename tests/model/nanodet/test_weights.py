@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nanogfl.contract.detections import select, to_source
-from nanogfl.contract.preprocess import Placement
+from nanogfl.contract.input_spec import Placement
 from nanogfl.errors import UserError
 from nanogfl.model.boxes.decode import decode_boxes
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint

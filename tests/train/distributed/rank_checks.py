@@ -27,8 +27,9 @@ from nanogfl.config import (
     TrainConfig,
 )
 from nanogfl.contract.detections import Selection
-from nanogfl.contract.preprocess import InputSpec
-from nanogfl.data.loader import Batch, Loader, Truth
+from nanogfl.contract.input_spec import InputSpec
+from nanogfl.data.loader import Batch, Loader
+from nanogfl.data.truth import Truth
 from nanogfl.errors import Interrupted, UserError
 from nanogfl.evaluate.coco_ap import Report
 from nanogfl.model.detector import Predictions, build_detector
@@ -132,7 +133,7 @@ def meet_a_bad_loss(config: Config, batch: Batch, ranks: Ranks) -> dict[str, Any
     after = []
     for done in range(3):
         if done == 1 and not ranks.first:
-            TrainStep.losses = lambda *args: (x := real(*args))._replace(qfl=x.qfl * float("nan"))  # type: ignore[method-assign]
+            TrainStep.losses = lambda *args: (x := real(*args))._replace(cls=x.cls * float("nan"))  # type: ignore[method-assign]
         step.accumulate(batch, done, detach_guide=False, share=1.0)
         TrainStep.losses = real  # type: ignore[method-assign]
         step.update(done)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from nanogfl.config import Config, LossConfig
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.loader import Loader
 from nanogfl.errors import UserError
 from nanogfl.recipe import config_from_dict

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from nanogfl.config import BackboneConfig, Config, HeadConfig, ModelConfig, NeckConfig, TrainConfig
-from nanogfl.contract.preprocess import InputSpec
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
 from nanogfl.model.detector import build_detector
-from nanogfl.train.start.start import fill, read_start
+from nanogfl.train.start.weights import fill, read_start
 from tests.representations import matching_loss
 
 MODEL = ModelConfig(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nanogfl.machine.timing import Speedup, summarise
-from nanogfl_deploy.bench.bench import Cost, bench, measure_costs, textured_frame
 from nanogfl_deploy.bench.cpu_limit import CHANNELS, LAYERS, SIDES, peak_calls, peak_rate
+from nanogfl_deploy.bench.run import Cost, bench, measure_costs, textured_frame
 
 from .figures import some_cost
 

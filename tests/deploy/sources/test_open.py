@@ -9,7 +9,7 @@ import pytest
 from nanogfl.errors import UserError
 from nanogfl.io.image_notes import LITTLE_RANGE
 from nanogfl_deploy.sinks.pictures import open_saver
-from nanogfl_deploy.sources.sources import Pictures, Video, open_source
+from nanogfl_deploy.sources.open import Pictures, Video, open_source
 
 
 def test_a_folder_comes_sorted_and_what_cannot_be_read_is_listed(picture_folder):
