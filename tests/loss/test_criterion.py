@@ -219,7 +219,7 @@ def test_an_object_too_large_for_the_bins_is_learned_at_the_last_one():
         predictions = Predictions(torch.zeros(1, 128, 1), distributions)
         optimizer.zero_grad()
         assignment = one_positive(predictions, grid, wide, point)
-        losses_of_assignment(predictions, grid, wide, assignment, LossConfig(giou=0.0)).total.backward()
+        losses_of_assignment(predictions, grid, wide, assignment, LossConfig(box=0.0)).total.backward()
         optimizer.step()
     ends = distributions.detach()[0, point].softmax(-1) @ torch.arange(8.0)
     assert ends.tolist() == pytest.approx([6.9, 4.5, 5.5, 3.5], abs=0.02)

@@ -81,7 +81,7 @@ def slow_step(
     "config",
     [
         LossConfig(classification="efl"),
-        LossConfig(classification="efl", alpha=None, gamma=1.5, efl_scale=4.0, qfl=0.5),
+        LossConfig(classification="efl", alpha=None, gamma=1.5, efl_scale=4.0, cls=0.5),
         LossConfig(classification="eqfl"),
     ],
     ids=["efl", "efl without alpha", "eqfl"],

@@ -116,7 +116,7 @@ class Loop:
         total = config.cls * cls + config.box * box + config.side * sides + config.quality * branch
         leaves = [leaf for leaf in self.leaves if leaf is not None]
         slopes = torch.autograd.grad(total, leaves, allow_unused=True)
-        losses = dict(zip(("total", "qfl", "giou", "dfl", "quality"), (total, cls, box, sides, branch), strict=True))
+        losses = dict(zip(("total", "cls", "box", "side", "quality"), (total, cls, box, sides, branch), strict=True))
         return {name: value.item() for name, value in losses.items()} | {"positives": positives}, list(slopes)
 
     def probabilities(self, image: int, p: int) -> Tensor:
@@ -192,7 +192,7 @@ def check(predictions: Predictions, grid: Grid, truth: Truth, config: LossConfig
 
 # Grid points ------------------------------------------------------------------------------------------------
 
-WEIGHTS = {"qfl": 0.5, "giou": 3.0, "dfl": 0.75, "quality": 1.5, "beta": 1.7, "alpha": 0.3, "gamma": 1.5}
+WEIGHTS = {"cls": 0.5, "box": 3.0, "side": 0.75, "quality": 1.5, "beta": 1.7, "alpha": 0.3, "gamma": 1.5}
 NARROW = {
     f"{box}, bins of {width} strides": small_head(box, bin_width=width)
     for box in ("general", "general+dfl")
@@ -352,7 +352,7 @@ ANCHORED = {
 def test_retinanets_losses_and_gradients_equal_a_loop_over_images_and_anchors(name, beta):
     grid, truth, predictions = grid_of(RETINA), ANCHORED[name], predict(RETINA)
     owner, doubtful = slow_max_iou(grid, truth, 3)
-    config = matching_loss(RETINA, smooth_l1_beta=beta, qfl=0.5, giou=1.5, alpha=0.3)
+    config = matching_loss(RETINA, smooth_l1_beta=beta, cls=0.5, box=1.5, alpha=0.3)
     loop = check(predictions, grid, truth, config, owner, doubtful)
     flat = [bad for of_image in doubtful for bad in of_image]
     if name != "no objects":
