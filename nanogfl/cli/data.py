@@ -8,16 +8,18 @@ from typing import Literal
 
 import click
 
+from nanogfl.cli.data_cache import show_cache
 from nanogfl.cli.data_check import check
 from nanogfl.cli.say import say, say_lines
 
 
 @click.group()
 def data() -> None:
-    """Data sets: draw, look, convert."""
+    """Data sets: draw, show, check, convert; and the cache of their decoded images."""
 
 
 data.add_command(check)
+data.add_command(show_cache)
 
 
 @data.command()

@@ -1,4 +1,4 @@
-"""A function over many items in threads, a few items ahead of whoever takes the results."""
+"""Maps a function over items in threads, working only a few items ahead of the consumer."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -13,11 +13,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 Track = Callable[[Iterable[str | None], int], Iterable[str | None]]
-"""(results, how many there will be) -> the same results: may show progress. A result is what is wrong with an image"""
+"""(results, their count) -> the same results; may show progress. A result says what is wrong with an image, or None"""
 
 
 def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Generator[Result]:
-    """The results in the items' order. Executor.map would start them all, and keep every result not yet taken."""
+    """Yields the results in the items' order. (Executor.map would start all at once and keep all results.)"""
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         queue: deque[Future[Result]] = deque()
         try:

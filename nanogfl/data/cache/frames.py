@@ -1,4 +1,4 @@
-"""Where a training and an evaluation get pixels from: every image is decoded once, and a bad file is found then."""
+"""Frames: the pixels of a data set's images, decoded once and kept in a shared file, in memory, or not at all."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nanogfl.config import DataConfig
 from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.cache.ahead import Track, available_threads, map_ahead
+from nanogfl.data.cache.limit import size_text
 from nanogfl.data.cache.slot import Slot, Stored, checksum
 from nanogfl.data.cache.store import store_frames
 from nanogfl.data.readers.coco import DataSet, ImageRecord, Problem
@@ -19,7 +20,7 @@ from nanogfl.io.images import Picture, read_picture
 
 
 def read_checked(image: ImageRecord) -> NDArray[np.uint8]:
-    """The image as uint8 (h, w, 3) BGR. Raises UserError where it is unreadable or of another size than annotated."""
+    """The image as uint8 (h, w, 3) BGR. Raises UserError if it is unreadable or not of the annotated size."""
     return _picture(image).frame
 
 
@@ -48,36 +49,39 @@ class Frames:
     def __init__(self, images: Sequence[ImageRecord], slot: Slot, stored: Stored) -> None:
         self._images = images
         self.slots: NDArray[np.uint8] | None = stored.slots
-        """uint8 (S, H', W', 3) BGR, not to be written to: a memory map (which may hold other data sets' images, too)
-        or an array; None with cache off"""
+        """uint8 (S, H', W', 3) BGR, read-only: mapped from a file, which may hold images of other data sets, too, or in
+        memory; None with cache off"""
         self.slot_of: NDArray[np.int64] = stored.slot_of
-        """(n,) the slot of image i; -1 with cache off"""
+        """(n,) the slot of each image; -1 with cache off"""
         self.content_hw: NDArray[np.int64] = stored.source_hw
-        """(n, 2) height and width of what `get` gives; the rest of a slot is the input's pad_value"""
+        """(n, 2) height and width of what `get` returns; the rest of a slot is padding (the input's pad_value)"""
         if stored.slots is not None:
             sizes = [slot.content_hw((height, width)) for height, width in stored.source_hw.tolist()]
             self.content_hw = np.array(sizes, dtype=np.int64).reshape(-1, 2)
         self._checksums = stored.checksums
         self.decoded = stored.decoded
-        """images that this call decoded and kept; the others were there, or have the same bytes as one that was"""
+        """how many images were decoded and kept now; the others were there, or have the same bytes as another"""
         self.nbytes = 0 if stored.slots is None else len(np.unique(self.slot_of)) * slot.nbytes
-        """of this data set's slots"""
+        """bytes of this data set's slots"""
         self.summary = (
             f"{len(images)} images are decoded whenever they are used"
             if stored.slots is None
-            else f"{self.decoded} decoded, {len(images) - self.decoded} reused, {_size(self.nbytes)} in {stored.where}"
+            else f"{self.decoded} decoded, {len(images) - self.decoded} reused, {size_text(self.nbytes)}"
+            f" in {stored.where}"
         )
         """for people: '292 decoded, 0 reused, 90 MB in FOLDER'"""
 
     def digest(self) -> str | None:
-        """Of all pixels in the images' order, whichever cache holds them; None with cache off, which reads none."""
+        """32 hex digits of all pixels in the images' order, equal for every cache; None with cache off."""
         if self.slots is None:
             return None
         return blake2b(self._checksums.tobytes() + self.content_hw.tobytes(), digest_size=16).hexdigest()
 
     def get(self, index: int) -> NDArray[np.uint8]:
-        """uint8 (h', w', 3) BGR of image `index`, read-only: its content in its slot, without padding (a view); with
-        cache off the whole source frame (then raises UserError where the file has become unreadable)."""
+        """uint8 (h', w', 3) BGR of image `index`, read-only: a view of its slot, without padding.
+
+        With cache off it is the whole source frame, read now; raises UserError where that fails.
+        """
         if self.slots is None:
             return read_checked(self._images[index])
         height, width = self.content_hw[index]
@@ -95,11 +99,11 @@ def open_frames(
     in_use: int = 0,
     track: Track = lambda results, _: results,
 ) -> tuple[DataSet, Frames]:
-    """The data set without its unreadable images (listed in `problems`), and the pixels of the others.
+    """The data set without its unreadable images, which are listed in its `problems`, and the pixels of the others.
 
-    What the cache lacks is decoded now, in threads; `track(results, count)` may show progress. `in_use`: bytes that
-    other Frames in memory take of data.memory_gb. Raises UserError for the first unreadable image with data.strict,
-    where no image is left, where memory would not do, and for a cache folder that cannot be used.
+    Images that the cache lacks are decoded now, in threads; `track(results, count)` may show progress. `in_use`: bytes
+    of data.memory_gb that other Frames take. Raises UserError for the first unreadable image if data.strict is set, if
+    no image is left, if data.memory_gb is too small, and for a cache folder that cannot be used.
     """
     slot = Slot.of(spec, zoom)
     match data.cache:
@@ -131,8 +135,10 @@ def open_frames(
 
 
 def without_unreadable(dataset: DataSet, *, strict: bool, track: Track = lambda results, _: results) -> DataSet:
-    """Reads every image once; those that fail are left out and listed in `problems`, and so is what is not read of
-    the others. Raises UserError as `open_frames` does. For an evaluation that reads whole source frames."""
+    """The data set without its unreadable images, for an evaluation that reads whole source frames.
+
+    Reads every image once. Lists problems and raises UserError as `open_frames` does.
+    """
     notes: list[tuple[str, ...]] = [()] * len(dataset.images)
 
     def complaint(index: int) -> str | None:
@@ -147,7 +153,7 @@ def without_unreadable(dataset: DataSet, *, strict: bool, track: Track = lambda 
 
 
 def _read_all(dataset: DataSet, slots: NDArray[np.uint8] | None, slot: Slot, track: Track) -> Stored:
-    """Decodes every image; image i fills slot i where there are slots."""
+    """Decodes every image, into the slot of its number if there are slots."""
     count = len(dataset.images)
     source_hw = np.zeros((count, 2), dtype=np.int64)
     checksums = np.zeros(count, dtype=np.uint32)
@@ -173,7 +179,7 @@ def _read_all(dataset: DataSet, slots: NDArray[np.uint8] | None, slot: Slot, tra
 def _require_memory(dataset: DataSet, slot: Slot, data: DataConfig, in_use: int) -> None:
     needed = len(dataset.images) * slot.nbytes
     if in_use + needed > data.memory_gb * 1e9:
-        beside = f" beside the {_size(in_use)} in use" if in_use else ""
+        beside = f" beside the {size_text(in_use)} in use" if in_use else ""
         raise UserError(
             f"{dataset.name}: data.cache {data.cache} needs {needed:,} bytes ({len(dataset.images)} images of"
             f" {slot.hw[1]} x {slot.hw[0]}){beside}, but data.memory_gb allows {data.memory_gb:g} GB: raise"
@@ -184,7 +190,7 @@ def _require_memory(dataset: DataSet, slot: Slot, data: DataConfig, in_use: int)
 def _leave_out(
     dataset: DataSet, complaints: Sequence[str | None], notes: Sequence[tuple[str, ...]], strict: bool
 ) -> DataSet:
-    """Without the images that have a complaint, which are listed in `problems` with the notes of the others."""
+    """The data set without the images that have a complaint; its `problems` list these, and the notes of the others."""
     bad = [(image, text) for image, text in zip(dataset.images, complaints, strict=True) if text]
     if bad and (strict or len(bad) == len(dataset.images)):
         raise UserError(f"{dataset.name}: {bad[0][1]} ({len(bad)} of {len(dataset.images)} images are unreadable)")
@@ -197,7 +203,3 @@ def _leave_out(
         for note in own
     )
     return replace(dataset, images=good, problems=dataset.problems + listed + noted)
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -1,48 +1,83 @@
-"""The files of a store of decoded images: opened by one process at a time, replaced when they are damaged.
+"""The files of a store of decoded images, and the locks that keep processes apart.
 
-`index-N.sqlite` and `slots-N.u8` belong together. What replaces a damaged pair has the next number, never the same
-names: another process may still map the old pixels.
+A store is a folder with an index, `index-N.sqlite`, and the pixels that belong to it, `slots-N.u8`. A damaged pair is
+replaced by one with the next number, never under the same names: another process may still map the old pixels.
+
+The operating system releases both kinds of lock when their holder ends, however it ends:
+`lock`, beside the stores: held while a store is opened, replaced, shortened or removed;
+`in-use-*.lock`, in a store: one for each process and data set, held as long as the pixels are mapped.
 """
 
 import re
 import sqlite3
+import weakref
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from io import FileIO
+from mmap import mmap
 from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
-WAIT_S = 60.0
-"""for another process that writes, which takes it a second"""
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+WAIT_S = 300.0
+"""seconds to wait for another process: one that writes takes a second, one that evicts images a minute or two"""
 _OURS = 0x6E67666C
 """'ngfl', in the index's header"""
 
 _TABLES = (
     "CREATE TABLE contents (digest BLOB PRIMARY KEY, slot INTEGER UNIQUE, height INTEGER, width INTEGER,"
-    " checksum INTEGER, remark TEXT) WITHOUT ROWID",
+    " checksum INTEGER, remark TEXT, used INTEGER) WITHOUT ROWID",
     "CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, digest BLOB) WITHOUT ROWID",
     f"PRAGMA application_id = {_OURS}",
 )
-"""contents: of each content (by its hash) either the slot, its checksum, the height and width of the file and what a
-user should know of it, or what is wrong with it; files: which content each path had when it had this size and time of
-change"""
+"""contents: for each content (by its hash) either its slot, the slot's checksum, the height and width of the file and
+notes for the user, or what is wrong with it; and when it was last used, in seconds since 1970. files: which content a
+path had when it had this size and time of change"""
 
 
-@dataclass(frozen=True)
 class StoreFiles:
-    number: int
-    index: sqlite3.Connection
-    slots: FileIO
+    """An open store, in use until it is closed or until what `hold_for` names is gone."""
+
+    def __init__(self, number: int, index: sqlite3.Connection, slots: FileIO, lock: "BaseFileLock") -> None:
+        self.number, self.index, self.slots = number, index, slots
+        self.in_use = Path(lock.lock_file)
+        self._lock: BaseFileLock | None = lock
+
+    def hold_for(self, pixels: mmap) -> None:
+        """Keeps the store in use, also when it is closed, as long as anything refers to its mapped pixels."""
+        if self._lock is not None:
+            weakref.finalize(pixels, _release, self._lock)
+            self._lock = None
 
     def close(self) -> None:
         self.index.close()
         self.slots.close()
+        if self._lock is not None:
+            _release(self._lock)
+            self._lock = None
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Holds the lock over all stores under `root`. Raises OSError after WAIT_S seconds (filelock.Timeout is one)."""
+    from filelock import FileLock  # 50 ms, which commands without a cache need not wait for
+
+    with FileLock(root / "lock", timeout=WAIT_S, thread_local=False):
+        yield
 
 
 def open_files(folder: Path, slot_bytes: int) -> StoreFiles:
-    """Raises OSError and sqlite3.Error where the folder cannot be used; a damaged or foreign index is replaced."""
-    with _alone(folder):
-        number = _newest(folder)
+    """Opens or creates a store and marks it as in use.
+
+    A damaged or foreign index is replaced. Raises OSError and sqlite3.Error where the folder cannot be used.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with alone(folder.parent):
+        folder.mkdir(exist_ok=True)
+        number = newest(folder)
         try:
             return _open(folder, number, slot_bytes)
         except sqlite3.OperationalError:  # locked, full, not writable
@@ -52,15 +87,32 @@ def open_files(folder: Path, slot_bytes: int) -> StoreFiles:
 
 
 def replace_files(folder: Path, damaged: int, slot_bytes: int) -> None:
-    """Of a pair whose damage showed only on use; nothing where another process has replaced it already."""
-    with _alone(folder):
-        if _newest(folder) == damaged:
+    """Replaces a pair whose damage showed only on use, unless another process has done so already."""
+    with alone(folder.parent):
+        if newest(folder) == damaged:
             _replace(folder, damaged, slot_bytes).close()
+
+
+def is_used(folder: Path, but: Path | None = None) -> bool:
+    """Whether anybody but the holder of the lock `but` uses the store. Removes the locks of dead processes."""
+    from filelock import FileLock
+
+    for path in folder.glob("in-use-*.lock"):
+        if path == but:
+            continue
+        try:
+            with FileLock(path, timeout=0, thread_local=False):
+                pass
+        except OSError:  # held, or not ours to open
+            return True
+        with suppress(OSError):
+            path.unlink()
+    return False
 
 
 @contextmanager
 def transaction(index: sqlite3.Connection) -> Iterator[None]:
-    """Alone in writing from its first line on; nothing of it is kept on an error."""
+    """Locks the index for writing from its first line on; keeps nothing on an error."""
     index.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -70,23 +122,24 @@ def transaction(index: sqlite3.Connection) -> Iterator[None]:
     index.commit()
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """A lock between processes on every system, which ends with its holder: that of an empty database."""
-    with closing(sqlite3.connect(folder / "lock.sqlite", timeout=WAIT_S, isolation_level=None)) as lock:
-        lock.execute("BEGIN EXCLUSIVE")
-        yield
-
-
-def _newest(folder: Path) -> int:
+def newest(folder: Path) -> int:
+    """The number of the store's pair of files; 1 where there is none yet."""
     names = [re.fullmatch(r"(?:index|slots)-(\d+)\.(?:sqlite|u8)", path.name) for path in folder.iterdir()]
     return max((int(name[1]) for name in names if name), default=1)
+
+
+def write_slot(slots: FileIO, slot: int, pixels: bytes | memoryview) -> None:
+    """Writes a slot's bytes in their place."""
+    slots.seek(slot * len(pixels))
+    rest = memoryview(pixels)
+    while rest:
+        rest = rest[slots.write(rest) :]
 
 
 def _replace(folder: Path, damaged: int, slot_bytes: int) -> StoreFiles:
     files = _open(folder, damaged + 1, slot_bytes)
     for name in (f"index-{damaged}.sqlite", f"index-{damaged}.sqlite-journal", f"slots-{damaged}.u8"):
-        with suppress(OSError):  # Windows keeps what is mapped: it only takes space
+        with suppress(OSError):  # Windows keeps what is mapped; it only takes space
             (folder / name).unlink(missing_ok=True)
     return files
 
@@ -108,19 +161,34 @@ def _open(folder: Path, number: int, slot_bytes: int) -> StoreFiles:
     except BaseException:
         index.close()
         raise
-    files = StoreFiles(number, index, slots)
     try:
-        _forget_lost(files, slots_path, slot_bytes)
+        _forget_lost(index, slots_path, slot_bytes)
+        lock = _mark_used(folder)
     except BaseException:
-        files.close()
+        index.close()
+        slots.close()
         raise
-    return files
+    return StoreFiles(number, index, slots, lock)
 
 
-def _forget_lost(files: StoreFiles, slots_path: Path, slot_bytes: int) -> None:
+def _mark_used(folder: Path) -> "BaseFileLock":
+    from filelock import FileLock
+
+    lock = FileLock(folder / f"in-use-{uuid4().hex}.lock", timeout=10, thread_local=False)
+    lock.acquire()
+    return lock
+
+
+def _release(lock: "BaseFileLock") -> None:
+    lock.release()
+    with suppress(OSError):
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _forget_lost(index: sqlite3.Connection, slots_path: Path, slot_bytes: int) -> None:
     """Removes rows whose pixels are gone because the file was shortened: they are decoded again."""
-    (last,) = files.index.execute("SELECT max(slot) FROM contents").fetchone()
+    (last,) = index.execute("SELECT max(slot) FROM contents").fetchone()
     if last is not None and slots_path.stat().st_size < (last + 1) * slot_bytes:
-        with transaction(files.index):  # measured again: nobody else writes now
+        with transaction(index):  # measured again: nobody else writes now
             whole = slots_path.stat().st_size // slot_bytes
-            files.index.execute("DELETE FROM contents WHERE slot >= ?", (whole,))
+            index.execute("DELETE FROM contents WHERE slot >= ?", (whole,))

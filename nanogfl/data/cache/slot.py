@@ -1,4 +1,4 @@
-"""What a cached image is: the network's resize of the whole frame, in a room of fixed size; and many of them."""
+"""What a cached image is: the network's resize of the whole frame, in a slot of fixed size."""
 
 import zlib
 from dataclasses import dataclass
@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from nanogfl.contract.input_spec import InputSpec, Resize, fit
 from nanogfl.contract.preprocess import resize_frame
 
-_FORMAT = 2
-"""Raise it when the pixels of a slot or the tables of frame_index.py change: older caches are then left alone."""
+FORMAT = 3
+"""Raise it when the pixels of a slot or the tables of index.py change. A store of another format is never read; the
+size limit or `nanogfl data cache --clear` removes it."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Slot:
 
     @staticmethod
     def of(spec: InputSpec, zoom: float) -> "Slot":
-        """With zoom 1, exactly what `preprocess` makes of a frame; else of `zoom` times the input's size, rounded."""
+        """Of `zoom` times the input's size, rounded; with zoom 1, exactly what `preprocess` makes of a frame."""
         height, width = spec.hw
         return Slot((max(1, round(height * zoom)), max(1, round(width * zoom))), spec.resize, spec.pad_value)
 
@@ -38,17 +39,17 @@ class Slot:
 
     @property
     def key(self) -> str:
-        """The folder's name of a cache of such slots. OpenCV's version is in it because versions resize differently."""
+        """The name of a store of such slots. OpenCV's version is part of it because versions resize differently."""
         padding = "" if self.resize == "stretch" else "-" + "-".join(str(value) for value in self.pad_value)
         opencv = ".".join(cv2.__version__.split(".")[:2])
-        return f"{self.hw[1]}x{self.hw[0]}-{self.resize}{padding}-opencv{opencv}-v{_FORMAT}"
+        return f"{self.hw[1]}x{self.hw[0]}-{self.resize}{padding}-opencv{opencv}-v{FORMAT}"
 
     def content_hw(self, source_hw: tuple[int, int]) -> tuple[int, int]:
-        """Height and width in the slot of a picture with these in its file."""
+        """Height and width that an image with this height and width has in its slot."""
         return fit(source_hw, self.hw, self.resize)
 
     def fill(self, frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
-        """Frame uint8 (h, w, 3) BGR -> `out` uint8 (H', W', 3)."""
+        """Writes the frame, uint8 (h, w, 3) BGR, into `out`, uint8 (H', W', 3)."""
         content = resize_frame(frame, self.hw, self.resize)
         height, width = content.shape[:2]
         out[:height, :width] = content
@@ -57,13 +58,13 @@ class Slot:
 
 
 def checksum(pixels: NDArray[np.uint8]) -> int:
-    """Of a slot, 32 bits: enough to see damage, at 2 GB a second."""
+    """32 bits of a slot: enough to notice damage, at 2 GB per second."""
     return zlib.crc32(pixels.data)
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Of n images in their order."""
+    """The slots of n images, in the images' order."""
 
     slots: NDArray[np.uint8] | None
     """uint8 (S, H', W', 3)"""
@@ -72,11 +73,11 @@ class Stored:
     source_hw: NDArray[np.int64]
     """(n, 2) height, width in the file, upright; 0 where it is unreadable"""
     checksums: NDArray[np.uint32]
-    """(n,) of each image's slot; 0 where there is none"""
+    """(n,) `checksum` of each image's slot; 0 where there is none"""
     complaints: list[str | None]
-    """what is wrong with an unreadable image"""
+    """what is wrong with each image; None: it can be read"""
     notes: list[tuple[str, ...]]
-    """what there is to say of a readable image: what of it is not in its frame, and damage that was mended"""
+    """of each readable image: what of its file is not in its frame, and damage that was repaired"""
     decoded: int
-    """how many were decoded now and kept"""
+    """how many images this call decoded and kept"""
     where: str

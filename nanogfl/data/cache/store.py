@@ -1,18 +1,21 @@
 """Decoded images in a file that runs and concurrent processes share: each content is decoded once.
 
-Under the cache's folder there is one for each kind of slot, with the pixels, raw and only ever growing, and an index
-(frame_index.py), which knows the slot of each content by the hash of the file's bytes, and the content of each path
-for as long as the file's size and time of change stay the same. Pixels are on the disk before the row that names them,
-and a slot with a row is never written again: a build that is killed leaves nothing wrong behind, and what a process
-has mapped stays right while others build. A slot that is used again is compared with its checksum first: what a disk,
-a copy or another program has changed is decoded anew, into another slot.
+The cache's folder has one store for each kind of slot: a file of raw pixels and an index (index.py), which finds the
+slot of a content by the hash of the file's bytes, and the content of a path as long as the file's size and time of
+change stay the same. Pixels are on the disk before the row that names them, and nobody writes a slot that has a row:
+a build that is killed leaves nothing wrong behind, and what a process has mapped stays right while others build. A
+slot that is used again is first compared with its checksum: what a disk, a copy or another program has changed is
+decoded again, into another slot. Before images are added, limit.py makes room for them.
 """
 
+import mmap
 import os
 import shutil
 import sqlite3
+import sys
+import time
 from collections.abc import Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -21,10 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.data.cache.ahead import Track, available_threads, map_ahead
-from nanogfl.data.cache.index import StoreFiles, open_files, replace_files, transaction
+from nanogfl.data.cache.index import StoreFiles, open_files, replace_files, transaction, write_slot
+from nanogfl.data.cache.limit import LIMIT_VARIABLE, Evicted, make_room, read_limit, size_text
 from nanogfl.data.cache.slot import Slot, Stored, checksum
 from nanogfl.errors import UserError
 from nanogfl.io.images import decode_picture, read_content
+from nanogfl.io.printable import printable
 
 COMMIT_BYTES = 64_000_000
 """pixels that are written at a time: the most that a killed build loses, and that wait in memory"""
@@ -32,47 +37,47 @@ _DAMAGED = "damaged frame in the cache: its pixels had changed since they were w
 
 
 class _Content(NamedTuple):
-    """A row of the index, but for the hash."""
+    """A row of the index, without its hash and time of use."""
 
     slot: int | None
     height: int
     width: int
     checksum: int | None
     remark: str | None
-    """without a slot, what is wrong with it: a sentence without its subject; with one, its notes, one per line"""
+    """without a slot: what is wrong, a sentence without its subject; with one: notes for the user, one per line"""
 
 
 class _Read(NamedTuple):
-    """A file that was read because the index does not know it, or knows it otherwise."""
+    """A file that was read because the index does not know it as it is now."""
 
     position: int
     stat: tuple[int | None, int | None]
     digest: bytes
     content: _Content | None = None
-    """still without its slot; None where the index knows the content"""
+    """still without its slot; None: the index knows the content"""
     pixels: NDArray[np.uint8] | None = None
 
 
 def store_frames(root: Path, paths: Sequence[Path], slot: Slot, track: Track) -> Stored:
     """The images' slots in the store under `root`; what it lacks is decoded.
 
-    A damaged index, or one of something else, is replaced; what a shortened file has lost is decoded again. Raises
+    The store stays in use, and its images in their slots, as long as the returned array or a view of it lives. A
+    damaged index, or one of something else, is replaced; what a shortened file has lost is decoded again. Raises
     UserError for a folder that cannot be used and for a disk without the space.
     """
-    folder = root / slot.key
+    folder, limit = root / slot.key, read_limit()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         files = open_files(folder, slot.nbytes)
         try:
             with closing(files):
-                return _Build(folder, files, paths, slot).run(track)
+                return _Build(folder, files, paths, slot, limit).run(track)
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError:  # damaged where opening it did not look
             replace_files(folder, files.number, slot.nbytes)
         with closing(open_files(folder, slot.nbytes)) as files:
-            return _Build(folder, files, paths, slot).run(track)
-    except (OSError, sqlite3.Error) as error:
+            return _Build(folder, files, paths, slot, limit).run(track)
+    except (OSError, sqlite3.Error, NotImplementedError) as error:  # the last one: a file system without locks
         reason = error.strerror if isinstance(error, OSError) else None
         raise UserError(
             f"the frame cache {folder} cannot be used ({reason or error}): make it a folder that can be written to,"
@@ -83,9 +88,10 @@ def store_frames(root: Path, paths: Sequence[Path], slot: Slot, track: Track) ->
 class _Build:
     """Finds and fills the slots of `paths`."""
 
-    def __init__(self, folder: Path, files: StoreFiles, paths: Sequence[Path], slot: Slot) -> None:
-        self.folder, self.files, self.paths, self.slot = folder, files, paths, slot
+    def __init__(self, folder: Path, files: StoreFiles, paths: Sequence[Path], slot: Slot, limit: float) -> None:
+        self.folder, self.files, self.paths, self.slot, self.limit = folder, files, paths, slot, limit
         self.index = files.index
+        self.started = int(time.time())
         self.found: dict[int, _Content] = {}
         self.complaints: list[str | None] = [None] * len(paths)
         self.decoded = 0
@@ -95,6 +101,7 @@ class _Build:
         """slots that were written or compared by this call"""
 
     def run(self, track: Track) -> Stored:
+        self._list_wanted()
         self._find_unchanged()
         self._add_missing(track)
         while self._forget_damaged(track):
@@ -112,20 +119,20 @@ class _Build:
                 source_hw[position] = content.height, content.width
                 checksums[position] = content.checksum or 0
                 notes[position] = (*(content.remark or "").splitlines(), *[_DAMAGED] * (position in self.damaged))
-        pixels = self._map(int(slot_of.max(initial=-1)) + 1)
+        pixels = self._map(int(slot_of.max(initial=-1)) + 1, hold=True)
         return Stored(pixels, slot_of, source_hw, checksums, self.complaints, notes, self.decoded, str(self.folder))
 
     def _add_missing(self, track: Track) -> None:
-        rest = [i for i in range(len(self.paths)) if i not in self.found]
-        if rest:
-            self._require_space()
+        if len(self.found) < len(self.paths):
+            self._make_room()
+            rest = [i for i in range(len(self.paths)) if i not in self.found]
             with closing(self._add(rest)) as results:
                 for _ in track(results, len(rest)):
                     pass
 
     def _forget_damaged(self, track: Track) -> bool:
-        """Compares what this call did not write; what is damaged loses its name and keeps its slot, which others may
-        have mapped."""
+        """Compares the slots that this call did not write with their checksums. A damaged row loses its hash, so that
+        nobody finds it, and keeps its slot, which others may have mapped. Returns whether there was any."""
         expected = {content.slot: content.checksum for content in self.found.values() if content.slot is not None}
         reused = sorted(expected.keys() - self.right)
         if not reused:
@@ -147,23 +154,39 @@ class _Build:
         self.found = {position: content for position, content in self.found.items() if content.slot not in wrong}
         return True
 
-    def _find_unchanged(self) -> None:
-        """One stat a file, and one query for all."""
+    def _list_wanted(self) -> None:
+        """One stat per file."""
         wanted = ((i, _key(path), *_size_and_time(path)) for i, path in enumerate(self.paths))
         self.index.execute("CREATE TEMP TABLE wanted (position INTEGER, path BLOB, size INTEGER, mtime_ns INTEGER)")
         self.index.execute("BEGIN")
         self.index.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?)", wanted)
         self.index.commit()
+
+    def _find_unchanged(self) -> None:
+        """One query for all files; those that are found are used from now on."""
         rows = self.index.execute(
             "SELECT position, slot, height, width, checksum, remark"
             " FROM wanted JOIN files USING (path, size, mtime_ns) JOIN contents USING (digest)"
         )
         self.found = {position: _Content(*content) for position, *content in rows}
+        with suppress(sqlite3.OperationalError), transaction(self.index):  # while another process writes
+            self.index.execute(
+                "UPDATE contents SET used = ? WHERE digest IN"
+                " (SELECT digest FROM wanted JOIN files USING (path, size, mtime_ns))",
+                (self.started,),
+            )
 
-    def _require_space(self) -> None:
+    def _make_room(self) -> None:
+        """Keeps the cache under its limit, as far as that goes. Raises UserError for a disk without the space."""
         # A file whose size the index has never seen has a new content; another may be a copy of a known one.
         (new,) = self.index.execute("SELECT count(*) FROM wanted WHERE size NOT IN (SELECT size FROM files)").fetchone()
-        needed, free = new * self.slot.nbytes, shutil.disk_usage(self.folder).free
+        needed = new * self.slot.nbytes
+        if not self.right:  # only before this call has slots of its own: images may move
+            evicted = make_room(self.folder.parent, needed, self.limit, self.files, self.folder, self.started)
+            if evicted is not None:
+                self._find_unchanged()
+                _say(self.folder.parent, evicted, needed, self.limit)
+        free = shutil.disk_usage(self.folder).free
         if needed > free:
             raise UserError(
                 f"the frame cache {self.folder} needs {needed:,} bytes for {new} images, but its disk has {free:,}"
@@ -172,7 +195,7 @@ class _Build:
             )
 
     def _add(self, positions: Sequence[int]) -> Generator[str | None]:
-        """Reads these files; yields what is wrong with each as far as that is known by then."""
+        """Reads these files; yields what is wrong with each, as far as it is known by then."""
         known = {digest for (digest,) in self.index.execute("SELECT digest FROM contents")}
         pending: list[_Read] = []
         waiting = 0
@@ -214,7 +237,7 @@ class _Build:
         return _Read(position, stat, digest, row, pixels)
 
     def _commit(self, pending: Sequence[_Read]) -> None:
-        """Pixels first, then the rows: all within one transaction, so that no other process takes the same slots."""
+        """Writes the pixels, then the rows, in one transaction, so that no other process takes the same slots."""
         with transaction(self.index):
             (free,) = self.index.execute("SELECT coalesce(max(slot) + 1, 0) FROM contents").fetchone()
             for entry in pending:
@@ -231,7 +254,11 @@ class _Build:
                         self.right.add(free)
                         free += 1
                         self.decoded += 1
-                    self.index.execute("INSERT INTO contents VALUES (?, ?, ?, ?, ?, ?)", (entry.digest, *content))
+                    values = (entry.digest, *content, self.started)
+                    self.index.execute("INSERT INTO contents VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+                else:
+                    used = "UPDATE contents SET used = ? WHERE digest = ?"
+                    self.index.execute(used, (self.started, entry.digest))
                 self.found[entry.position] = content
                 if entry.stat[0] is not None:
                     file = (_key(self.paths[entry.position]), *entry.stat, entry.digest)
@@ -239,16 +266,33 @@ class _Build:
             os.fsync(self.files.slots.fileno())
 
     def _write(self, slot: int, pixels: NDArray[np.uint8]) -> None:
-        self.files.slots.seek(slot * self.slot.nbytes)
-        rest = memoryview(pixels.data).cast("B")
-        while rest:
-            rest = rest[self.files.slots.write(rest) :]
+        write_slot(self.files.slots, slot, pixels.data.cast("B"))
 
-    def _map(self, count: int) -> NDArray[np.uint8]:
-        """Read-only; of the first slots only, whatever others append."""
+    def _map(self, count: int, *, hold: bool = False) -> NDArray[np.uint8]:
+        """The first slots, read-only, whatever others append. `hold`: the store is in use as long as they live."""
         if not count:
             return np.zeros((0, *self.slot.shape), dtype=np.uint8)
-        return np.asarray(np.memmap(self.files.slots, dtype=np.uint8, mode="r", shape=(count, *self.slot.shape)))
+        mapped = mmap.mmap(self.files.slots.fileno(), count * self.slot.nbytes, access=mmap.ACCESS_READ)
+        if hold:
+            self.files.hold_for(mapped)
+        return np.frombuffer(mapped, dtype=np.uint8).reshape(count, *self.slot.shape)
+
+
+def _say(root: Path, evicted: Evicted, needed: int, limit: float) -> None:
+    lines = []
+    if evicted.nbytes > 0:
+        day = time.strftime("%Y-%m-%d", time.localtime(evicted.used))
+        lines.append(
+            f"frame cache: evicted {size_text(evicted.nbytes)} of images that were last used on {day} or before, to"
+            f" stay under {size_text(limit)} ({LIMIT_VARIABLE})"
+        )
+    if evicted.total + needed > limit:
+        lines.append(
+            f"frame cache: {root} grows to {size_text(evicted.total + needed)}, more than its limit of"
+            f" {size_text(limit)} ({LIMIT_VARIABLE}): what this run and others use is never evicted"
+        )
+    for line in lines:
+        print(printable(line), file=sys.stderr)
 
 
 def _key(path: Path) -> bytes:
@@ -256,7 +300,7 @@ def _key(path: Path) -> bytes:
 
 
 def _size_and_time(path: Path) -> tuple[int | None, int | None]:
-    """Nothing, which equals nothing in SQL, where there is no such file."""
+    """None and None, which in SQL equal nothing, for a file that is not there."""
     try:
         found = os.stat(path)
     except OSError:
