@@ -30,24 +30,27 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan", None: None}
     type=click.Path(path_type=Path),
     help="Folder for check.md, check.json and pictures. [default: runs/data-check/CONFIG-NAME]",
 )
-@click.option("--quick", is_flag=True, help="The annotations only: no image is opened.")
-@click.option("--strict", is_flag=True, help="Exit code 1 where there is an error or a warning.")
+@click.option("--quick", is_flag=True, help="Check the annotations only; open no image.")
+@click.option("--strict", is_flag=True, help="Exit with 1 for warnings, too.")
 def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: bool, strict: bool) -> None:
     """Find what is wrong with the data set of the recipe CONFIG, before a training spends hours on it.
 
-    Classes without boxes, misspelt or different in train and val; boxes that are empty, outside, drawn twice or with
-    two classes, crowds only, too small or too large for the recipe's network; a val set without objects; files that
-    are missing, broken, read in part (16 bits of which few are used, transparency, pages), of another size or turned;
-    images of val that are in train, too, to the pixel or nearly. Every image is decoded once.
+    Classes: without boxes, different in train and val, in a long tail. Boxes: empty, outside their image, drawn twice
+    or with two classes, too small or too large for the recipe's network. Images: without objects, missing, broken,
+    read in part (16 bits of which few are used, transparency, pages), of another size than annotated, turned by EXIF,
+    copied, in train and in val (to the pixel, or nearly). Every image is decoded once.
+
+    The exit code is 0 where no error was found, 1 where one was (with --strict also for a warning), and 2 where the
+    data set could not be checked.
 
     \b
     nanogfl data check configs/bccd.yaml --set data.root=datasets/bccd
     nanogfl data check my.yaml --quick
-    nanogfl data check my.yaml --strict -o check      for a script: exit code 1, check/check.json
+    nanogfl data check my.yaml --strict -o check      for a script: check/check.json
     """
     from nanogfl.cli.extras import require
 
-    require("train", "torch", "matplotlib", "rich", "pydantic", "yaml")
+    require("train", "torch", "rich", "pydantic", "yaml")
     from nanogfl.data.lint.files import check_listed
     from nanogfl.data.lint.finding import Split, by_severity
     from nanogfl.data.lint.report import CheckReport, format_table
@@ -72,11 +75,11 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     findings += _reach_findings(reach)
     findings += check_listed(train, val) if quick else check_images(train, val, show_reading)
     report = CheckReport(str(config), loaded, train, val, tuple(by_severity(findings)), _reach_line(reach), not quick)
-    _write(folder, report, finest_stride)
+    _write(folder, report)
     for severity, line in format_table(report):
         click.echo(click.style(printable(line), fg=_COLOURS[severity], bold=severity is not None))
-    say(f"pictures and histograms: {folder / 'check.md'}")
-    if strict and report.count("error") + report.count("warning"):
+    say(f"the report with pictures: {folder / 'check.md'}")
+    if report.count("error") + strict * report.count("warning"):
         sys.exit(1)
 
 
@@ -95,7 +98,7 @@ def _measure_reach(config: "Config", train: "DataSet") -> "tuple[ReachReport | N
 
 def _reach_line(reach: "ReachReport | None") -> str:
     if reach is None:
-        return "the boxes have no distributions, which any length would have to fit in"
+        return "boxes of any size: the head has no distributions"
     return f"reg_max {reach.reg_max} reaches {reach.ends} px: {reach.share:.1%} of the assigned box sides are longer"
 
 
@@ -112,9 +115,8 @@ def _reach_findings(reach: "ReachReport | None") -> "list[Finding]":
     return [Finding("warning", "reach", what, advice, (Example("train", text),), longer)]
 
 
-def _write(folder: Path, report: "CheckReport", finest_stride: float) -> None:
-    """check.json, check.md, histograms.png and finding-*.png; those of an earlier check are removed."""
-    from nanogfl.data.lint.histograms import save_histograms
+def _write(folder: Path, report: "CheckReport") -> None:
+    """Writes check.json, check.md and finding-*.png; removes the pictures of an earlier check."""
     from nanogfl.data.lint.pictures import save_sheet
     from nanogfl.data.lint.report import write_json, write_markdown
 
@@ -126,6 +128,5 @@ def _write(folder: Path, report: "CheckReport", finest_stride: float) -> None:
         for finding in report.findings:
             if save_sheet(folder / f"finding-{finding.key}.png", finding, classes):
                 pictures[finding.key] = f"finding-{finding.key}.png"
-    save_histograms(folder / "histograms.png", report.train, report.config.model.input, finest_stride)
     write_json(folder / "check.json", report)
-    write_markdown(folder / "check.md", report, "histograms.png", pictures)
+    write_markdown(folder / "check.md", report, pictures)

@@ -16,6 +16,12 @@ from nanogfl.errors import UserError
 _IDS = ("image_id", "category_id")
 
 
+def boxes_per_class(dataset: DataSet) -> NDArray[np.int64]:
+    """(C,) objects of each class; crowd regions do not count."""
+    labels = [image.labels[~image.crowd] for image in dataset.images]
+    return np.bincount(np.concatenate([np.zeros(0, np.int64), *labels]), minlength=len(dataset.classes))
+
+
 def images_per_class(dataset: DataSet) -> NDArray[np.int64]:
     """(C,) images with at least one object of the class; crowd regions are none."""
     held = [np.unique(image.labels[~image.crowd]) for image in dataset.images]

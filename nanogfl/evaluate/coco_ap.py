@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nanogfl.contract.detections import Detect, Detections
 from nanogfl.data.cache.frames import read_checked
+from nanogfl.data.class_counts import boxes_per_class
 from nanogfl.data.readers.coco import DataSet, ImageRecord
 from nanogfl.evaluate.groups import Groups, group_figures, group_lines, group_means
 from nanogfl.evaluate.lvis_ap import MOST_DETECTIONS, federated_precision
@@ -77,9 +78,7 @@ def score(dataset: DataSet, detections: Sequence[Detections], seconds: float = 0
         precision = precision_table(dataset, detections, most=100)
     else:
         precision = federated_precision(dataset, federated, detections)
-    counts = np.zeros(len(dataset.classes), dtype=np.int64)
-    for image in dataset.images:
-        np.add.at(counts, image.labels[~image.crowd], 1)
+    counts = boxes_per_class(dataset)
     classes = tuple(
         ClassReport(name, int(counts[label]), _mean(precision[:, :, label, 0]), _mean(precision[0, :, label, 0]))
         for label, name in enumerate(dataset.classes)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from nanogfl.config import Config, HeadConfig, LossConfig
+from nanogfl.data.class_counts import boxes_per_class
 from nanogfl.data.loader import Loader
 from nanogfl.data.readers.coco import DataSet, ImageRecord
 from nanogfl.errors import UserError
@@ -18,7 +19,7 @@ from nanogfl.model.detector import build_detector
 from nanogfl.model.heads.per_level import GflHead
 from nanogfl.train.datasets import load_data
 from nanogfl.train.loop import build_step, train
-from nanogfl.train.reports.focus import count_objects, save_focus, spread_out
+from nanogfl.train.reports.focus import save_focus, spread_out
 from nanogfl.train.step import TrainStep
 from nanogfl_deploy.runtime import Detector
 from nanogfl_export.export import export_checkpoint
@@ -279,7 +280,7 @@ def test_the_picture_is_drawn_for_any_number_of_classes_and_a_single_epoch(tmp_p
 
 
 def test_objects_are_counted_by_class_without_crowds():
-    assert count_objects(data_set([4, 0, 2])).tolist() == [3, 0, 2]
+    assert boxes_per_class(data_set([4, 0, 2])).tolist() == [3, 0, 2]
 
 
 def test_names_beside_near_lines_stand_apart():

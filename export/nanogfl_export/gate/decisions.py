@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.contract.detections import Detections, Selection, Sides, clamp, select_pairs
+from nanogfl.contract.overlap import overlap
 from nanogfl.model.predictor import RawOutputs
 
 NO, MAYBE, YES = 0, 1, 2
@@ -122,11 +123,9 @@ def _suppress(
 
 def _overlap(box: Array, others: Array, slack: float) -> tuple[Array, Array]:
     """IoU of a box with others (A, 4), and how far it may be off when each side may be off by `slack`."""
-    sides = np.clip(np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2]), 0, None)
+    common = overlap(box, others)
+    sides, union, iou = common.sides, common.union, common.iou
     own, theirs = box[2:] - box[:2], others[:, 2:] - others[:, :2]
-    intersection = sides.prod(axis=1)
-    union = np.maximum(own.prod() + theirs.prod(axis=1) - intersection, 1e-9)
-    iou = intersection / union
     moved = 2 * slack * (sides.sum(axis=1) + 2 * slack)
     area = 2 * slack * (own.sum() + theirs.sum(axis=1) + 4 * slack) + moved
     return iou, (moved + iou * area) / union + 1e-6

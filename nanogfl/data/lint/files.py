@@ -1,19 +1,20 @@
-"""What is wrong with image files: unreadable, read in part, of another size than annotated, turned, there twice."""
+"""Findings about image files: unreadable, not read in full, of another size than annotated, turned by EXIF, copied."""
 
 import os
 from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nanogfl.data.lint.finding import Example, Finding, Kind, Split
-from nanogfl.data.lint.images import Looks
-from nanogfl.data.lint.near_duplicates import near_duplicates
-from nanogfl.data.lint.turned import sizes_and_turns
+from nanogfl.data.lint.images import Looks, near_duplicates
+from nanogfl.data.readers.coco import ImageRecord
+from nanogfl.data.readers.validate import EDGE_TOLERANCE
 from nanogfl.io.image_notes import FIRST_OF_SEVERAL, LITTLE_RANGE, TRANSPARENT
 
 UNREADABLE = Kind("error", "unreadable-images", "images cannot be read", "replace or remove the files")
-NOTED = {
+_NOTED = {
     LITTLE_RANGE: Kind(
         "warning",
         "little-range",
@@ -35,50 +36,135 @@ NOTED = {
     ),
 }
 """by the kind of a note of `image_notes`"""
-LEAKED = Kind(
+_LEAKED = Kind(
     "error",
     "val-in-train",
     "val images that train holds to the pixel",
     "the AP counts what was learned by heart: remove them from one of the two",
 )
-NEARLY_LEAKED = Kind(
+_NEARLY_LEAKED = Kind(
     "warning",
     "near-duplicates",
     "val images that are nearly a train image",
     "the AP will be too good: keep copies, bursts and frames of one video in one split",
 )
-COPIES = Kind(
+_COPIES = Kind(
     "warning",
     "copied-images",
     "images that their split holds already",
-    "remove one of each two: are they annotated alike?",
+    "remove one of each pair: are they annotated alike?",
+)
+_OTHER_SIZE = Kind(
+    "error",
+    "other-size",
+    "images of another size than annotated",
+    "training leaves them out: was the file replaced or resized? correct it, or width, height and the boxes",
+)
+_AS_STORED = Kind(
+    "error",
+    "exif-as-stored",
+    "turned images annotated as stored",
+    "they are read turned, as EXIF says, and left out: their boxes fit the picture as stored only, so remove the"
+    " orientation from the files",
+)
+_SIZE_SWAPPED = Kind(
+    "error",
+    "exif-size-swapped",
+    "turned images whose width and height are swapped in the annotations",
+    "they are read turned, as EXIF says, and left out: their boxes fit the turned picture only, so swap the width and"
+    " height of these images in the annotations",
+)
+_SIZE_UNCLEAR = Kind(
+    "error",
+    "exif-size-unclear",
+    "turned images whose annotations state the size as stored",
+    "they are read turned, as EXIF says, and left out; no box tells on which picture it was drawn, so look: where they"
+    " fit, swap width and height in the annotations; where not, remove the orientation from the files",
+)
+_UNCLEAR = Kind(
+    "warning",
+    "exif-unclear",
+    "images turned by EXIF, which their size does not show",
+    "they are read turned: look whether the boxes fit; if not, remove the orientation from the files",
+)
+_UNSTATED = Kind(
+    "warning",
+    "exif-unstated",
+    "images turned by EXIF, whose annotations state no size",
+    "they are read turned, and it cannot be told whether the boxes were drawn so: look at these pictures; where the"
+    " boxes do not fit, the tool ignored EXIF: remove the orientation from the files",
+)
+_UPRIGHT = Kind(
+    "note",
+    "exif-turned",
+    "turned images annotated upright",
+    "nothing to do: they are read turned, as EXIF says, and their size fits; another program may not turn them",
 )
 
 
 def check_files(splits: Sequence[Split], looks: Sequence[Looks]) -> list[Finding]:
-    """Unreadable files, what is not read of others, other sizes than annotated, EXIF orientations. `looks`: at each
-    split's images."""
+    """Files that cannot be read, or not in full, other sizes than annotated, EXIF turns. `looks`: of each split."""
     found: dict[Kind, list[Example]] = defaultdict(list)
     for split, look in zip(splits, looks, strict=True):
-        fits = sizes_and_turns(split, look)
+        swapped = _swapped(split, look)
         for number, image in enumerate(split.dataset.images):
-            name, (height, width) = image.path.name, look.hw[number].tolist()
+            name, hw, stored = image.path.name, _hw(look.hw[number]), _hw(look.stored_hw[number])
             if complaint := look.complaints[number]:
                 text = complaint.removeprefix(f"{image.path} ").removesuffix(": replace or remove it")
                 found[UNREADABLE].append(Example(split.name, f"{name} {text}"))
                 continue
             for note in look.notes[number]:
                 kind, _, detail = note.partition(": ")
-                found[NOTED[kind]].append(Example(split.name, f"{name}: {detail.partition(':')[0]}", image))
-            if (fit := fits[number]) is not None:
-                text = f"{name}, {width} x {height}" + (", turned by EXIF" if look.stored_hw[number].any() else "")
-                text += f", annotated as {image.hw[1]} x {image.hw[0]}" if (height, width) != image.hw else ""
+                found[_NOTED[kind]].append(Example(split.name, f"{name}: {detail.partition(':')[0]}", image))
+            fit = swapped if _is_as_stored(image, hw, stored) else _fit(image, hw, stored)
+            if fit is not None:
+                text = f"{name}, {hw[1]} x {hw[0]}" + (", turned by EXIF" if any(stored) else "")
+                text += f", annotated as {image.hw[1]} x {image.hw[0]}" if hw != image.hw else ""
                 found[fit].append(Example(split.name, text, image))
     return [finding for kind, examples in found.items() for finding in kind.found(examples)]
 
 
+def _hw(row: NDArray[np.int64]) -> tuple[int, int]:
+    height, width = row.tolist()
+    return height, width
+
+
+def _is_as_stored(image: ImageRecord, hw: tuple[int, int], stored: tuple[int, int]) -> bool:
+    """Whether the annotated size is that of the stored picture and not of the one that is read."""
+    return image.hw == stored != hw
+
+
+def _fit(image: ImageRecord, hw: tuple[int, int], stored: tuple[int, int]) -> Kind | None:
+    """What is wrong with any other image, read with this height and width; None: nothing."""
+    if hw != image.hw:
+        return _OTHER_SIZE
+    if stored == (0, 0):
+        return None
+    if image.measured:
+        return _UNSTATED
+    return _UPRIGHT if stored != hw else _UNCLEAR
+
+
+def _swapped(split: Split, look: Looks) -> Kind:
+    """What is wrong with the split's turned images whose stored size is annotated.
+
+    Boxes that fit only one of an image's two pictures tell on which they were drawn. One tool wrote the whole file, so
+    that one image tells for the others.
+    """
+    only = set()
+    for number, image in enumerate(split.dataset.images):
+        hw, stored = _hw(look.hw[number]), _hw(look.stored_hw[number])
+        if _is_as_stored(image, hw, stored) and _reaches_no_further(image, stored) != _reaches_no_further(image, hw):
+            only.add(_AS_STORED if _reaches_no_further(image, stored) else _SIZE_SWAPPED)
+    return only.pop() if len(only) == 1 else _SIZE_UNCLEAR
+
+
+def _reaches_no_further(image: ImageRecord, hw: tuple[int, int]) -> bool:
+    return all(reach <= side + EDGE_TOLERANCE for reach, side in zip(image.reach_hw, hw, strict=True))
+
+
 def check_listed(train: Split, val: Split) -> list[Finding]:
-    """Files that are listed twice, without opening them; `check_copies` finds these and more."""
+    """Files that are listed twice. Opens none; `check_copies` finds these and more."""
     first: dict[str, tuple[Split, int]] = {}
     copies: list[Example] = []
     leaked: list[Example] = []
@@ -87,7 +173,7 @@ def check_listed(train: Split, val: Split) -> list[Finding]:
             other, other_number = first.setdefault(os.path.abspath(image.path), (split, number))
             if other is not split or other_number != number:
                 (copies if other is split else leaked).append(_pair(split, number, other, other_number, "is"))
-    return [*LEAKED.found(leaked), *COPIES.found(copies)]
+    return [*_LEAKED.found(leaked), *_COPIES.found(copies)]
 
 
 def check_copies(train: Split, val: Split, train_looks: Looks, val_looks: Looks) -> list[Finding]:
@@ -108,7 +194,7 @@ def check_copies(train: Split, val: Split, train_looks: Looks, val_looks: Looks)
         _pair(val, rest[pair.image], train, pair.other, "is nearly", f" ({pair.bits} of 64 bits differ)")
         for pair in pairs
     ]
-    return [*LEAKED.found(leaked), *NEARLY_LEAKED.found(near), *COPIES.found(copies)]
+    return [*_LEAKED.found(leaked), *_NEARLY_LEAKED.found(near), *_COPIES.found(copies)]
 
 
 def _copies(split: Split, looks: Looks) -> list[Example]:

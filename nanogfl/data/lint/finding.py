@@ -1,19 +1,23 @@
-"""What the check of a data set reports: findings, each with examples and what to do about it."""
+"""Findings: what a check of a data set reports, with examples and what to do about each."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.data.arrays import DataIndex
+from nanogfl.data.class_counts import boxes_per_class
 from nanogfl.data.readers.coco import DataSet, ImageRecord
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-"""error: images or a whole training are lost, or the AP is not what it seems; warning: probably a mistake, or something
-that makes a worse detector; note: good to know, nothing to do"""
+"""error: images or the whole training are lost, or the AP is not what it seems; warning: probably a mistake, or it
+makes the detector worse; note: good to know, nothing to do"""
+SHOWN = 24
+"""examples that are kept of a finding that may hold for every box"""
 
 Item = TypeVar("Item")
 
@@ -23,13 +27,13 @@ class Example(NamedTuple):
 
     split: str
     text: str
-    """the image's name, and what there is about it; or a class"""
+    """the name of an image or class, and what there is to say of it"""
     image: ImageRecord | None = None
-    """to draw; None: there is nothing to see"""
+    """the image to draw"""
     rows: tuple[int, ...] = ()
-    """of the image's boxes, those that are meant; none: all of them"""
+    """of the image's boxes, those that the finding is about; none: all of them"""
     beside: ImageRecord | None = None
-    """the image that it is like"""
+    """another image, to which it is compared"""
 
     def __str__(self) -> str:
         return f"{self.split}: {self.text}"
@@ -39,14 +43,14 @@ class Example(NamedTuple):
 class Finding:
     severity: Severity
     key: str
-    """for scripts, and in file names: lower case and hyphens"""
+    """for scripts and file names: lower case and hyphens"""
     what: str
     """what is counted, such as 'boxes drawn twice'"""
     advice: str
     """what to do, or what is done"""
     examples: tuple[Example, ...]
     count: int = -1
-    """-1: the examples are all there are"""
+    """-1: as many as there are examples"""
 
     def __post_init__(self) -> None:
         if self.count < 0:
@@ -61,9 +65,9 @@ class Kind(NamedTuple):
     what: str
     advice: str
 
-    def found(self, examples: Sequence[Example]) -> list[Finding]:
-        """The finding, or nothing where there is no example."""
-        return [Finding(*self, tuple(examples))] if examples else []
+    def found(self, examples: Sequence[Example], count: int = -1) -> list[Finding]:
+        """A list of the finding, or an empty list without examples."""
+        return [Finding(*self, tuple(examples), count)] if examples else []
 
 
 @dataclass(frozen=True)
@@ -82,31 +86,30 @@ class Split:
         object.__setattr__(self, "index", index)
         object.__setattr__(self, "image_of", np.repeat(np.arange(len(index)), np.diff(index.start)))
 
-    def boxes_per_class(self) -> NDArray[np.int64]:
-        """(C,) without crowd regions."""
-        return np.bincount(self.index.labels[~self.index.crowd], minlength=len(self.dataset.classes))
+    @cached_property
+    def class_boxes(self) -> list[tuple[str, int]]:
+        """(C) name and number of boxes of each class; crowd regions do not count. Two classes may have one name."""
+        return list(zip(self.dataset.classes, boxes_per_class(self.dataset).tolist(), strict=True))
 
     def at(self, rows: Sequence[int], note: str = "") -> Example:
-        """The boxes `rows` of the index, all of one image."""
+        """An example of the boxes `rows` of the index, all of one image."""
         owner = int(self.image_of[rows[0]])
         image, first = self.dataset.images[owner], int(self.index.start[owner])
         places = (
-            f"{self.dataset.classes[self.index.labels[row]]} at {_corners(self.index.boxes[row])}" for row in rows
+            f"{self.dataset.classes[self.index.labels[row]]} at"
+            f" {' '.join(f'{value:.0f}' for value in self.index.boxes[row])}"
+            for row in rows
         )
         text = f"{image.path.name}, {' and '.join(places)}{note}"
         return Example(self.name, text, image, tuple(row - first for row in rows))
 
 
 def sample(items: Sequence[Item], most: int) -> list[Item]:
-    """Up to `most` of them, spread over all."""
+    """Up to `most` of the items, evenly spread."""
     step = -(-len(items) // most)
     return list(items[:: max(1, step)])
 
 
 def by_severity(findings: Iterable[Finding]) -> list[Finding]:
-    """Errors first, and of each kind the most frequent."""
+    """Errors first, and the most frequent first within a severity."""
     return sorted(findings, key=lambda finding: (SEVERITIES.index(finding.severity), -finding.count, finding.key))
-
-
-def _corners(box: NDArray[np.float32]) -> str:
-    return " ".join(f"{value:.0f}" for value in box)

@@ -1,4 +1,4 @@
-"""A contact sheet for each finding: the examples, cut out around the boxes that are meant."""
+"""A contact sheet per finding: its examples, cut out around the boxes that it is about."""
 
 from pathlib import Path
 
@@ -18,13 +18,13 @@ CELL_HW = (270, 360)
 SHOWN = 8
 COLUMNS = 4
 AROUND = 1.5
-"""what is seen beside the boxes that are meant, on each side, in their own size"""
+"""surroundings that are shown on each side of the boxes, as a multiple of their size"""
 LEAST_CUT = 96
-"""pixels of the image that a cut shows at least"""
+"""least side of a cut in pixels of the image"""
 
 
 def save_sheet(path: Path, finding: Finding, classes: dict[str, tuple[str, ...]]) -> bool:
-    """Writes a .png of a few examples, spread over all; False where none of them can be seen. `classes`: a split's."""
+    """Writes a .png of a few examples. Returns False where none can be seen. `classes`: names, by the split."""
     pictures: list[NDArray[np.uint8]] = []
     titles: list[str] = []
     for example in sample([example for example in finding.examples if example.image is not None], SHOWN):
@@ -54,7 +54,7 @@ def _draw(example: Example, classes: tuple[str, ...]) -> NDArray[np.uint8] | Non
 def _cut_out(
     image: ImageRecord, rows: tuple[int, ...], classes: tuple[str, ...], room: tuple[int, int]
 ) -> NDArray[np.uint8] | None:
-    """The image with all its boxes or, where `rows` are meant, their surroundings with these; fitted into `room`."""
+    """The image with all its boxes, or the surroundings of the boxes `rows`, fitted into `room` (height, width)."""
     try:
         frame = read_frame(image.path)
     except UserError:
@@ -74,7 +74,7 @@ def _cut_out(
 
 
 def _surroundings(boxes: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """x1 y1 x2 y2 of the part to show, whole pixels inside the picture."""
+    """x1 y1 x2 y2 of the part to show, in whole pixels."""
     low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
     limit = np.array([shape[1], shape[0]])
     reach = np.maximum((high - low) * (0.5 + AROUND), LEAST_CUT / 2)

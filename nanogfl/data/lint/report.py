@@ -1,4 +1,4 @@
-"""The check's report: a table for a terminal, check.md with pictures, check.json for scripts."""
+"""The report of a data check: a table for a terminal, check.md with pictures, check.json for scripts."""
 
 import json
 from dataclasses import dataclass
@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from nanogfl.config import Config
+from nanogfl.data.lint.annotations import sides_at_input
 from nanogfl.data.lint.finding import SEVERITIES, Example, Finding, Severity, Split
-from nanogfl.data.lint.histograms import histograms
-from nanogfl.data.lint.sizes import sides_at_input
 from nanogfl.io.atomic import atomic_path
 
 _SHOWN_CLASSES = 4
@@ -29,66 +28,65 @@ class CheckReport:
     reach: str
     """how far the head's bins reach, as a line"""
     images_read: bool
-    """False for a check of the annotations alone"""
+    """False: the annotations alone were checked"""
 
     def count(self, severity: Severity) -> int:
-        """Findings of it."""
+        """Number of findings of this severity."""
         return sum(finding.severity == severity for finding in self.findings)
 
     def facts(self) -> list[tuple[str, str]]:
         """What the data set is, as pairs of a name and a line."""
         spec = self.config.model.input
         lines = [(split.name, split.dataset.summary()) for split in (self.train, self.val)]
-        lines.append(("classes", self._classes()))
+        named = [f"{name} {count}" for name, count in sorted(self.train.class_boxes, key=lambda pair: -pair[1])]
+        if len(named) > 2 * _SHOWN_CLASSES:
+            named = [*named[:_SHOWN_CLASSES], "...", *named[-_SHOWN_CLASSES:]]
+        lines.append(("classes", ", ".join(named) + " boxes in train"))
         sides = sides_at_input(self.train, spec)
         if len(sides):
             few, half, many = np.percentile(np.sqrt(sides.prod(axis=1)), [5, 50, 95])
             sizes = f"{half:.0f} px the median object (root of its area), {few:.0f} to {many:.0f} px for 90 % of them"
             lines.append(("sizes", f"at {spec.hw[1]} x {spec.hw[0]}: {sizes}"))
-        lines.append(("reach", self.reach))
-        return lines
-
-    def _classes(self) -> str:
-        counts = self.train.boxes_per_class()
-        order = np.argsort(-counts, kind="stable").tolist()
-        named = [f"{self.train.dataset.classes[label]} {counts[label]}" for label in order]
-        if len(named) > 2 * _SHOWN_CLASSES:
-            named = [*named[:_SHOWN_CLASSES], "...", *named[-_SHOWN_CLASSES:]]
-        return ", ".join(named) + " boxes in train"
+        return [*lines, ("reach", self.reach)]
 
     def verdict(self) -> str:
-        if not self.findings:
-            return "nothing was found" + ("" if self.images_read else "; the image files were not opened (--quick)")
+        """1 error, 0 warnings, 2 notes."""
         counts = ", ".join(f"{self.count(kind)} {kind}{'s' * (self.count(kind) != 1)}" for kind in SEVERITIES)
-        return counts + ("" if self.images_read else "; the image files were not opened (--quick)")
+        quick = "" if self.images_read else "; the image files were not opened (--quick)"
+        return (counts if self.findings else "nothing was found") + quick
 
     def to_dict(self) -> dict[str, Any]:
-        spec = self.config.model.input
-        splits = {}
-        for split in (self.train, self.val):
-            dataset = split.dataset
-            splits[split.name] = {
-                "annotations": dataset.name,
-                "images": len(dataset.images),
-                "boxes": {
-                    name: int(count) for name, count in zip(dataset.classes, split.boxes_per_class(), strict=True)
-                },
-                "category_ids": list(dataset.category_ids),
-            }
         return {
             "recipe": self.recipe,
-            "input_hw": list(spec.hw),
+            "input_hw": list(self.config.model.input.hw),
             "images_read": self.images_read,
             "counts": {severity: self.count(severity) for severity in SEVERITIES},
             "reach": self.reach,
-            "findings": [_finding_dict(finding) for finding in self.findings],
-            "splits": splits,
-            "histograms": histograms(self.train, spec),
+            "findings": [
+                {
+                    "severity": finding.severity,
+                    "key": finding.key,
+                    "what": finding.what,
+                    "count": finding.count,
+                    "advice": finding.advice,
+                    "examples": [_example_dict(example) for example in finding.examples],
+                }
+                for finding in self.findings
+            ],
+            "splits": {
+                split.name: {
+                    "annotations": split.dataset.name,
+                    "images": len(split.dataset.images),
+                    "boxes": dict(split.class_boxes),
+                    "category_ids": list(split.dataset.category_ids),
+                }
+                for split in (self.train, self.val)
+            },
         }
 
 
 def format_table(report: CheckReport) -> list[tuple[Severity | None, str]]:
-    """Lines, each with the severity whose colour it has."""
+    """Lines for a terminal, those that name a finding with its severity."""
     lines: list[tuple[Severity | None, str]] = [(None, f"{name:<8} {line}") for name, line in report.facts()]
     for finding in report.findings:
         lines.append((None, ""))
@@ -99,7 +97,7 @@ def format_table(report: CheckReport) -> list[tuple[Severity | None, str]]:
 
 
 def _first_examples(finding: Finding) -> str:
-    """As many as a line holds, of the first one's split."""
+    """As many examples of the first one's split as a line holds."""
     first, *more = finding.examples
     line = str(first)
     for example in more:
@@ -114,21 +112,12 @@ def write_json(path: Path, report: CheckReport) -> None:
         temporary.write_text(json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_markdown(path: Path, report: CheckReport, histogram: str, pictures: dict[str, str]) -> None:
-    """`histogram` and `pictures` (by the finding's key): file names beside `path`."""
+def write_markdown(path: Path, report: CheckReport, pictures: dict[str, str]) -> None:
+    """`pictures`: file names beside `path`, by the finding's key."""
     lines = [f"# Data check of {report.recipe}", "", f"**{report.verdict()}**", ""]
     lines += ["| | |", "|---|---|", *(f"| {name} | {_cell(line)} |" for name, line in report.facts()), ""]
-    if report.findings:
-        lines += ["| | count | | what to do |", "|---|---:|---|---|"]
-        lines += [
-            f"| {each.severity} | {each.count} | [{_cell(each.what)}](#{each.key}) | {_cell(each.advice)} |"
-            for each in report.findings
-        ]
-        lines.append("")
-    lines += [f"![sizes, aspects and classes of the training objects]({histogram})", ""]
     for finding in report.findings:
-        lines += [f'<a id="{finding.key}"></a>', "", f"## {finding.count} {finding.what}", ""]
-        lines += [f"{finding.severity}: {finding.advice}", ""]
+        lines += [f"## {finding.severity}: {finding.count} {finding.what}", "", finding.advice, ""]
         lines += [f"- {_cell(str(example))}" for example in finding.examples[:_SHOWN_EXAMPLES]]
         if finding.count > _SHOWN_EXAMPLES:
             lines.append("- ... more in check.json")
@@ -141,17 +130,6 @@ def write_markdown(path: Path, report: CheckReport, histogram: str, pictures: di
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _finding_dict(finding: Finding) -> dict[str, Any]:
-    return {
-        "severity": finding.severity,
-        "key": finding.key,
-        "what": finding.what,
-        "count": finding.count,
-        "advice": finding.advice,
-        "examples": [_example_dict(example) for example in finding.examples],
-    }
 
 
 def _example_dict(example: Example) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nanogfl.data.class_counts import boxes_per_class
 from nanogfl.data.readers.coco import DataSet
 from nanogfl.io.atomic import atomic_path
 from nanogfl.loss.equalized import Equalizer
@@ -33,7 +34,7 @@ def save_focus(path: Path, log: list[dict[str, Any]], dataset: DataSet) -> None:
     entries = [entry for entry in log if "gamma" in entry]
     epochs = [entry["epoch"] for entry in entries]
     gamma = np.array([entry["gamma"] for entry in entries])  # (epochs, C)
-    objects, last = count_objects(dataset), gamma[-1]
+    objects, last = boxes_per_class(dataset), gamma[-1]
 
     figure = Figure(figsize=(12, 5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -65,12 +66,6 @@ def save_focus(path: Path, log: list[dict[str, Any]], dataset: DataSet) -> None:
         axes.grid(alpha=0.3)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
-
-
-def count_objects(dataset: DataSet) -> NDArray[np.int64]:
-    """(C,) boxes of every class that are no crowd regions."""
-    labels = [image.labels[~image.crowd] for image in dataset.images]
-    return np.bincount(np.concatenate(labels), minlength=len(dataset.classes))
 
 
 def spread_out(values: NDArray[np.float64], highest: float, gap: float) -> NDArray[np.float64]:

@@ -7,11 +7,16 @@ import cv2
 import numpy as np
 import pytest
 
-from nanogfl.data.lint.files import check_files, check_listed
+from nanogfl.data.lint.files import check_listed
 from nanogfl.data.lint.finding import Split
-from nanogfl.data.lint.images import look_at_images
-from nanogfl.data.lint.near_duplicates import MOST_BITS, difference_hash, near_duplicates, thumbnail
-from nanogfl.data.lint.orientation import hw_before_turning
+from nanogfl.data.lint.images import (
+    MOST_BITS,
+    difference_hash,
+    hw_before_turning,
+    look_at_images,
+    near_duplicates,
+    thumbnail,
+)
 from nanogfl.data.lint.run import check_images
 from nanogfl.data.readers.coco import DataSet, ImageRecord
 from nanogfl.data.synthetic.dataset import draw_image, image_hw
@@ -186,7 +191,13 @@ ODD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ODD)
+ALWAYS = ["kind 3, 0, <", "kind 3, 6, >", "kind 4, 6, <", "kind 3, 9, <", *list(ODD)[-3:]]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of damaged EXIF
+@pytest.mark.parametrize(
+    "name", [*ALWAYS, *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ODD if name not in ALWAYS)]
+)
 def test_header_check_and_opencv_agree_on_odd_orientations(tmp_path, name):
     kind, value, sign, mark, before = ODD[name]
     block = (b"II" if sign == "<" else b"MM") + struct.pack(sign + "HIH", mark, 8, 1 + bool(before))
@@ -257,15 +268,15 @@ def looked(frames):
     return np.array([difference_hash(f) for f in frames]), np.stack([thumbnail(f) for f in frames])
 
 
-def test_altered_copies_of_200_pictures_are_found_and_distinct_ones_are_no_pairs():
-    frames = [picture(n, image_hw(n, (120, 160))) for n in range(200)]
+def test_altered_copies_are_found_and_distinct_ones_are_no_pairs():
+    frames = [picture(n, image_hw(n, (120, 160))) for n in range(100)]
     hashes, thumbnails = looked(frames)
-    for number in range(200):
-        others = np.arange(200) != number
+    for number in range(100):
+        others = np.arange(100) != number
         one = slice(number, number + 1)
         assert near_duplicates(hashes[one], thumbnails[one], hashes[others], thumbnails[others]) == []
     random = np.random.default_rng(0)
-    chosen = random.permutation(200)[:60]
+    chosen = random.permutation(100)[:60]
     pairs = near_duplicates(*looked([altered(frames[n], random) for n in chosen]), hashes, thumbnails)
     assert all(pair.other == chosen[pair.image] for pair in pairs)
     assert len(pairs) >= 57
@@ -307,19 +318,3 @@ def test_near_pairs_are_those_of_brute_force_and_the_likest_is_named():
 
 def test_unreadable_images_are_near_to_nothing(found):
     assert list(found([b"no", b"no"], [b"no", b"nothing"])) == ["unreadable-images"]
-
-
-def test_the_files_of_two_splits_keep_their_own_looks(tmp_path):
-    train = split_of(tmp_path, "train", [jpeg(picture(0)), b"no"])
-    val = split_of(tmp_path, "val", [jpeg(picture(1))])
-    seen = []
-    results = look_at_images(
-        [image.path for split in (train, val) for image in split.dataset.images],
-        lambda complaints, count: (seen.append(c) or c for c in complaints),
-    )
-    assert [text is None for text in seen] == [True, False, True]
-    parts = results.part(slice(None, 2)), results.part(slice(2, None))
-    assert [len(part.complaints) for part in parts] == [2, 1]
-    assert parts[1].hw.tolist() == [[60, 100]]
-    only = replace(train.dataset, images=train.dataset.images[:1])
-    assert check_files((Split("train", only), val), (results.part(slice(0, 1)), parts[1])) == []

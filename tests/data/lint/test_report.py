@@ -8,7 +8,6 @@ import pytest
 
 from nanogfl.config import Config
 from nanogfl.data.lint.finding import Example, Finding, Split, by_severity, sample
-from nanogfl.data.lint.histograms import save_histograms
 from nanogfl.data.lint.pictures import save_sheet
 from nanogfl.data.lint.report import CheckReport, format_table, write_json, write_markdown
 from nanogfl.data.readers.coco import DataSet, ImageRecord
@@ -121,27 +120,9 @@ def test_the_files_hold_all_examples_and_escape_a_table(tmp_path, report, image)
     assert [entry["text"] for entry in finding["examples"]] == [f"a|{n}" for n in range(9)]
     assert finding["examples"][0]["boxes"] == [[10, 10, 20, 20]]
     assert finding["examples"][0]["file"] == finding["examples"][0]["beside"] == str(image.path)
-    write_markdown(tmp_path / "check.md", whole, "h.png", {"odd": "odd.png"})
+    write_markdown(tmp_path / "check.md", whole, {"odd": "odd.png"})
     text = (tmp_path / "check.md").read_text()
-    assert "| [odd \\| names](#odd) | rename \\| them |" in text
     assert "a\\|5" in text
     assert "a\\|6" not in text
     assert "more in check.json" in text
-    assert "![h" not in text
     assert "](odd.png)" in text
-
-
-@pytest.mark.parametrize("classes", [1, 2, 40])
-def test_histograms_are_drawn_for_few_and_many_classes_and_for_no_object(tmp_path, image, classes):
-    empty = record(image.path, ())
-    for images in ((image,), (empty,)):
-        names = tuple(f"class {n}" for n in range(max(classes, 2 if images[0] is image else 1)))
-        split = Split("train", DataSet("t", names, tuple(range(1, len(names) + 1)), images, ()))
-        save_histograms(tmp_path / "h.png", split, Config().model.input, 8.0)
-        assert cv2.imread(str(tmp_path / "h.png")).std() > 1
-
-
-def test_a_class_name_that_the_font_lacks_raises_no_warning(tmp_path, image, recwarn):
-    split = Split("train", DataSet("t", ("方块", "größe"), (1, 2), (image,), ()))
-    save_histograms(tmp_path / "h.png", split, Config().model.input, 8.0)
-    assert [str(warning.message) for warning in recwarn] == []

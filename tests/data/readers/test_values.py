@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from nanogfl.data.lint.boxes import check_problems
+from nanogfl.data.lint.annotations import check_problems
 from nanogfl.data.lint.finding import Split
 from nanogfl.data.readers.read import load_split
 from nanogfl.errors import UserError

@@ -1,0 +1,260 @@
+"""Findings about boxes: what the reader left out, boxes drawn twice, images without objects, crowds, sizes."""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nanogfl.contract.input_spec import InputSpec
+from nanogfl.contract.overlap import overlap
+from nanogfl.data.lint.files import UNREADABLE
+from nanogfl.data.lint.finding import SHOWN, Example, Finding, Kind, Severity, Split, sample
+
+SAME_IOU = 0.95
+"""two boxes above this are the same box"""
+MANY_EMPTY = 0.5
+"""a larger share of images without objects is probably a mistake"""
+MANY_CROWDS = 0.5
+"""a larger share of crowd regions among a class's boxes is probably a mistake"""
+TINY = 16.0
+"""pixels at the network's input: root of the area below which little of an object is left to see"""
+ENOUGH = 24.0
+"""what the suggested input makes of the median object"""
+MANY_BELOW_STRIDE = 0.02
+"""a larger share of objects narrower than the finest stride is worth a warning"""
+MOST_ENLARGED = 4.0
+
+_KNOWN = {
+    "image is missing": Kind("error", "missing-images", "images are missing", "copy them there, or remove the entries"),
+    "bad box": Kind("warning", "bad-boxes", "boxes that are not four numbers", "left out: annotate them again"),
+    "empty box": Kind("warning", "empty-boxes", "boxes without width or height", "left out: remove or redraw them"),
+    "box outside its image": Kind(
+        "warning", "boxes-outside", "boxes outside their image", "left out: is it the right image, of the right size?"
+    ),
+    "box reaches outside its image, clipped": Kind(
+        "note",
+        "clipped-boxes",
+        "boxes that reach outside their image",
+        "clipped; are there many, is the size right?",
+    ),
+    "boxes are probably corners x1 y1 x2 y2, where COCO has x y width height": Kind(
+        "error", "corner-boxes", "files whose boxes are probably corners", "write each box as x y width height"
+    ),
+    "rotated box, its upright hull is taken": Kind(
+        "note", "rotated-boxes", "rotated boxes", "nothing to do: the upright box around each is taken"
+    ),
+    "image size is not stated, taken from its file": Kind(
+        "note", "sizes-from-files", "images whose size the annotations do not state", "nothing to do: the files tell"
+    ),
+    "image found under another name": Kind(
+        "note", "mended-names", "images found under another name", "taken; nanogfl data convert writes the names"
+    ),
+    "unreadable image": UNREADABLE,
+}
+"""by the kind of a reader's problem: its reason up to the first colon"""
+_ADVICE = {
+    "annotation is missing": "the image is left out: add its xml, or remove it from the list",
+    "unusable xml": "the image is left out: export its annotations again",
+    "bad line": "the box is left out: write the line as its example says",
+    "bad iscrowd, box left out": "write 0 for an object, 1 for a region of many",
+    "bad <difficult>, box left out": "write 0 for an object, 1 for one that does not count",
+    "no class": "the box is left out: give it a <name>",
+    "rotation is not understood, box taken as upright": "write the angle in degrees, or draw the upright box",
+    "label file without image": "its boxes are not used: add the image, or remove the label file",
+    "picture is of a kind that is not read": "left out: convert it to .jpg or .png",
+    "linked folder is not followed": "nothing is lost: its files are read where they lie",
+    "folder cannot be read": "its images are not used: give this user the right to read it",
+    "link is broken": "copy the file that it should lead to, or remove the link",
+    "category both negative and annotated, taken as annotated": "remove it from the image's neg_category_ids",
+}
+"""what to do about kinds of problems of a single format, which are warnings under their own words"""
+_TWICE = Kind(
+    "warning",
+    "duplicate-boxes",
+    "boxes drawn twice",
+    "remove one of each pair: nothing detects the second, which costs AP",
+)
+_CONTRARY = Kind(
+    "warning",
+    "contrary-boxes",
+    "boxes with two classes",
+    "remove the wrong one: an object has one class, unless both names are meant to be true",
+)
+_NO_AP = Kind(
+    "error",
+    "val-without-objects",
+    "validation images, none of which has an object",
+    "without objects there is no AP, by which the best weights are chosen: annotate these images, or move some with"
+    " objects here",
+)
+_MOSTLY_CROWDS = Kind(
+    "warning",
+    "mostly-crowds",
+    "classes whose boxes are mostly crowd regions, which are ignored",
+    "neither learned nor measured: tools for masks write iscrowd 1 for single objects, too; set it to 0 (in VOC"
+    " difficult) where a box is one object",
+)
+_CROWDS = Kind(
+    "note",
+    "crowd-regions",
+    "crowd regions (iscrowd 1, in VOC difficult), which are ignored",
+    "nothing to do where each is a region of many objects: they are neither objects nor background",
+)
+
+
+def check_problems(splits: Sequence[Split]) -> list[Finding]:
+    """The problems that the reader listed, by kind."""
+    found: dict[str, list[Example]] = defaultdict(list)
+    for split in splits:
+        by_name = {image.path.name: image for image in split.dataset.images}
+        for where, reason in split.dataset.problems:
+            kind, _, detail = reason.partition(":")
+            name = where.split(", annotation ")[0]
+            image = by_name.get(name.replace("\\", "/").rsplit("/", 1)[-1])
+            found[kind].append(Example(split.name, f"{where}:{detail or ' ' + kind}", image))
+    return [finding for kind, examples in found.items() for finding in _kind_of(kind).found(examples)]
+
+
+def _kind_of(problem: str) -> Kind:
+    key = re.sub(r"[^a-z0-9]+", "-", problem.lower()).strip("-")
+    advice = _ADVICE.get(problem, "correct them where the examples say, or nanogfl data convert writes what is read")
+    return _KNOWN.get(problem, Kind("warning", key, problem, advice))
+
+
+def check_boxes(splits: Sequence[Split]) -> list[Finding]:
+    """Objects that are annotated twice, with one class or with two."""
+    twice: list[Example] = []
+    contrary: list[Example] = []
+    for split in splits:
+        pairs = same_boxes(split)
+        labels = split.index.labels[pairs]
+        equal = labels[:, 0] == labels[:, 1]
+        twice += [split.at([int(row)]) for row in np.unique(pairs[equal, 1])]
+        contrary += [split.at([int(a), int(b)]) for a, b in pairs[~equal]]
+    return [*_TWICE.found(twice), *_CONTRARY.found(contrary)]
+
+
+def same_boxes(split: Split) -> NDArray[np.int64]:
+    """(P, 2) rows of the index's boxes that lie in one image and are nearly equal, rising; without crowd regions.
+
+    Equal boxes have equal areas: sorted by area within an image, a box is compared with the next, the second next, ...
+    until no area is near enough any more.
+    """
+    index = split.index
+    area = np.prod((index.boxes[:, 2:] - index.boxes[:, :2]).astype(np.float64), axis=1)
+    rows = np.flatnonzero(~index.crowd)
+    rows = rows[np.lexsort((area[rows], split.image_of[rows]))]
+    boxes, area, owner = index.boxes[rows].astype(np.float64), area[rows], split.image_of[rows]
+    first, distance = np.arange(len(rows)), 0
+    pairs = [np.zeros((0, 2), dtype=np.int64)]
+    while len(first):
+        distance += 1
+        first = first[first + distance < len(rows)]
+        second = first + distance
+        near = (owner[first] == owner[second]) & (area[first] >= SAME_IOU * area[second])
+        first, second = first[near], second[near]
+        same = overlap(boxes[first], boxes[second]).iou > SAME_IOU
+        pairs.append(np.sort(np.stack((rows[first[same]], rows[second[same]]), axis=1), axis=1))
+    every = np.concatenate(pairs)
+    return every[np.lexsort((every[:, 1], every[:, 0]))]
+
+
+def check_crowds(splits: Sequence[Split]) -> list[Finding]:
+    """All crowd regions as a note, and as a warning the classes that hardly have another box."""
+    crowds: list[Example] = []
+    mostly: list[Example] = []
+    count = 0
+    for split in splits:
+        rows = np.flatnonzero(split.index.crowd)
+        count += len(rows)
+        crowds += [split.at([int(row)]) for row in sample(rows.tolist(), SHOWN)]
+        ignored_of = np.bincount(split.index.labels[rows], minlength=len(split.dataset.classes))
+        for ignored, (name, objects) in zip(ignored_of, split.class_boxes, strict=True):
+            if ignored > MANY_CROWDS * (ignored + objects):
+                mostly.append(Example(split.name, f"'{name}': {ignored} of {ignored + objects} boxes"))
+    return [*_MOSTLY_CROWDS.found(mostly), *_CROWDS.found(crowds, count)]
+
+
+def check_empty(splits: Sequence[Split], min_labelled: float) -> list[Finding]:
+    """Images without an object.
+
+    An error where fewer than the share `min_labelled` of the training images have one, which a training refuses, and
+    where no validation image has one.
+    """
+    empty: list[Example] = []
+    findings: list[Finding] = []
+    count = 0
+    severity: Severity = "note"
+    for split in splits:
+        without = [image for image in split.dataset.images if not (~image.crowd).any()]
+        share = len(without) / len(split.dataset.images)
+        examples = [Example(split.name, image.path.name, image) for image in sample(without, SHOWN)]
+        if split.name == "val" and share == 1:
+            findings += _NO_AP.found(examples, len(without))
+            continue
+        count += len(without)
+        empty += examples
+        if split.name == "train" and (share == 1 or 1 - share < min_labelled):
+            severity = "error"
+        elif share > MANY_EMPTY and severity == "note":
+            severity = "warning"
+    advice = "allowed, they teach what background is; look whether they are empty indeed"
+    if severity == "error":
+        crowds = sum(int(split.index.crowd.sum()) for split in splits if split.name == "train")
+        advice = (
+            "training refuses so few images with a box: do the annotations belong to these images? data.min_labelled"
+            + (f"; {crowds} boxes are crowd regions, which are ignored" if crowds else "")
+        )
+    return [*findings, *Kind(severity, "empty-images", "images without objects", advice).found(empty, count)]
+
+
+def sides_at_input(split: Split, spec: InputSpec) -> NDArray[np.float64]:
+    """(O, 2) widths and heights of the objects, without crowd regions, in pixels at the network's input."""
+    objects = ~split.index.crowd
+    boxes = split.index.boxes[objects].astype(np.float64)
+    return (boxes[:, 2:] - boxes[:, :2]) * split.index.scales(spec)[split.image_of[objects]]
+
+
+def check_sizes(train: Split, spec: InputSpec, finest_stride: float) -> list[Finding]:
+    """Objects of the training set that are narrower than the finest stride, in pixels, or mostly tiny."""
+    sides = sides_at_input(train, spec)
+    if not len(sides):
+        return []
+    rows = np.flatnonzero(~train.index.crowd)
+    findings = []
+    below = sides.min(axis=1) < finest_stride
+    if below.any():
+        share = below.mean()
+        examples = [
+            train.at([int(row)], f": {w:.1f} x {h:.1f} px at the input")
+            for row, (w, h) in sample(list(zip(rows[below], sides[below], strict=True)), SHOWN)
+        ]
+        severity: Severity = "warning" if share > MANY_BELOW_STRIDE else "note"
+        what = f"objects narrower than the finest stride, {finest_stride:g} px"
+        advice = f"{share:.1%} of the objects: a grid point may miss them; a larger model.input.hw, or leave them out"
+        findings += Kind(severity, "below-stride", what, advice).found(examples, int(below.sum()))
+    extent = np.sqrt(sides.prod(axis=1))
+    tiny = extent < TINY
+    if tiny.mean() > 0.5:
+        picked = sample(list(zip(rows[tiny], extent[tiny], strict=True)), SHOWN)
+        examples = [train.at([int(row)], f": {size:.1f} px at the input") for row, size in picked]
+        what = f"objects are tiny, below {TINY:g} x {TINY:g} px at the input"
+        advice = f"{tiny.mean():.0%} of the objects: {suggest_input(train, spec, float(np.median(extent)))}"
+        findings += Kind("warning", "tiny-objects", what, advice).found(examples, int(tiny.sum()))
+    return findings
+
+
+def suggest_input(train: Split, spec: InputSpec, median: float) -> str:
+    """Advice: a larger input in which the median object has ENOUGH pixels, as far as the images hold them."""
+    height, width = spec.hw
+    source = np.median(train.index.hw, axis=0)
+    held = float((source / spec.hw).max())
+    factor = min(ENOUGH / median, MOST_ENLARGED, max(held, 1.0))
+    larger = tuple(math.ceil(side * factor / 32) * 32 for side in (height, width))
+    if larger == spec.hw:
+        return "the images hold no more pixels: take pictures nearer, or cut larger images into parts"
+    cost = larger[0] * larger[1] / (height * width)
+    return f"set model.input.hw to [{larger[0]}, {larger[1]}] ({cost:.1f} times the computation)"
