@@ -1,4 +1,4 @@
-"""Boxes, labels and spread on a picture: for the demo, for pictures of validation and for reports."""
+"""Draws boxes, labels and spread on pictures, and tiles pictures."""
 
 import colorsys
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _GOLDEN_RATIO = 0.618034
 _BACKGROUND = (40, 40, 40)
 MOST_LETTERS = 80
-"""of a line of text that is drawn: a file may name its classes by megabytes, which OpenCV takes minutes for"""
+"""longest text that is drawn: a file may have class names of megabytes, for which OpenCV takes minutes"""
 
 Colour = tuple[int, int, int]
 """blue, green, red"""
 
 
 def class_colour(label: int) -> Colour:
-    """The colour of a class, the same in every picture: steps of the golden ratio keep neighbours' hues far apart."""
+    """The colour of a class in every picture. Steps of the golden ratio keep the hues of neighbours far apart."""
     hue = (0.36 + label * _GOLDEN_RATIO) % 1.0
     lightness = (0.56, 0.42, 0.70)[label // 8 % 3]  # hues come close to each other after eight classes
     red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.95)
@@ -30,13 +30,13 @@ def class_colour(label: int) -> Colour:
 
 
 def ink_on(ground: Colour) -> Colour:
-    """Black or white, whichever is read better on this ground."""
+    """Black or white, whichever is more legible on this ground."""
     blue, green, red = ground
     return (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 120 else (255, 255, 255)  # ITU-R BT.601 luma
 
 
 def line_width(height: int, width: int) -> int:
-    """The width of a box's line in a picture of this size: 1 pixel for 160, 2 for 480, 3 for 720."""
+    """Width in pixels of a box's line in a picture of this size: 1 for a shorter side of 160, 2 for 480, 3 for 720."""
     return max(1, round(min(height, width) / 240))
 
 
@@ -49,10 +49,10 @@ def draw_detections(
     show_spread: bool = False,
     numbered: bool = False,
 ) -> NDArray[np.uint8]:
-    """Frame uint8 (h, w, 3) BGR and detections in its pixels -> a new picture of the same size.
+    """A copy of the frame, uint8 (h, w, 3) BGR, with detections in its pixels drawn on it.
 
-    The best detection is drawn last, on top. `show_spread` draws each side as soft as its spread
-    says; `numbered` puts 1, 2, ... before the names.
+    The best detection is drawn last, on top. `show_spread`: each side is as soft as its spread; `numbered`: 1, 2, ...
+    before the names.
     """
     picture = frame.copy()
     thickness = line_width(*frame.shape[:2])
@@ -76,14 +76,14 @@ def draw_detections(
 
 
 def draw_text(picture: NDArray[np.uint8], text: str) -> None:
-    """Writes a line of text on a dark ground into the top left corner, in place."""
+    """Writes a line of text on a dark ground into the top left corner of the picture, in place."""
     _draw_label(picture, text, (0, 0), _BACKGROUND)
 
 
 def tile(
     pictures: Sequence[NDArray[np.uint8]], columns: int, titles: Sequence[str] | None = None, gap: int = 4
 ) -> NDArray[np.uint8]:
-    """Pictures uint8 (h, w, 3), row by row, in cells of the largest size; truth beside detections is `columns=2`."""
+    """Pictures uint8 (h, w, 3) in a grid, row by row, in cells of the largest size. Raises ValueError without any."""
     if not pictures or columns < 1:
         raise ValueError(f"tile needs at least one picture and one column, got {len(pictures)} and {columns}")
     height = max(picture.shape[0] for picture in pictures)
@@ -102,14 +102,14 @@ def tile(
 
 
 def _whole_pixels(box: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """x1 y1 x2 y2, rounded and inside the picture, so that no side is drawn outside of it."""
+    """x1 y1 x2 y2, rounded, and clipped so that every side is drawn inside the picture."""
     limit = (shape[1] - 1, shape[0] - 1, shape[1] - 1, shape[0] - 1)
     x1, y1, x2, y2 = (min(max(round(float(value)), 0), most) for value, most in zip(box, limit, strict=True))
     return x1, y1, x2, y2
 
 
 def _draw_label(picture: NDArray[np.uint8], text: str, corner: tuple[int, int], colour: Colour) -> None:
-    """Text on a filled ground above the corner (x, y); moved, and shrunk if it must be, to lie inside the picture."""
+    """Text on a filled ground above the corner (x, y), moved and if need be shrunk into the picture."""
     text = shortened(text, MOST_LETTERS)
     height, width = picture.shape[:2]
     text_height = min(max(9, round(0.022 * min(height, width))), height // 2)

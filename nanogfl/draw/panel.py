@@ -43,7 +43,7 @@ class Window(NamedTuple):
 
 
 def draw_panel(frame: Picture, detections: Detections, index: int, class_names: Sequence[str]) -> Picture:
-    """Detection `index` enlarged, above it the bars of left and right, beside it those of top and bottom."""
+    """uint8 (h, w, 3) of size PANEL_WH: detection `index` enlarged, with its bars above (left, right) and beside it."""
     assert detections.sides is not None
     sides = detections.sides.take(np.array([index]))
     probabilities, origin, step = sides.probabilities[0], sides.origin[0], sides.step[0]
@@ -87,7 +87,7 @@ def window_around(
     mean: NDArray[np.float32],
     deviation: NDArray[np.float32],
 ) -> Window:
-    """Around a box: its sides and two deviations, every bin of more than 2 %, its grid point, and some air."""
+    """The window around a box: its sides and two deviations, all bins above 2 %, its grid point, and a margin."""
     reach = [(float(origin[axis]), float(origin[axis])) for axis in (0, 1)]
     for side in range(4):
         bins = origin[side] + step[side] * np.flatnonzero(probabilities[side] > 0.02)
@@ -112,7 +112,7 @@ class Chart:
         self._panel, self._upright, self._length = panel, upright, length
 
     def fill(self, begin: float, end: float, near: float, far: float, colour: Colour) -> None:
-        """A rectangle, at least a pixel wide, cut off where the view ends."""
+        """Draws a rectangle, at least a pixel wide, clipped to the view."""
         first, last = max(round(begin), 0), min(max(round(end), round(begin) + 1), self._length)
         low, high = round(near), round(far)
         if first >= last or low >= high:
@@ -125,14 +125,14 @@ class Chart:
             self._panel[VIEW_TOP + first : VIEW_TOP + last, foot + low : foot + high] = colour
 
     def bars(self, places: list[float], heights: list[float], colour: Colour) -> None:
-        """At every bin; of bin 0 the outer half, because the other side's bin 0 lies in the same place."""
+        """Draws a bar per bin; of bin 0 the outer half, as the opposite side's bin 0 lies in the same place."""
         step = places[1] - places[0]
         for index, (place, height) in enumerate(zip(places, heights, strict=True)):
             inner, outer = place - 0.4 * step * (index > 0), place + 0.4 * step
             self.fill(min(inner, outer), max(inner, outer), 0, height, colour)
 
     def ticks(self, places: list[float]) -> None:
-        """The bins' numbers, as many as there is room for."""
+        """Writes the bins' numbers, as many as fit."""
         every = math.ceil(18 / max(abs(places[1] - places[0]), 0.1))
         for index, place in enumerate(places):
             if not 0 <= place < self._length:
@@ -142,7 +142,7 @@ class Chart:
                 self._text(str(index), place, -TICKS / 2 - 1, 10, _GREY)
 
     def words(self, side: str, deviation: str, middle: float) -> None:
-        """The side's name and its deviation at its place; left and top keep to the first half."""
+        """Writes the side's name and deviation at its place; left and top keep to the first half."""
         first_half = side in ("left", "top")
         room = 62 if self._upright else 20
         half = self._length / 2
@@ -155,7 +155,7 @@ class Chart:
             self._text(deviation, place + 10, BARS + 36, 14, _INK)
 
     def _text(self, text: str, along: float, away: float, height: int, colour: Colour) -> None:
-        """Centred."""
+        """Writes centred text."""
         centre = (along, VIEW_TOP - TICKS - away) if self._upright else (VIEW_WH[0] + TICKS + away, VIEW_TOP + along)
         scale = cv2.getFontScaleFromHeight(_FONT, height, 1)
         (width, _), _ = cv2.getTextSize(text, _FONT, scale, 1)
@@ -164,7 +164,7 @@ class Chart:
 
 
 def _cut(frame: Picture, window: Window) -> Picture:
-    """The window, in view pixels; grey outside the frame. A pixel's middle lies half a pixel from its edge."""
+    """The window in view pixels, grey outside the frame. A pixel's centre lies half a pixel from its edge."""
     scale = window.scale
     if scale < 1:  # averaged first: sampling alone would leave out pixels
         size = (max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale)))
@@ -182,7 +182,7 @@ def _cut(frame: Picture, window: Window) -> Picture:
 
 
 def _mark(view: Picture, at: tuple[float, float]) -> None:
-    """The grid point."""
+    """Draws the grid point."""
     centre = round(at[0]), round(at[1])
     cv2.circle(view, centre, 6, _INK, cv2.FILLED, cv2.LINE_AA)
     cv2.circle(view, centre, 4, _WHITE, cv2.FILLED, cv2.LINE_AA)

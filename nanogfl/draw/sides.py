@@ -1,4 +1,4 @@
-"""The distributions behind boxes, as a picture: the frame with its numbered boxes, and a panel for each of them."""
+"""A picture of the distributions behind boxes: the frame with numbered boxes, and a panel per box."""
 
 import math
 from collections.abc import Sequence
@@ -23,7 +23,10 @@ _LEGEND = (
 
 
 def explain_picture(frame: Picture, detections: Detections, class_names: Sequence[str]) -> Picture:
-    """Frame uint8 (h, w, 3) BGR and detections with `sides` in its pixels -> a picture of its own size."""
+    """uint8 (H, W, 3) BGR, larger than the frame, uint8 (h, w, 3) BGR, for detections with `sides` in its pixels.
+
+    Raises ValueError for detections without `sides`.
+    """
     if detections.sides is None:
         raise ValueError("explain_picture needs detections with sides")
     count = len(detections)
@@ -58,7 +61,7 @@ def _overview(frame: Picture, detections: Detections, class_names: Sequence[str]
 
 
 def _wrapped(phrases: Sequence[str], width: int) -> list[str]:
-    """Phrases put together to lines of at most this width, where a phrase is not wider by itself."""
+    """Phrases joined to lines of at most this width; a longer phrase has a line of its own."""
     scale = cv2.getFontScaleFromHeight(_FONT, 15, 1)
     lines: list[str] = []
     for phrase in phrases:

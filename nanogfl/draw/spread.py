@@ -1,4 +1,4 @@
-"""A box whose sides are sharp lines or soft bands, each by its standard deviation."""
+"""Draws a box whose sides are sharp lines or soft bands, by their standard deviations."""
 
 import math
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _REACH = 2.5
-"""standard deviations of a band that are drawn on each side: 4 % of its strength are left there"""
+"""standard deviations that a band reaches on each side, where 4 % of its strength are left"""
 _LEAST = 0.1
 """pixels; a smaller deviation is drawn as this one"""
 
@@ -27,10 +27,10 @@ def draw_soft_box(
     colour: tuple[int, int, int],
     thickness: int,
 ) -> None:
-    """Blends a box x1 y1 x2 y2 with spread left, top, right, bottom (pixels) into a picture (h, w, 3), in place.
+    """Blends a box x1 y1 x2 y2 with spread left, top, right, bottom (pixels) into a picture uint8 (h, w, 3), in place.
 
-    At every side a band with the profile of a Gaussian of its spread, and a line of `thickness` pixels, which is the
-    fainter the larger the spread. A band ends as softly as the sides are that it meets, so that corners are round.
+    Each side is a band with the profile of a Gaussian of its spread, and a line of `thickness` pixels that is fainter
+    the larger the spread. A band ends as softly as the sides that it meets, so that corners are round.
     """
     height, width = picture.shape[:2]
     limit = (width - 1, height - 1, width - 1, height - 1)
@@ -54,14 +54,15 @@ def draw_soft_box(
 
 
 def band_strength(deviation: float, thickness: int) -> float:
-    """How opaque a band is in its middle. A density would thin out with 1 / deviation, and a soft side could not be
-    seen; the fourth root leaves .42 where the spread is the line's width, and .25 where it is fifteen times that."""
+    """Opacity of a band in its middle: .42 where the deviation is the line's width, .25 where it is fifteen times that.
+
+    A density would fall with 1 / deviation, and a soft side would be invisible; this falls with its fourth root.
+    """
     return 0.5 * float((thickness / (thickness + deviation)) ** 0.25)
 
 
 def line_strength(deviation: float, thickness: int) -> float:
-    """How opaque the line is: 1 where the side is certain, .3 where it is anywhere; the mean of these at six times its
-    width."""
+    """Opacity of the line: 1 for a certain side, .65 for a deviation of six line widths, .3 in the limit."""
     return 0.3 + 0.7 / (1 + (deviation / (6 * thickness)) ** 2)
 
 

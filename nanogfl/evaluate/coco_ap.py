@@ -1,4 +1,4 @@
-"""Average precision, computed by pycocotools, for anything that turns frames into detections. No torch."""
+"""Average precision by pycocotools, for anything that turns frames into detections. Imports no torch."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -25,16 +25,19 @@ _AREAS = ("ap", "ap_small", "ap_medium", "ap_large")
 class ClassReport:
     name: str
     objects: int
-    """in the data set, crowd regions not counted"""
+    """number of objects in the data set; crowd regions do not count"""
     ap: float | None
-    """None where the data set has no object of the class: n/a, neither 0 nor NaN"""
+    """None (shown as n/a): the data set has no object of the class"""
     ap50: float | None
 
 
 @dataclass(frozen=True)
 class Report:
-    """AP over IoU .50 to .95. COCO's figures, of at most 100 detections of a class in an image; of a federated data set
-    LVIS's, of at most 300 in an image. None: n/a."""
+    """AP over IoU .50 to .95; None: n/a.
+
+    COCO's figures, with at most 100 detections per class and image. For a federated data set LVIS's, with at most 300
+    per image.
+    """
 
     ap: float | None
     ap50: float | None
@@ -44,13 +47,13 @@ class Report:
     ap_large: float | None
     images: int
     seconds: float
-    """that the detector took for all images, reading them included"""
+    """time that the detector took for all images, reading included"""
     classes: tuple[ClassReport, ...]
     groups: Groups | None = None
-    """of a federated data set, by the frequency that it says"""
+    """of a federated data set alone: by the frequency that its file states"""
 
     def to_dict(self) -> dict[str, Any]:
-        """With `ap_rare`, `ap_common`, `ap_frequent` under `federated` where the data set is federated."""
+        """As JSON; for a federated data set with `ap_rare`, `ap_common`, `ap_frequent` under `federated`."""
         figures = asdict(self)
         del figures["groups"]
         if self.groups is not None:
@@ -65,14 +68,17 @@ class Report:
 def evaluate(
     detect: Detect, dataset: DataSet, track: Callable[[Sequence[ImageRecord]], Iterable[ImageRecord]] = iter
 ) -> Report:
-    """Runs `detect` on every image. `track` may wrap the images in a progress bar."""
+    """Runs `detect` on every image and scores the result. `track` may wrap the images in a progress bar.
+
+    Raises UserError for an image that cannot be read or is not of the annotated size.
+    """
     start = time.perf_counter()
     detections = [detect(read_checked(image)) for image in track(dataset.images)]
     return score(dataset, detections, time.perf_counter() - start)
 
 
 def score(dataset: DataSet, detections: Sequence[Detections], seconds: float = 0.0) -> Report:
-    """`detections` in source pixels, one entry for each image of the data set, in its order."""
+    """The AP of detections in source pixels, one entry per image of the data set, in its order."""
     federated = dataset.federated
     if federated is None:
         precision = precision_table(dataset, detections, most=100)

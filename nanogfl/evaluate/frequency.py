@@ -9,7 +9,7 @@ from nanogfl.evaluate.coco_ap import Report
 from nanogfl.evaluate.groups import GROUPS, Groups, group_figures, group_lines, group_means
 
 LVIS_LIMITS = (10, 100)
-"""most training images of a rare and of a common class"""
+"""the most training images that hold a rare class, and a common one"""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class FrequencyReport:
     """that hold each class, in the order of the classes"""
 
     def figures(self) -> dict[str, float | None]:
-        """ap_rare, ap_common, ap_frequent: as a log and a table name them."""
+        """ap_rare, ap_common, ap_frequent; None: n/a."""
         return group_figures(self.groups)
 
     def to_dict(self) -> dict[str, Any]:
@@ -34,14 +34,17 @@ class FrequencyReport:
 
 
 def require_limits(limits: tuple[int, int]) -> None:
-    """Raises UserError where no class could be common."""
+    """Raises UserError unless 0 <= rare limit < common limit."""
     if not 0 <= limits[0] < limits[1]:
         raise UserError(f"the limits of rare and common classes must rise from 0 or more, got {limits[0]} {limits[1]}")
 
 
 def by_frequency(report: Report, train_images: Sequence[int], limits: tuple[int, int]) -> FrequencyReport:
-    """`train_images` (C,): training images that hold each class of the report. A class is rare up to limits[0] images,
-    none included, common up to limits[1], frequent above."""
+    """Groups the report's classes by `train_images` (C,), the number of training images that hold each.
+
+    A class is rare in 0 to limits[0] images, common up to limits[1], frequent above. Raises UserError for limits that
+    do not rise.
+    """
     require_limits(limits)
     rare, common = limits
     members = [GROUPS[(images > rare) + (images > common)] for images in train_images]
@@ -50,13 +53,13 @@ def by_frequency(report: Report, train_images: Sequence[int], limits: tuple[int,
 
 
 def frequency_figures(report: Report, train_images: Sequence[int]) -> dict[str, float | None]:
-    """ap_rare, ap_common, ap_frequent: by what the evaluated set itself says, if it is LVIS's; else by the counts of
-    training images (C,) at LVIS's limits."""
+    """ap_rare, ap_common, ap_frequent: by the groups that the evaluated set states, if it is LVIS's; otherwise by
+    `train_images` (C,) at LVIS's limits."""
     return group_figures(report.groups or by_frequency(report, train_images, LVIS_LIMITS).groups)
 
 
 def format_frequency(report: FrequencyReport) -> str:
-    """A line for each group."""
+    """One line per group."""
     rare, common = report.limits
     ranges = (f"at most {rare}", f"{rare + 1} to {common}", f"more than {common}")
     width = max(len(text) for text in ranges)

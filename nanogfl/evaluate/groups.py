@@ -1,4 +1,4 @@
-"""Means over the rare, the common and the frequent classes. Who belongs where is decided elsewhere."""
+"""Mean APs of the rare, common and frequent classes, given each class's group."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ GROUPS = ("rare", "common", "frequent")
 class Group:
     name: str
     ap: float | None
-    """mean over the classes that have an object in the evaluated set; None: there is none"""
+    """mean over the measured classes; None: there are none"""
     classes: int
     measured: int
-    """of them with an object in the evaluated set"""
+    """how many of the classes have an object in the evaluated set"""
 
 
 Groups = tuple[Group, Group, Group]
@@ -21,7 +21,7 @@ Groups = tuple[Group, Group, Group]
 
 
 def group_means(aps: Sequence[float | None], members: Sequence[str]) -> Groups:
-    """aps (C,) and the name of each class's group (C,)."""
+    """The groups of classes with these APs (C,) and group names (C,)."""
     rare, common, frequent = (
         _group(name, [ap for ap, member in zip(aps, members, strict=True) if member == name]) for name in GROUPS
     )
@@ -29,12 +29,12 @@ def group_means(aps: Sequence[float | None], members: Sequence[str]) -> Groups:
 
 
 def group_figures(groups: Groups) -> dict[str, float | None]:
-    """ap_rare, ap_common, ap_frequent: as a log and a table name them."""
+    """ap_rare, ap_common, ap_frequent; None: n/a."""
     return {f"ap_{group.name}": group.ap for group in groups}
 
 
 def group_lines(groups: Groups, notes: tuple[str, str, str] = ("", "", "")) -> list[str]:
-    """A line for each group, with a note of one's own between its name and its counts."""
+    """One line per group, with its note between its name and its counts."""
     lines = []
     for letter, group, note in zip("rcf", groups, notes, strict=True):
         ap = "n/a  " if group.ap is None else f"{group.ap:.3f}"

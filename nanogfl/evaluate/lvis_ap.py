@@ -1,4 +1,4 @@
-"""Federated AP: what LVIS's own evaluation gives (arXiv:1908.03195), by pycocotools. No torch."""
+"""Federated AP as LVIS's own evaluation computes it (arXiv:1908.03195), by pycocotools. Imports no torch."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,17 @@ from nanogfl.data.dataset import DataSet, Federated, ImageRecord
 from nanogfl.evaluate.precision import ClassImage, class_precision
 
 MOST_DETECTIONS = 300
-"""that count in an image, of all classes together"""
+"""that count per image, of all classes together"""
 
 
 def federated_precision(
     dataset: DataSet, federated: Federated, detections: Sequence[Detections]
 ) -> NDArray[np.float64]:
-    """`precision_table` with every class measured over the images alone in which it is verified.
+    """`precision_table`, with each class measured in the images alone that verify it.
 
-    As the LVIS API (0.5.3) does it: first an image keeps its 300 best detections, whatever their classes, equal scores
-    in the order given; then empty boxes go, and those of classes that the image does not verify; a detection without
-    an object is no false alarm where its class is not exhaustively annotated. Matching, areas and recalls are COCO's.
+    Like the LVIS API (0.5.3): an image first keeps its 300 best detections of all classes, equal scores in the order
+    given; then empty boxes go, and boxes of classes that the image does not verify. A detection without an object is
+    no false alarm where its class is not exhaustively annotated. Matching, areas and recalls are COCO's.
     """
     verified: list[list[ClassImage]] = [[] for _ in dataset.classes]
     for image, found in sorted(zip(dataset.images, detections, strict=True), key=lambda pair: pair[0].id):

@@ -1,4 +1,4 @@
-"""pycocotools' precision table, one class at a time and from arrays: no record is kept for each detection. No torch."""
+"""pycocotools' precision table, one class at a time and from arrays, without a record per detection. No torch."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ from nanogfl.data.dataset import DataSet
 
 
 class ClassImage(NamedTuple):
-    """One class in one image: its objects, and what was found. Boxes: float32 x1 y1 x2 y2."""
+    """The objects and detections of one class in one image. Boxes: float32 x1 y1 x2 y2."""
 
     boxes: NDArray[np.float32]
     """(G, 4)"""
@@ -27,13 +27,13 @@ class ClassImage(NamedTuple):
     scores: NDArray[np.float32]
     """(D,)"""
     exhaustive: bool = True
-    """False: a detection without an object is neither right nor wrong"""
+    """False: a detection without an object counts neither as right nor as wrong"""
 
 
 def precision_table(dataset: DataSet, detections: Sequence[Detections], most: int) -> NDArray[np.float64]:
-    """(10 IoUs .50 to .95, 101 recalls, C, 4 areas: all, small, medium, large); -1 where no object is to be found.
+    """(10, 101, C, 4): precision by IoU .50 to .95, recall, class and area (all, small, medium, large).
 
-    `most` detections of a class in an image count.
+    -1 where there is no object to find. At most `most` detections per class and image count.
     """
     order = sorted(range(len(dataset.images)), key=lambda row: dataset.images[row].id)  # pycocotools' order
     images, found = [dataset.images[row] for row in order], [detections[row] for row in order]
@@ -58,7 +58,7 @@ _NONE = np.zeros(0, dtype=np.int64)
 
 
 class _ByClass:
-    """Where each class lies in rows that are sorted by image."""
+    """Finds the rows of a class among labels that are sorted by image."""
 
     def __init__(self, labels: Sequence[NDArray[np.int64]]) -> None:
         self._image_of = np.repeat(np.arange(len(labels)), [len(part) for part in labels])
@@ -67,7 +67,7 @@ class _ByClass:
         self._sorted = joined[self._order]
 
     def rows(self, label: int) -> dict[int, NDArray[np.int64]]:
-        """image -> its rows of this class, in their order."""
+        """The rows of this class by image, in their order."""
         first, last = np.searchsorted(self._sorted, [label, label + 1])
         rows = self._order[first:last]
         images, starts = np.unique(self._image_of[rows], return_index=True)
@@ -75,8 +75,11 @@ class _ByClass:
 
 
 def class_precision(images: Iterable[ClassImage], most: int) -> NDArray[np.float64]:
-    """(10, 101, 4) of one class, whose images come in the order of their ids; those without the class may be left
-    out. COCOeval matches and accumulates; of each image is kept what it reads again, as arrays."""
+    """(10, 101, 4): precision of one class by IoU, recall and area.
+
+    The images come in the order of their ids; those without the class may be left out. COCOeval matches and
+    accumulates; of each image only what it reads again is kept, as arrays.
+    """
     evaluation = COCOeval(iouType="bbox")
     params = evaluation.params
     params.catIds, params.maxDets = [_CLASS], [most]
@@ -94,7 +97,7 @@ _CLASS, _IMAGE = 1, 1
 
 
 def _results(evaluation: COCOeval, image: ClassImage, most: int) -> list[dict[str, Any]]:
-    """For each range of areas what `accumulate` reads of `evaluateImg`'s result."""
+    """What `accumulate` reads of `evaluateImg`'s result, per range of areas."""
     ranges = evaluation.params.areaRng
     if not len(image.boxes):  # most of all pairs of an image and a class: nothing is to be matched
         best = np.argsort(-image.scores, kind="stable")[:most]

@@ -1,4 +1,4 @@
-"""The boxes of a batch of planned pictures: where the objects go, and which of them can still be learned from."""
+"""Moves the boxes of a batch of planned pictures, and decides which of them can still be learned from."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,11 +9,12 @@ from nanogfl.data.truth import FlatTruth
 
 
 def move_truth(index: DataIndex, plans: Plans, keep_visible: float) -> FlatTruth:
-    """An object's box is the upright hull of its moved corners, clipped to its layer's window.
+    """The objects and ignored regions of B planned pictures, in input pixels.
 
-    It stays an object while it is no crowd region, more than a pixel wide and high, and at least `keep_visible` of the
-    hull is inside and not painted over; else what is left of it is an ignored region. In a pasted layer all objects
-    but the pasted one are ignored regions.
+    An object's box is the upright hull of its moved corners, clipped to its layer's window. It stays an object if it
+    is no crowd region, is more than a pixel wide and high, and at least the share `keep_visible` of the hull is inside
+    and not painted over; otherwise what is left of it is an ignored region. In a pasted layer all objects but the
+    pasted one are ignored regions.
     """
     depth = plans.index.shape[1]
     place = np.flatnonzero(plans.index >= 0)  # picture * L + layer
@@ -55,10 +56,10 @@ def moved_sides(boxes: NDArray[np.float32], matrices: NDArray[np.float64]) -> ND
 def _covered(
     sides: NDArray[np.float32], picture: NDArray[np.int64], first: NDArray[np.int64], plans: Plans
 ) -> NDArray[np.float32]:
-    """(4, T) boxes -> (T,) the area that the pasted layers from `first` (T,) on paint over.
+    """(4, T) boxes -> (T,) the area that pasted layers, from number `first` (T,) on, paint over.
 
-    Other layers lie side by side, or, the mixup partner, are blended. Exact: a point counts for the last layer that
-    covers it, so from each layer's share goes what later ones cover.
+    Only pasted layers cover others: those of a mosaic lie side by side, the mixup partner is blended. The area is
+    exact: a point counts for the last layer that covers it.
     """
     total = np.zeros(sides.shape[1], dtype=np.float32)
     for layer in np.flatnonzero((plans.only >= 0).any(axis=0)):

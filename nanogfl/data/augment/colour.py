@@ -1,10 +1,10 @@
-"""The colour part of a plan, applied to a whole batch on the device: pictures travel there as uint8."""
+"""Applies the colour part of plans to a whole batch on the device, where the pictures arrive as uint8."""
 
 import torch
 from torch import Tensor
 
 _TOGETHER = 4
-"""pixels in a row of the matrix product: with 12 columns instead of 3 it takes half the time on a CPU"""
+"""pixels per row of the matrix product: 12 columns instead of 3 take half the time on a CPU"""
 
 
 def apply_colour(images: Tensor, colour: Tensor, out: Tensor | None = None) -> Tensor:

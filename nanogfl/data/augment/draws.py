@@ -1,6 +1,6 @@
-"""Random numbers without a state: each is a hash of (seed, epoch, position, draw), so none depends on another.
+"""Stateless random numbers: each is a hash of (seed, epoch, position, draw) and depends on no other.
 
-A setting that needs no number leaves its draw unused; every draw keeps its own number for ever.
+Every draw has a fixed number. A setting that needs no random number leaves its draw unused.
 """
 
 from enum import IntEnum
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, the increment of splitmix64 (doi:10.1145/2660193.2660195)
 _WIDTH = 16
-"""draws of a picture, and of each of its layers"""
+"""draws per picture, and per layer of it"""
 
 
 class PictureDraw(IntEnum):
@@ -43,7 +43,7 @@ class LayerDraw(IntEnum):
 
 
 class Role(IntEnum):
-    """What a layer is for. A role's draws are the same whichever other layers a picture has."""
+    """What a layer is for. Its draws depend on its role, and on no other layer of the picture."""
 
     OWN = 0
     MOSAIC_1 = 1
@@ -56,7 +56,7 @@ class Role(IntEnum):
 
 
 def position_keys(seed: int, epoch: int, positions: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """(B,) positions -> (B,) keys, well mixed: each part is hashed before the next is added."""
+    """(B,) positions -> (B,) keys; each of seed, epoch and position is hashed before the next is added."""
     key = np.zeros(1, dtype=np.uint64)
     for part in (seed, epoch):
         key = _mix(key + _STEP + np.array([part & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64))
@@ -64,12 +64,12 @@ def position_keys(seed: int, epoch: int, positions: NDArray[np.int64]) -> NDArra
 
 
 def picture_draws(keys: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """(B,) -> (B, 16) uniform in [0, 1), by PictureDraw."""
+    """(B,) keys -> (B, 16) uniform in [0, 1), indexed by PictureDraw."""
     return _uniform(keys[:, None], np.arange(_WIDTH))
 
 
 def layer_draws(keys: NDArray[np.uint64], roles: list[Role]) -> NDArray[np.float64]:
-    """(B,), P roles -> (B, P, 16) uniform in [0, 1), by LayerDraw."""
+    """(B,) keys and P roles -> (B, P, 16) uniform in [0, 1), indexed by LayerDraw."""
     numbers = (np.array(roles, dtype=np.int64)[:, None] + 1) * _WIDTH + np.arange(_WIDTH)
     return _uniform(keys[:, None, None], numbers)
 

@@ -1,4 +1,4 @@
-"""Where a whole image goes in a training picture: homographies from uniform draws, a batch and its layers at once."""
+"""Homographies of whole images into training pictures, from uniform draws, for a batch and its layers at once."""
 
 from typing import NamedTuple
 
@@ -13,27 +13,27 @@ Floats = NDArray[np.float64]
 
 
 class Scales(NamedTuple):
-    """Zoom and stretch together, without flips."""
+    """Horizontal and vertical scale: zoom times stretch, without flips."""
 
     x: Floats
     y: Floats
 
 
 def zooms(draws: Floats, limits: tuple[float, float]) -> Floats:
-    """Log-uniform between the limits, from (..., 16) draws."""
+    """(..., 16) draws -> (...) zooms, log-uniform between the limits."""
     low, high = limits
     zoomed: Floats = low * (high / low) ** draws[..., LayerDraw.ZOOM]
     return zoomed
 
 
 def draw_linear(draws: Floats, augment: AugmentConfig, zoom: Floats) -> Scales:
-    """The zoom, with width over height changed by up to 1 + augment.stretch either way, log-uniform."""
+    """(..., 16) draws, (...) zooms -> scales whose aspect changes by up to 1 + augment.stretch, log-uniform."""
     aspect = (1 + augment.stretch) ** (draws[..., LayerDraw.STRETCH] - 0.5)
     return Scales(zoom * aspect, zoom / aspect)
 
 
 def flip_signs(draws: Floats, augment: AugmentConfig) -> tuple[Floats, Floats]:
-    """-1 where the picture is mirrored along x, and along y."""
+    """(..., 16) draws -> signs (...) along x and along y; -1: mirrored."""
     return (
         np.where(draws[..., LayerDraw.FLIP] < augment.flip, -1.0, 1.0),
         np.where(draws[..., LayerDraw.FLIP_VERTICAL] < augment.flip_vertical, -1.0, 1.0),
@@ -100,7 +100,7 @@ def moved_pictures(
 
 
 def _linear(draws: Floats, augment: AugmentConfig, zoom: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """a b c d of x' = a x + b y, y' = c x + d y: flips, zoom and stretch, then the turn, then both slants."""
+    """a b c d of x' = a x + b y, y' = c x + d y: flips, zoom and stretch, then rotation, then both shears."""
     scale_x, scale_y = draw_linear(draws, augment, zoom)
     sign_x, sign_y = flip_signs(draws, augment)
     a, d = scale_x * sign_x, scale_y * sign_y

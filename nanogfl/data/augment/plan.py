@@ -1,4 +1,4 @@
-"""The random plans of a batch of training pictures: pure functions of (seed, epoch, position), whoever renders."""
+"""Random plans of a batch of training pictures: pure functions of (seed, epoch, position), whoever renders."""
 
 from typing import NamedTuple
 
@@ -12,19 +12,21 @@ from nanogfl.data.augment.draws import LayerDraw, PictureDraw, Role, layer_draws
 from nanogfl.data.augment.geometry import Floats, draw_linear, flip_signs, moved_pictures, zooms
 
 MIX_WEIGHT = (0.35, 0.65)
-"""of a mixup partner: both images stay visible"""
+"""range of a mixup partner's weight: both images stay visible"""
 CENTRE = (0.3, 0.7)
-"""of a mosaic, in shares of the input's sides"""
+"""range of a mosaic's centre, as shares of the input's sides"""
 LARGEST_PASTED = 0.5
-"""of the input's sides, so that a pasted object never hides the picture"""
+"""largest pasted object, as a share of the input's sides: it never hides the picture"""
 
 MOSAIC = [Role.MOSAIC_1, Role.MOSAIC_2, Role.MOSAIC_3]
 PASTES = [Role.PASTE_1, Role.PASTE_2, Role.PASTE_3]
 
 
 class Plans(NamedTuple):
-    """B pictures of L layers, painted in order: a later window covers an earlier one. The last layer is the mixup
-    partner, which is blended over all of the others. L depends on the settings alone, never on the draws."""
+    """B pictures of L layers, painted in order: a later window covers an earlier one.
+
+    The last layer is the mixup partner, which is blended over all others. L depends on the settings, not on the draws.
+    """
 
     index: NDArray[np.int64]  # type: ignore[assignment]  # tuple.index, which nobody calls on plans
     """(B, L) image of the data set; -1: no such layer"""
@@ -41,7 +43,7 @@ class Plans(NamedTuple):
 
 
 def is_plain(augment: AugmentConfig, epoch: int, epochs: int) -> bool:
-    """Whether this epoch, counted from 0, belongs to the last ones: without mosaic, mixup and copy-paste."""
+    """Whether this epoch, counted from 0, is one of the last, which go without mosaic, mixup and copy-paste."""
     return epoch >= round(epochs * (1 - augment.plain_end))
 
 
@@ -56,10 +58,10 @@ def draw_plans(
     epoch: int,
     plain: bool,
 ) -> Plans:
-    """`own` (B,): the images that the epoch's order puts at `positions` (B,). `plain`: see `is_plain`.
+    """Plans of B pictures. `own` (B,): the images at `positions` (B,) of the epoch's order; `plain`: `is_plain`.
 
-    Mosaic, copy-paste and mixup are drawn independently, so that each probability means what it says: a mosaic of
-    probability 1 would otherwise switch mixup off without a word.
+    Mosaic, copy-paste and mixup are drawn independently, so that a mosaic of probability 1 does not silently switch
+    mixup off.
     """
     keys = position_keys(seed, epoch, positions)
     picture = picture_draws(keys)
@@ -111,7 +113,7 @@ def draw_plans(
 
 
 def _pick(draw: Floats, count: int) -> NDArray[np.int64]:
-    """One of 0 .. count - 1."""
+    """Uniform draws -> integers in 0 .. count - 1."""
     return (draw * count).astype(np.int64)  # below count: a draw is at most 1 - 2^-53
 
 
@@ -136,7 +138,7 @@ def _paste(
     spec: InputSpec,
     augment: AugmentConfig,
 ) -> None:
-    """Objects as upright rectangles, whose windows are exactly their boxes, anywhere in the input."""
+    """Adds pasted objects: upright rectangles anywhere in the input, whose windows are exactly their boxes."""
     group = _pick(draws[..., LayerDraw.IMAGE], len(index.pasteable_images))
     first, last = index.pasteable_start[group], index.pasteable_start[group + 1]
     chosen = index.pasteable[first + (draws[..., LayerDraw.OBJECT] * (last - first)).astype(np.int64)]
@@ -164,7 +166,7 @@ def _paste(
 
 
 def _colours(picture: Floats, augment: AugmentConfig) -> NDArray[np.float32]:
-    """(B, 3, 4): saturation about the pixel's own luma, then contrast about mid-grey, then brightness: one affine."""
+    """(B, 3, 4) affine maps: saturation about the pixel's luma, then contrast about mid-grey, then brightness."""
     offset = 255 * augment.brightness * (2 * picture[:, PictureDraw.BRIGHTNESS] - 1)
     contrast = 1 + augment.contrast * (2 * picture[:, PictureDraw.CONTRAST] - 1)
     saturation = (1 + augment.saturation * (2 * picture[:, PictureDraw.SATURATION] - 1))[:, None, None]

@@ -1,4 +1,4 @@
-"""A planned picture's pixels by OpenCV: one picture at a time, from threads. Colour is applied on the device."""
+"""Renders planned pictures with OpenCV, one at a time, in threads. Colour is applied later, on the device."""
 
 from collections.abc import Callable
 
@@ -16,9 +16,9 @@ FrameOf = Callable[[int], NDArray[np.uint8]]
 def render_into(
     out: NDArray[np.uint8], plans: Plans, b: int, frame_of: FrameOf, hw: NDArray[np.int64], spec: InputSpec
 ) -> None:
-    """Paints picture `b` into `out` uint8 (H, W, 3) BGR; `hw` (n, 2): the images' sizes as annotated.
+    """Paints picture `b` into `out` uint8 (H, W, 3) BGR; what no image covers is pad_value.
 
-    What no image covers is pad_value.
+    `hw` (n, 2): the images' heights and widths as annotated.
     """
     layers: list[int] = plans.index[b].tolist()
     for layer, image in enumerate(layers[:-1]):

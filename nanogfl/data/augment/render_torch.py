@@ -1,5 +1,7 @@
-"""Planned pictures rendered on the device, a whole batch at once, from frames that lie there. The same plans, and the
-same rules, as `render` carries out with OpenCV."""
+"""Renders planned pictures on the device, a whole batch at once, from frames that lie there.
+
+Follows the same plans and rules as render_cv2.py.
+"""
 
 from typing import NamedTuple
 
@@ -13,7 +15,7 @@ from nanogfl.data.augment.plan import Plans
 
 
 class _Layers(NamedTuple):
-    """What samples a layer, on the device; rows are picture * L + layer."""
+    """How to sample each layer, on the device. Row: picture * L + layer."""
 
     inverse: Tensor
     """(11, rows) float32: the homography input pixel -> slot pixel, both at pixel centres; the content's h', w'"""
@@ -29,7 +31,7 @@ def render_batch(
     hw: NDArray[np.int64],
     spec: InputSpec,
 ) -> Tensor:
-    """B plans -> uint8 (B, H, W, 3) BGR, on the slots' device and without waiting for it.
+    """Renders B plans: uint8 (B, H, W, 3) BGR, on the slots' device and without waiting for it.
 
     `slots` uint8 (S, H', W', 3); image i of the data set fills the top left `content_hw[i]` (h', w') of
     slots[slot_of[i]]; `hw` (n, 2): the images' sizes as annotated.
@@ -69,7 +71,7 @@ def _to_layers(
 
 
 def _inverse(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(rows, 3, 3) -> their inverses by cofactors: ten times as fast as LAPACK for matrices this small."""
+    """The inverses of (rows, 3, 3) by cofactors: ten times as fast as LAPACK for matrices this small."""
     first, second, third = (matrices[:, row] for row in range(3))
     columns = [np.cross(second, third), np.cross(third, first), np.cross(first, second)]
     determinant = (first * columns[0]).sum(axis=1)

@@ -1,4 +1,4 @@
-"""A contact sheet of training pictures as the network gets them: augmented, with the boxes that it learns."""
+"""A contact sheet of augmented training pictures with the boxes that the network learns."""
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ _HATCHING = 8
 
 
 def contact_sheet(loader: Loader, *, epoch: int, count: int) -> NDArray[np.uint8]:
-    """The first `count` pictures of the epoch -> uint8 (h, w, 3) BGR; ignored regions are hatched."""
+    """uint8 (h, w, 3) BGR: the first `count` pictures of the epoch; ignored regions are hatched."""
     pictures: list[NDArray[np.uint8]] = []
     titles: list[str] = []
     for number in range(loader.steps):

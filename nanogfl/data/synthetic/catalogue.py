@@ -1,4 +1,4 @@
-"""Which classes a drawing has and how often each is drawn: the six shapes alike, or a long tail of coloured shapes."""
+"""The classes of a drawing and their frequencies: six shapes, equally frequent, or a long tail of coloured shapes."""
 
 from dataclasses import dataclass
 
@@ -20,13 +20,13 @@ class Catalogue:
 
     classes: tuple[str, ...]
     category_ids: tuple[int, ...]
-    """with gaps, as COCO's are"""
+    """with gaps, like COCO's"""
     shapes: tuple[int, ...]
     """index into SHAPES of each class"""
     hues: tuple[tuple[int, int] | None, ...]
-    """of each class; None: any colour"""
+    """range of hues of each class; None: any colour"""
     shares: tuple[float, ...] | None = None
-    """of each class among the objects that are tried, sum 1; None: all alike"""
+    """share of each class among the objects, sum 1; None: all equal"""
 
     def draw_label(self, rng: Generator) -> int:
         if self.shares is None:
@@ -38,10 +38,10 @@ SIX_SHAPES = Catalogue(SHAPES, (1, 2, 3, 5, 8, 13), tuple(range(len(SHAPES))), (
 
 
 def long_tail(ratio: float) -> Catalogue:
-    """24 classes, each shape in each colour, whose frequencies fall geometrically from 1 to 1 / `ratio`; 1: balanced.
+    """24 classes, each shape in each colour, whose frequencies fall geometrically from 1 to 1 / `ratio`.
 
-    Neighbours in the order differ in shape and in colour: every shape and every colour occurs among the frequent
-    classes, so that a rare class is a rare combination of what is known.
+    Every shape and every colour occurs among the frequent classes, so that a rare class is a rare combination of
+    familiar parts. Raises ValueError for a ratio outside 1 .. MOST_RATIO.
     """
     if not 1 <= ratio <= MOST_RATIO:  # false of NaN, too
         raise ValueError(f"tail, the ratio of a long tail, must lie in 1 to {MOST_RATIO:,}, got {ratio}")
@@ -57,6 +57,6 @@ def long_tail(ratio: float) -> Catalogue:
 
 
 def tail_shares(count: int, ratio: float) -> NDArray[np.float64]:
-    """(count,) falling geometrically from the first to the last, which is the first / `ratio`; their sum is 1."""
+    """(count,) shares that fall geometrically; the last is the first / `ratio`, their sum is 1."""
     frequencies = ratio ** -(np.arange(count) / (count - 1))
     return np.asarray(frequencies / frequencies.sum(), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""The embedded data set: pictures of six kinds of shapes, drawn here, so that a newcomer trains with no download."""
+"""The embedded data set: pictures of six kinds of shapes, drawn on the spot, so that training needs no download."""
 
 import json
 import math
@@ -20,25 +20,25 @@ from nanogfl.io.atomic import atomic_path
 
 CLASSES, CATEGORY_IDS = SIX_SHAPES.classes, SIX_SHAPES.category_ids
 VERSION = 1
-"""Counts up whenever the same seed draws other pictures."""
+"""Raise it when the same seed draws other pictures."""
 STAMP = "synthetic.json"
 _TAIL = "long_tail"
-"""in the stamp of a long-tailed drawing alone"""
+"""key of the stamp of a long-tailed drawing; other stamps lack it"""
 
 EMPTY_SHARE = 0.1
-"""of the images have no object"""
+"""share of images without objects"""
 MOST_OBJECTS = 7
 SIZES = (0.18, 0.55)
 """smallest and largest diameter of a shape, as a share of the image's shorter side"""
 MOST_TILT = 0.4
-"""radians that a shape is rotated by, either way"""
+"""largest rotation of a shape in radians, either way"""
 MIN_INSIDE = 0.5
-"""of a shape lies inside the image"""
+"""least share of a shape inside the image"""
 MIN_VISIBLE = 0.35
-"""of a shape's pixels stay uncovered by later ones: no object is too hidden to be annotated"""
+"""least share of a shape's pixels that later shapes leave uncovered"""
 MIN_PIXELS = 40
 FIRST_VAL_INDEX = 1_000_000
-"""Validation images are drawn from this index on, training images below it."""
+"""Validation images have this index and the following ones, training images lower ones."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class DrawnObject:
     """One shape in a drawing."""
 
     label: int
-    """index into the catalogue's classes: CLASSES, but in a long-tailed drawing"""
+    """index into the catalogue's classes (CLASSES, except in a long-tailed drawing)"""
     box: tuple[int, int, int, int]
     """x1 y1 x2 y2 in pixels: the shape, hidden parts included, clipped to the image"""
     visible: float
@@ -90,7 +90,7 @@ def draw_image(seed: int, index: int, hw: tuple[int, int], catalogue: Catalogue 
 
 
 def image_hw(index: int, hw: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of image `index`: as asked, turned, or square, so that nobody trusts in one shape."""
+    """Height and width of image `index`: `hw`, turned, or square, so that no code can rely on one shape."""
     square = max(32, math.isqrt(hw[0] * hw[1]) // 32 * 32)
     return (hw, hw, (hw[1], hw[0]), (square, square))[index % 4]
 
@@ -107,9 +107,10 @@ def draw_dataset(
 ) -> bool:
     """Writes folder/{train,val}.json in COCO's format and folder/{train,val}/*.jpg; calls `on_image` after each image.
 
-    With `tail` the classes are coloured shapes and the training images' frequencies fall from 1 to 1 / tail
-    (`long_tail`); in validation they are alike, so that rare classes can be measured, whatever the tail.
-    False where the same data set is there already: nothing is drawn. UserError where the folder holds anything else.
+    With `tail` the classes are coloured shapes whose frequencies in training fall from 1 to 1 / tail (`long_tail`);
+    in validation all are equally frequent, so that rare classes can be measured. Returns False, and draws nothing,
+    where the same data set is there already. Raises UserError where the folder holds anything else or cannot be
+    written, and ValueError for impossible numbers.
     """
     if not 0 < train <= FIRST_VAL_INDEX or not 0 < val <= FIRST_VAL_INDEX or seed < 0 or min(hw) < 32:
         raise ValueError(
@@ -179,7 +180,7 @@ def _draw_split(
 
 
 def _claim(folder: Path, parameters: dict[str, Any]) -> bool:
-    """True where this very data set was drawn here to the end, False where it may be drawn; UserError where not."""
+    """True: this very data set was drawn here to the end; False: it may be drawn. Raises UserError otherwise."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         folder.mkdir(parents=True, exist_ok=True)
         return False
@@ -200,7 +201,7 @@ def _claim(folder: Path, parameters: dict[str, Any]) -> bool:
 
 
 def _is_whole(folder: Path, split: str, indices: range) -> bool:
-    """Nothing of a split was removed since it was drawn."""
+    """Whether all files of the split are still there."""
     written = (folder / split / _file_name(index) for index in indices)
     return (folder / f"{split}.json").is_file() and all(path.is_file() for path in written)
 
@@ -215,7 +216,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def _find_room(rng: Generator, shape: int, owner: NDArray[np.int8], earlier: list[Stencil]) -> Stencil | None:
-    """A random place, size and rotation that hide no earlier shape too much; None after 12 attempts."""
+    """A shape of random place, size and rotation that hides no earlier one too much; None after 12 attempts."""
     height, width = owner.shape
     for _ in range(12):
         size = min(height, width) * math.exp(rng.uniform(math.log(SIZES[0]), math.log(SIZES[1])))

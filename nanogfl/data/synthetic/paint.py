@@ -1,4 +1,4 @@
-"""How the embedded data set looks: backgrounds, fills and what a camera adds."""
+"""Backgrounds, fills and camera effects of the embedded data set."""
 
 import math
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from nanogfl.data.synthetic.shapes import Stencil
 
 MIN_CONTRAST = 90.0
-"""distance in BGR between a shape's main colour and what it is drawn on"""
+"""least distance in BGR between a shape's main colour and what it is drawn on"""
 
 
 def background(rng: Generator, hw: tuple[int, int]) -> NDArray[np.uint8]:
-    """(h, w, 3) BGR: a colour gradient, a texture, noise of several scales, and clutter that is no object."""
+    """uint8 (h, w, 3) BGR: a colour gradient, a texture, noise of several scales, and clutter that is no object."""
     height, width = hw
     grid = rng.uniform(25, 230, 3) + rng.normal(0, 24, (int(rng.integers(2, 4)), int(rng.integers(2, 4)), 3))
     canvas = np.asarray(cv2.resize(grid.astype(np.float32), (width, height)), dtype=np.float32)
@@ -49,7 +49,7 @@ def paint(rng: Generator, image: NDArray[np.uint8], stencil: Stencil, hues: tupl
 
 
 def photograph(rng: Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """What a camera does: a little blur, other brightness and contrast, sensor noise."""
+    """Adds what a camera does: blur, another brightness and contrast, sensor noise."""
     picture = image.astype(np.float32)
     if rng.random() < 0.4:
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.1)), dtype=np.float32)
