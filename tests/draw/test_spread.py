@@ -1,7 +1,5 @@
 """Soft and sharp sides: their profiles against the Gaussian by hand, and what must not be touched."""
 
-import math
-
 import numpy as np
 import pytest
 
@@ -76,13 +74,10 @@ def test_a_corner_of_two_soft_sides_fades_to_all_directions():
     assert away[-1] == 0
 
 
-@pytest.mark.parametrize(
-    "box", [[-50, -50, 900, 900], [690, 390, 800, 800], [-90, -90, -10, -10], [5, 5, 5, 5], [9, 9, 4, 4]]
-)
 @pytest.mark.parametrize("spread", [[0, 0, 0, 0], [1e4, 1e4, 1e4, 1e4], [0, 1e6, 3, 1e-9]])
-def test_no_box_and_no_spread_is_too_much(box, spread):
-    picture = drawn(box, spread, grey=90)
-    assert picture.shape == (400, 700, 3)
+def test_no_box_and_no_spread_is_too_much(spread):
+    for box in ([-50, -50, 900, 900], [690, 390, 800, 800], [-90, -90, -10, -10], [5, 5, 5, 5], [9, 9, 4, 4]):
+        assert drawn(box, spread, grey=90).shape == (400, 700, 3)
 
 
 def test_a_huge_spread_tints_and_does_not_hide():
@@ -92,12 +87,3 @@ def test_a_huge_spread_tints_and_does_not_hide():
 
 def test_a_one_pixel_picture_can_be_drawn_on():
     assert drawn([0, 0, 1, 1], [3, 3, 3, 3], hw=(1, 1)).shape == (1, 1, 3)
-
-
-def test_strengths_are_what_their_docstrings_say():
-    """The constants in the words of the docstring: .42 for a spread of the line's width, .25 for fifteen times it."""
-    from nanogfl.draw.spread import band_strength, line_strength
-
-    assert [band_strength(3, 3), band_strength(45, 3)] == pytest.approx([0.42, 0.25], abs=0.005)
-    assert [line_strength(0, 2), line_strength(12, 2), line_strength(1e6, 2)] == pytest.approx([1, 0.65, 0.3])
-    assert math.isclose(band_strength(0, 4), 0.5)

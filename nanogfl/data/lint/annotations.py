@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from nanogfl.contract.input_spec import InputSpec
 from nanogfl.contract.overlap import overlap
-from nanogfl.data.lint.files import UNREADABLE
 from nanogfl.data.lint.finding import SHOWN, Example, Finding, Kind, Severity, Split, sample
+from nanogfl.data.lint.kinds import KINDS
 
 SAME_IOU = 0.95
 """two boxes above this are the same box"""
@@ -28,33 +28,18 @@ MANY_BELOW_STRIDE = 0.02
 MOST_ENLARGED = 4.0
 
 _KNOWN = {
-    "image is missing": Kind("error", "missing-images", "images are missing", "copy them there, or remove the entries"),
-    "bad box": Kind("warning", "bad-boxes", "boxes that are not four numbers", "left out: annotate them again"),
-    "empty box": Kind("warning", "empty-boxes", "boxes without width or height", "left out: remove or redraw them"),
-    "box outside its image": Kind(
-        "warning", "boxes-outside", "boxes outside their image", "left out: is it the right image, of the right size?"
-    ),
-    "box reaches outside its image, clipped": Kind(
-        "note",
-        "clipped-boxes",
-        "boxes that reach outside their image",
-        "clipped; are there many, is the size right?",
-    ),
-    "boxes are probably corners x1 y1 x2 y2, where COCO has x y width height": Kind(
-        "error", "corner-boxes", "files whose boxes are probably corners", "write each box as x y width height"
-    ),
-    "rotated box, its upright hull is taken": Kind(
-        "note", "rotated-boxes", "rotated boxes", "nothing to do: the upright box around each is taken"
-    ),
-    "image size is not stated, taken from its file": Kind(
-        "note", "sizes-from-files", "images whose size the annotations do not state", "nothing to do: the files tell"
-    ),
-    "image found under another name": Kind(
-        "note", "mended-names", "images found under another name", "taken; nanogfl data convert writes the names"
-    ),
-    "unreadable image": UNREADABLE,
+    "image is missing": "missing-images",
+    "bad box": "bad-boxes",
+    "empty box": "empty-boxes",
+    "box outside its image": "boxes-outside",
+    "box reaches outside its image, clipped": "clipped-boxes",
+    "boxes are probably corners x1 y1 x2 y2, where COCO has x y width height": "corner-boxes",
+    "rotated box, its upright hull is taken": "rotated-boxes",
+    "image size is not stated, taken from its file": "sizes-from-files",
+    "image found under another name": "mended-names",
+    "unreadable image": "unreadable-images",
 }
-"""by the kind of a reader's problem: its reason up to the first colon"""
+"""key of the finding by the kind of a reader's problem: its reason up to the first colon"""
 _ADVICE = {
     "annotation is missing": "the image is left out: add its xml, or remove it from the list",
     "unusable xml": "the image is left out: export its annotations again",
@@ -71,38 +56,6 @@ _ADVICE = {
     "category both negative and annotated, taken as annotated": "remove it from the image's neg_category_ids",
 }
 """what to do about kinds of problems of a single format, which are warnings under their own words"""
-_TWICE = Kind(
-    "warning",
-    "duplicate-boxes",
-    "boxes drawn twice",
-    "remove one of each pair: nothing detects the second, which costs AP",
-)
-_CONTRARY = Kind(
-    "warning",
-    "contrary-boxes",
-    "boxes with two classes",
-    "remove the wrong one: an object has one class, unless both names are meant to be true",
-)
-_NO_AP = Kind(
-    "error",
-    "val-without-objects",
-    "validation images, none of which has an object",
-    "without objects there is no AP, by which the best weights are chosen: annotate these images, or move some with"
-    " objects here",
-)
-_MOSTLY_CROWDS = Kind(
-    "warning",
-    "mostly-crowds",
-    "classes whose boxes are mostly crowd regions, which are ignored",
-    "neither learned nor measured: tools for masks write iscrowd 1 for single objects, too; set it to 0 (in VOC"
-    " difficult) where a box is one object",
-)
-_CROWDS = Kind(
-    "note",
-    "crowd-regions",
-    "crowd regions (iscrowd 1, in VOC difficult), which are ignored",
-    "nothing to do where each is a region of many objects: they are neither objects nor background",
-)
 
 
 def check_problems(splits: Sequence[Split]) -> list[Finding]:
@@ -119,9 +72,11 @@ def check_problems(splits: Sequence[Split]) -> list[Finding]:
 
 
 def _kind_of(problem: str) -> Kind:
+    if problem in _KNOWN:
+        return KINDS[_KNOWN[problem]]
     key = re.sub(r"[^a-z0-9]+", "-", problem.lower()).strip("-")
     advice = _ADVICE.get(problem, "correct them where the examples say, or nanogfl data convert writes what is read")
-    return _KNOWN.get(problem, Kind("warning", key, problem, advice))
+    return Kind("warning", key, problem, advice)
 
 
 def check_boxes(splits: Sequence[Split]) -> list[Finding]:
@@ -134,7 +89,7 @@ def check_boxes(splits: Sequence[Split]) -> list[Finding]:
         equal = labels[:, 0] == labels[:, 1]
         twice += [split.at([int(row)]) for row in np.unique(pairs[equal, 1])]
         contrary += [split.at([int(a), int(b)]) for a, b in pairs[~equal]]
-    return [*_TWICE.found(twice), *_CONTRARY.found(contrary)]
+    return [*KINDS["duplicate-boxes"].found(twice), *KINDS["contrary-boxes"].found(contrary)]
 
 
 def same_boxes(split: Split) -> NDArray[np.int64]:
@@ -175,7 +130,7 @@ def check_crowds(splits: Sequence[Split]) -> list[Finding]:
         for ignored, (name, objects) in zip(ignored_of, split.class_boxes, strict=True):
             if ignored > MANY_CROWDS * (ignored + objects):
                 mostly.append(Example(split.name, f"'{name}': {ignored} of {ignored + objects} boxes"))
-    return [*_MOSTLY_CROWDS.found(mostly), *_CROWDS.found(crowds, count)]
+    return [*KINDS["mostly-crowds"].found(mostly), *KINDS["crowd-regions"].found(crowds, count)]
 
 
 def check_empty(splits: Sequence[Split], min_labelled: float) -> list[Finding]:
@@ -193,7 +148,7 @@ def check_empty(splits: Sequence[Split], min_labelled: float) -> list[Finding]:
         share = len(without) / len(split.dataset.images)
         examples = [Example(split.name, image.path.name, image) for image in sample(without, SHOWN)]
         if split.name == "val" and share == 1:
-            findings += _NO_AP.found(examples, len(without))
+            findings += KINDS["val-without-objects"].found(examples, len(without))
             continue
         count += len(without)
         empty += examples
@@ -201,14 +156,15 @@ def check_empty(splits: Sequence[Split], min_labelled: float) -> list[Finding]:
             severity = "error"
         elif share > MANY_EMPTY and severity == "note":
             severity = "warning"
-    advice = "allowed, they teach what background is; look whether they are empty indeed"
+    kind = KINDS["empty-images"]._replace(severity=severity)
     if severity == "error":
         crowds = sum(int(split.index.crowd.sum()) for split in splits if split.name == "train")
         advice = (
             "training refuses so few images with a box: do the annotations belong to these images? data.min_labelled"
             + (f"; {crowds} boxes are crowd regions, which are ignored" if crowds else "")
         )
-    return [*findings, *Kind(severity, "empty-images", "images without objects", advice).found(empty, count)]
+        kind = kind._replace(advice=advice)
+    return [*findings, *kind.found(empty, count)]
 
 
 def sides_at_input(split: Split, spec: InputSpec) -> NDArray[np.float64]:

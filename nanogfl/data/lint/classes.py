@@ -8,55 +8,13 @@ import numpy as np
 from nanogfl.config import Config
 from nanogfl.data.class_counts import images_per_class
 from nanogfl.data.lint.finding import Example, Finding, Kind, Split
+from nanogfl.data.lint.kinds import KINDS
 from nanogfl.data.order import EpochOrder
 
 LONG_TAIL = 20.0
 """a tail is long from this ratio of the commonest to the rarest class, in images"""
 THRESHOLDS = (0.001, 0.05)
 """limits of the suggested repeat_threshold: LVIS's (arXiv:1908.03195), and that of configs/ablations/efl.yaml"""
-
-_GAPS = Kind(
-    "note",
-    "category-gaps",
-    "category ids are not 1, 2, 3 ...",
-    "nothing to do: numbered from 0 inside, and the file's own ids come back in the evaluation",
-)
-_DIFFER = Kind(
-    "error",
-    "classes-differ",
-    "classes differ between train and val",
-    "give both files the same classes, letter by letter: training refuses these",
-)
-_IDS_DIFFER = Kind(
-    "warning",
-    "class-ids-differ",
-    "class ids differ between train and val",
-    "classes are matched by name: give both files equal ids if other tools read them by id",
-)
-_ONLY_IN_VAL = Kind(
-    "warning",
-    "classes-only-in-val",
-    "classes only in val",
-    "their boxes are left out of the evaluation: add the classes to train's categories, or remove them",
-)
-_UNUSED = Kind(
-    "warning",
-    "unused-classes",
-    "classes without a box in train",
-    "nothing can be learned for them: annotate some, or remove them from the categories",
-)
-_NOT_IN_VAL = Kind(
-    "note",
-    "classes-not-in-val",
-    "classes without a box in val",
-    "their AP is n/a and the mean leaves them out: move images with them to val if they matter",
-)
-_MISSPELT = Kind(
-    "warning",
-    "misspelt-classes",
-    "classes whose names differ in case or spaces alone",
-    "if they mean the same, give one name and one id to both: as two classes they compete",
-)
 
 
 def check_classes(train: Split, val: Split) -> list[Finding]:
@@ -66,17 +24,17 @@ def check_classes(train: Split, val: Split) -> list[Finding]:
     ids = train.dataset.category_ids
     if ids != tuple(range(1, len(ids) + 1)):
         text = f"{len(ids)} classes with the ids {ids[0]} to {ids[-1]}"
-        findings += _GAPS.found([Example("train", text)])
+        findings += KINDS["category-gaps"].found([Example("train", text)])
     ids_of = dict(zip(train.dataset.classes, ids, strict=True))
     others = dict(zip(val.dataset.classes, val.dataset.category_ids, strict=True))
-    findings += _DIFFER.found(
+    findings += KINDS["classes-differ"].found(
         [
             Example("val", f"category {number}, '{name}' in train, is not there")
             for name, number in ids_of.items()
             if name not in others
         ]
     )
-    findings += _IDS_DIFFER.found(
+    findings += KINDS["class-ids-differ"].found(
         [
             Example("val", f"'{name}' is category {others[name]}, in train it is {number}")
             for name, number in ids_of.items()
@@ -84,22 +42,26 @@ def check_classes(train: Split, val: Split) -> list[Finding]:
         ]
     )
     more = {name: number for name, number in others.items() if name not in ids_of}
-    only = _ONLY_IN_VAL if any(boxes_in_val[name] for name in more) else _ONLY_IN_VAL._replace(severity="note")
+    only = KINDS["classes-only-in-val"]
+    if not any(boxes_in_val[name] for name in more):
+        only = only._replace(severity="note")
     findings += only.found(
         [
             Example("val", f"category {number}, '{name}', has {boxes_in_val[name]} boxes")
             for name, number in more.items()
         ]
     )
-    findings += _UNUSED.found([Example("train", f"'{name}'") for name, count in train.class_boxes if not count])
-    findings += _NOT_IN_VAL.found(
+    findings += KINDS["unused-classes"].found(
+        [Example("train", f"'{name}'") for name, count in train.class_boxes if not count]
+    )
+    findings += KINDS["classes-not-in-val"].found(
         [
             Example("val", f"'{name}' ({count} boxes in train)")
             for name, count in train.class_boxes
             if count and boxes_in_val.get(name) == 0
         ]
     )
-    return [*findings, *_MISSPELT.found(_misspelt(train, val))]
+    return [*findings, *KINDS["misspelt-classes"].found(_misspelt(train, val))]
 
 
 def _misspelt(train: Split, val: Split) -> list[Example]:

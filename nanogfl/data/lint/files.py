@@ -9,97 +9,17 @@ from numpy.typing import NDArray
 
 from nanogfl.data.lint.finding import Example, Finding, Kind, Split
 from nanogfl.data.lint.images import Looks, near_duplicates
+from nanogfl.data.lint.kinds import KINDS
 from nanogfl.data.readers.coco import ImageRecord
 from nanogfl.data.readers.validate import EDGE_TOLERANCE
 from nanogfl.io.image_notes import FIRST_OF_SEVERAL, LITTLE_RANGE, TRANSPARENT
 
-UNREADABLE = Kind("error", "unreadable-images", "images cannot be read", "replace or remove the files")
 _NOTED = {
-    LITTLE_RANGE: Kind(
-        "warning",
-        "little-range",
-        "16-bit images of little range",
-        "nearly black or of few grey levels to the network: stretch all images to 8 bits once, in one and the same way,"
-        " those of the device, too",
-    ),
-    TRANSPARENT: Kind(
-        "note",
-        "transparent-images",
-        "images with transparent pixels",
-        "transparency is not read, the colours behind it are: save them on the background that is meant",
-    ),
-    FIRST_OF_SEVERAL: Kind(
-        "warning",
-        "first-of-several",
-        "files with several pages or frames",
-        "only the first is read: save each as an image of its own, or remove the others",
-    ),
+    LITTLE_RANGE: KINDS["little-range"],
+    TRANSPARENT: KINDS["transparent-images"],
+    FIRST_OF_SEVERAL: KINDS["first-of-several"],
 }
 """by the kind of a note of `image_notes`"""
-_LEAKED = Kind(
-    "error",
-    "val-in-train",
-    "val images that train holds to the pixel",
-    "the AP counts what was learned by heart: remove them from one of the two",
-)
-_NEARLY_LEAKED = Kind(
-    "warning",
-    "near-duplicates",
-    "val images that are nearly a train image",
-    "the AP will be too good: keep copies, bursts and frames of one video in one split",
-)
-_COPIES = Kind(
-    "warning",
-    "copied-images",
-    "images that their split holds already",
-    "remove one of each pair: are they annotated alike?",
-)
-_OTHER_SIZE = Kind(
-    "error",
-    "other-size",
-    "images of another size than annotated",
-    "training leaves them out: was the file replaced or resized? correct it, or width, height and the boxes",
-)
-_AS_STORED = Kind(
-    "error",
-    "exif-as-stored",
-    "turned images annotated as stored",
-    "they are read turned, as EXIF says, and left out: their boxes fit the picture as stored only, so remove the"
-    " orientation from the files",
-)
-_SIZE_SWAPPED = Kind(
-    "error",
-    "exif-size-swapped",
-    "turned images whose width and height are swapped in the annotations",
-    "they are read turned, as EXIF says, and left out: their boxes fit the turned picture only, so swap the width and"
-    " height of these images in the annotations",
-)
-_SIZE_UNCLEAR = Kind(
-    "error",
-    "exif-size-unclear",
-    "turned images whose annotations state the size as stored",
-    "they are read turned, as EXIF says, and left out; no box tells on which picture it was drawn, so look: where they"
-    " fit, swap width and height in the annotations; where not, remove the orientation from the files",
-)
-_UNCLEAR = Kind(
-    "warning",
-    "exif-unclear",
-    "images turned by EXIF, which their size does not show",
-    "they are read turned: look whether the boxes fit; if not, remove the orientation from the files",
-)
-_UNSTATED = Kind(
-    "warning",
-    "exif-unstated",
-    "images turned by EXIF, whose annotations state no size",
-    "they are read turned, and it cannot be told whether the boxes were drawn so: look at these pictures; where the"
-    " boxes do not fit, the tool ignored EXIF: remove the orientation from the files",
-)
-_UPRIGHT = Kind(
-    "note",
-    "exif-turned",
-    "turned images annotated upright",
-    "nothing to do: they are read turned, as EXIF says, and their size fits; another program may not turn them",
-)
 
 
 def check_files(splits: Sequence[Split], looks: Sequence[Looks]) -> list[Finding]:
@@ -111,7 +31,7 @@ def check_files(splits: Sequence[Split], looks: Sequence[Looks]) -> list[Finding
             name, hw, stored = image.path.name, _hw(look.hw[number]), _hw(look.stored_hw[number])
             if complaint := look.complaints[number]:
                 text = complaint.removeprefix(f"{image.path} ").removesuffix(": replace or remove it")
-                found[UNREADABLE].append(Example(split.name, f"{name} {text}"))
+                found[KINDS["unreadable-images"]].append(Example(split.name, f"{name} {text}"))
                 continue
             for note in look.notes[number]:
                 kind, _, detail = note.partition(": ")
@@ -137,12 +57,12 @@ def _is_as_stored(image: ImageRecord, hw: tuple[int, int], stored: tuple[int, in
 def _fit(image: ImageRecord, hw: tuple[int, int], stored: tuple[int, int]) -> Kind | None:
     """What is wrong with any other image, read with this height and width; None: nothing."""
     if hw != image.hw:
-        return _OTHER_SIZE
+        return KINDS["other-size"]
     if stored == (0, 0):
         return None
     if image.measured:
-        return _UNSTATED
-    return _UPRIGHT if stored != hw else _UNCLEAR
+        return KINDS["exif-unstated"]
+    return KINDS["exif-turned"] if stored != hw else KINDS["exif-unclear"]
 
 
 def _swapped(split: Split, look: Looks) -> Kind:
@@ -155,8 +75,8 @@ def _swapped(split: Split, look: Looks) -> Kind:
     for number, image in enumerate(split.dataset.images):
         hw, stored = _hw(look.hw[number]), _hw(look.stored_hw[number])
         if _is_as_stored(image, hw, stored) and _reaches_no_further(image, stored) != _reaches_no_further(image, hw):
-            only.add(_AS_STORED if _reaches_no_further(image, stored) else _SIZE_SWAPPED)
-    return only.pop() if len(only) == 1 else _SIZE_UNCLEAR
+            only.add(KINDS["exif-as-stored"] if _reaches_no_further(image, stored) else KINDS["exif-size-swapped"])
+    return only.pop() if len(only) == 1 else KINDS["exif-size-unclear"]
 
 
 def _reaches_no_further(image: ImageRecord, hw: tuple[int, int]) -> bool:
@@ -173,7 +93,7 @@ def check_listed(train: Split, val: Split) -> list[Finding]:
             other, other_number = first.setdefault(os.path.abspath(image.path), (split, number))
             if other is not split or other_number != number:
                 (copies if other is split else leaked).append(_pair(split, number, other, other_number, "is"))
-    return [*_LEAKED.found(leaked), *_COPIES.found(copies)]
+    return [*KINDS["val-in-train"].found(leaked), *KINDS["copied-images"].found(copies)]
 
 
 def check_copies(train: Split, val: Split, train_looks: Looks, val_looks: Looks) -> list[Finding]:
@@ -194,7 +114,11 @@ def check_copies(train: Split, val: Split, train_looks: Looks, val_looks: Looks)
         _pair(val, rest[pair.image], train, pair.other, "is nearly", f" ({pair.bits} of 64 bits differ)")
         for pair in pairs
     ]
-    return [*_LEAKED.found(leaked), *_NEARLY_LEAKED.found(near), *_COPIES.found(copies)]
+    return [
+        *KINDS["val-in-train"].found(leaked),
+        *KINDS["near-duplicates"].found(near),
+        *KINDS["copied-images"].found(copies),
+    ]
 
 
 def _copies(split: Split, looks: Looks) -> list[Example]:

@@ -115,8 +115,7 @@ def test_turns_and_slants_keep_their_ranges_and_reach_them():
     np.testing.assert_allclose(np.linalg.det(slanted), 1)  # the area stays, and it can be undone
 
 
-@pytest.mark.parametrize("perspective", [0.2, 0.9])
-@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
+@pytest.mark.parametrize(("perspective", "resize"), [(0.2, "stretch"), (0.9, "letterbox")])
 def test_perspective_keeps_every_corner_before_the_camera_and_reaches_its_share(perspective, resize):
     spec, index = InputSpec((96, 160), resize), four_images()
     wild = AugmentConfig((0.2, 5.0), 0.5, 1.0, rotate=180, shear=60, perspective=perspective, mosaic=0.5)
