@@ -30,10 +30,6 @@ def test_the_frame_itself_is_not_touched():
     assert np.array_equal(frame, before)
     assert picture.shape == frame.shape
     assert not np.array_equal(picture, frame)
-
-
-def test_no_detections_leave_the_picture_as_it_is():
-    frame = np.full((80, 120, 3), 90, np.uint8)
     assert np.array_equal(draw_detections(frame, detections(), []), frame)
 
 
@@ -77,8 +73,9 @@ def test_a_name_longer_than_the_picture_is_shrunk_into_it():
     assert ground[:, 60:].any()  # reaches beyond its box, and drawing did not fail
 
 
-def test_lines_and_text_grow_with_the_picture():
+def test_lines_grow_with_the_picture_and_one_pixel_is_enough():
     assert [line_width(160, 300), line_width(480, 640), line_width(1080, 1920)] == [1, 2, 4]
+    assert draw_detections(np.zeros((1, 1, 3), np.uint8), detections([0, 0, 1, 1]), ["a"]).shape == (1, 1, 3)
 
 
 def test_spread_softens_the_side_that_has_it_and_no_other():
@@ -101,10 +98,6 @@ def test_boxes_can_be_numbered_best_first():
     assert not np.array_equal(same[:, 150:], numbered[:, 150:])  # this one is 2 a
 
 
-def test_a_one_pixel_frame_can_be_drawn_on():
-    assert draw_detections(np.zeros((1, 1, 3), np.uint8), detections([0, 0, 1, 1]), ["a"]).shape == (1, 1, 3)
-
-
 def test_tiles_lie_row_by_row_in_cells_of_the_largest_picture():
     pictures = [np.full((10 + i, 20, 3), 50 * i + 50, np.uint8) for i in range(3)]
     sheet = tile(pictures, columns=2, gap=2)
@@ -112,16 +105,9 @@ def test_tiles_lie_row_by_row_in_cells_of_the_largest_picture():
     assert (sheet[:10, :20] == 50).all()
     assert (sheet[:11, 22:] == 100).all()
     assert (sheet[14:26, :20] == 150).all()
-
-
-def test_titles_do_not_write_into_the_given_pictures():
-    pictures = [np.full((60, 80, 3), 200, np.uint8)] * 2
-    sheet = tile(pictures, 2, ["truth", "detections"])
-    assert (pictures[0] == 200).all()
-    assert not (sheet[:, :80] == 200).all()
-
-
-def test_nothing_to_tile_is_refused():
+    titled = tile(pictures, 2, ["truth", "detections", "more"], gap=2)
+    assert not np.array_equal(titled, sheet)
+    assert (pictures[0] == 50).all()  # the titles are not written into the given pictures
     with pytest.raises(ValueError, match="at least one picture"):
         tile([], 2)
 

@@ -78,12 +78,9 @@ def test_a_corner_of_two_soft_sides_fades_to_all_directions():
 def test_no_box_and_no_spread_is_too_much(spread):
     for box in ([-50, -50, 900, 900], [690, 390, 800, 800], [-90, -90, -10, -10], [5, 5, 5, 5], [9, 9, 4, 4]):
         assert drawn(box, spread, grey=90).shape == (400, 700, 3)
+    assert drawn([0, 0, 1, 1], spread, hw=(1, 1)).shape == (1, 1, 3)
 
 
 def test_a_huge_spread_tints_and_does_not_hide():
     picture = drawn([250, 120, 450, 300], [1e4] * 4, grey=100, colour=(0, 0, 255))
     assert np.abs(picture[5, 5].astype(int) - 100).max() < 60
-
-
-def test_a_one_pixel_picture_can_be_drawn_on():
-    assert drawn([0, 0, 1, 1], [3, 3, 3, 3], hw=(1, 1)).shape == (1, 1, 3)

@@ -1,8 +1,6 @@
 """AP by class frequency against hand computation, and the counts of training images against brute force."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -108,8 +106,3 @@ def test_another_sets_file_is_refused(tmp_path):
     assert "disc is 1 here, 4 in the model" in notes[0].reason
     with pytest.raises(UserError, match="do not exist"):
         count_in_file(tmp_path / "none.json", ("disc",), (1,))
-
-
-def test_it_needs_no_torch():
-    script = "import sys, nanogfl.evaluate.frequency, nanogfl.data.class_counts; print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "False\n"

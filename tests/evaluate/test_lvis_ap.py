@@ -1,8 +1,6 @@
 """Federated AP against the LVIS API's answers (golden/make_lvis.py), against plain loops, and against what is known."""
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -240,9 +238,6 @@ def test_perfect_detections_of_real_lvis_annotations_give_1_in_every_group(tmp_p
     assert 0.9 < score(data, mixed).ap < 1
 
 
-def test_federated_evaluation_prints_nothing_and_needs_no_torch(capsys):
+def test_federated_evaluation_prints_nothing(capsys):
     score(dataset(record(4, [A], [0])), [detections([A], [0.9], [0])])
     assert capsys.readouterr().out == ""
-    imports = "import sys, nanogfl.evaluate.lvis_ap, nanogfl.data.readers.lvis"
-    script = f"{imports}; print(sorted({{'torch', 'onnx'}} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "[]\n"

@@ -39,37 +39,28 @@ def shown(box, matrix, crowd=False, keep_visible=0.25) -> FlatTruth:
     return move_truth(index, layers((0, matrix, FULL, -1), ABSENT), keep_visible)
 
 
-def test_an_object_inside_stays_and_one_partly_outside_is_clipped():
-    truth = shown([10, 20, 50, 40], shift(-20, 0))  # three quarters are left
-    assert truth.boxes.tolist() == [[0, 20, 30, 40]]
-    assert truth.labels.tolist() == [2]
-    assert truth.ignored.shape == (0, 4)
+BOX, SLIVER = [10, 20, 50, 40], [10, 20, 10.9, 60]
 
 
-def test_an_object_mostly_outside_becomes_an_ignored_region():
-    truth = shown([10, 20, 50, 40], shift(-41, 0))  # 9 of 40 are left: less than a quarter
-    assert (truth.boxes.shape, truth.labels.shape) == ((0, 4), (0,))
-    assert truth.ignored.tolist() == [[0, 20, 9, 40]]
-    kept = shown([10, 20, 50, 40], shift(-40, 0))  # exactly a quarter
-    assert kept.boxes.tolist() == [[0, 20, 10, 40]]
-
-
-def test_an_object_wholly_outside_is_gone():
-    for matrix in (shift(0, 76), shift(-160, 0), shift(0, -40), shift(150, 0)):
-        truth = shown([10, 20, 50, 40], matrix)
-        assert len(truth.boxes) == len(truth.ignored) == 0
-
-
-def test_a_crowd_region_becomes_an_ignored_region():
-    truth = shown([10, 20, 50, 40], shift(0, 0), crowd=True)
-    assert len(truth.boxes) == 0
-    assert truth.ignored.tolist() == [[10, 20, 50, 40]]
-
-
-def test_a_sliver_is_ignored_not_learned():
-    truth = shown([10, 20, 10.9, 60], shift(0, 0))
-    assert len(truth.boxes) == 0
-    assert len(truth.ignored) == 1
+@pytest.mark.parametrize(
+    ("box", "move", "crowd", "learned", "ignored"),
+    [
+        (BOX, (-20, 0), False, [[0, 20, 30, 40]], []),  # clipped; three quarters are left
+        (BOX, (-40, 0), False, [[0, 20, 10, 40]], []),  # exactly a quarter
+        (BOX, (-41, 0), False, [], [[0, 20, 9, 40]]),  # less
+        (BOX, (0, 76), False, [], []),  # outside, on each side
+        (BOX, (-160, 0), False, [], []),
+        (BOX, (0, -40), False, [], []),
+        (BOX, (150, 0), False, [], []),
+        (BOX, (0, 0), True, [], [BOX]),
+        (SLIVER, (0, 0), False, [], [SLIVER]),  # less than a pixel wide
+    ],
+)
+def test_an_object_is_clipped_ignored_or_gone(box, move, crowd, learned, ignored):
+    truth = shown(box, shift(*move), crowd)
+    np.testing.assert_allclose(truth.boxes, np.reshape(learned, (-1, 4)))
+    np.testing.assert_allclose(truth.ignored, np.reshape(ignored, (-1, 4)), rtol=1e-6)
+    assert truth.labels.tolist() == [2] * len(learned)
 
 
 def test_a_flip_keeps_left_below_right():
