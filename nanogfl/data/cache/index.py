@@ -93,8 +93,11 @@ def replace_files(folder: Path, damaged: int, slot_bytes: int) -> None:
             _replace(folder, damaged, slot_bytes).close()
 
 
-def is_used(folder: Path, but: Path | None = None) -> bool:
-    """Whether anybody but the holder of the lock `but` uses the store. Removes the locks of dead processes."""
+def is_used(folder: Path, but: Path | None = None, *, tidy: bool = False) -> bool:
+    """Whether anybody but the holder of the lock `but` uses the store.
+
+    `tidy`: removes the lock files of dead processes. Only within `alone`: one that is being made looks the same.
+    """
     from filelock import FileLock
 
     for path in folder.glob("in-use-*.lock"):
@@ -105,8 +108,9 @@ def is_used(folder: Path, but: Path | None = None) -> bool:
                 pass
         except OSError:  # held, or not ours to open
             return True
-        with suppress(OSError):
-            path.unlink()
+        if tidy:
+            with suppress(OSError):
+                path.unlink()
     return False
 
 

@@ -117,7 +117,7 @@ def make_room(root: Path, needed: int, limit: float, own: StoreFiles, own_folder
         candidates = [
             (group, store)
             for store in stores
-            if not is_used(store.folder, own.in_use)
+            if not is_used(store.folder, own.in_use, tidy=True)
             for group in store.groups
             if store.folder != own_folder or group.used < started
         ]
@@ -143,7 +143,7 @@ def clear_stores(root: Path) -> Iterator[tuple[Store, bool]]:
         return
     with alone(root):
         for store in list_stores(root):
-            used = is_used(store.folder)
+            used = is_used(store.folder, tidy=True)
             if not used:
                 _remove(store.folder)
             yield store, not used and not store.folder.exists()

@@ -1,6 +1,6 @@
 """Every finding of the data check: its severity and key, what is counted, and below what to do about it."""
 
-from nanogfl.data.lint.finding import SEVERITIES, Kind
+from nanogfl.data.lint.finding import SEVERITIES, Kind, Severity
 
 _TABLE = """
 error missing-images: images are missing
@@ -90,6 +90,7 @@ note exif-turned: turned images annotated upright
 
 
 def _read(table: str) -> dict[str, Kind]:
+    severities: dict[str, Severity] = {severity: severity for severity in SEVERITIES}
     kinds: dict[str, Kind] = {}
     key = ""
     for line in filter(None, table.splitlines()):
@@ -98,7 +99,7 @@ def _read(table: str) -> dict[str, Kind]:
         else:
             head, _, what = line.partition(": ")
             severity, key = head.split()
-            kinds[key] = Kind(SEVERITIES[[*SEVERITIES].index(severity)], key, what, "")
+            kinds[key] = Kind(severities[severity], key, what, "")
     return kinds
 
 
