@@ -54,7 +54,7 @@ DATA = json.dumps(coco(category={"name": EVIL}))
     ],
 )
 def test_a_class_cannot_command_the_terminal(command, files, tmp_path, monkeypatch, capsys):
-    printed = run(command, files, tmp_path, monkeypatch, capsys)
+    printed = run(command, files, tmp_path, monkeypatch, capsys, ends="check" in command)
     assert SHOWN in printed
     assert all(line.isprintable() for line in printed.split("\n"))
 
@@ -83,4 +83,4 @@ def run(command, files, folder, monkeypatch, capsys, *, more=(), ends=False) -> 
     else:
         main()
     captured = capsys.readouterr()
-    return captured.err if ends else captured.out
+    return captured.out + captured.err
