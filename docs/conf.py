@@ -1,5 +1,7 @@
 """The documentation site: `make docs`."""
 
+import re
+
 from latex2mathml.converter import convert
 
 project = "nanogfl"
@@ -11,10 +13,10 @@ myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]
 autodoc_typehints = "signature"
 autodoc_default_options = {"member-order": "bysource"}
-smartquotes = False  # options keep their two dashes
-default_role = "code"  # single backticks in docstrings
 html_theme = "furo"
 html_title = "nanogfl"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sphinx = False
 html_copy_source = False
 
@@ -25,7 +27,7 @@ def _inline(translator, node):
 
 
 def _display(translator, node):
-    translator.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    translator.body.append(f'<div class="formula">{convert(node.astext(), display="block")}</div>')
     raise _skip()
 
 
@@ -35,13 +37,14 @@ def _skip():
     return SkipNode()
 
 
-def _mark_examples(app, what, name, obj, options, lines):
-    """An indented block after a sentence is an example: reStructuredText wants `::` before it."""
+def _read_as_markdown(app, what, name, obj, options, lines):
+    """Docstrings have `code` in single backticks and indented examples: written as reStructuredText wants them."""
     marked, inside = [], False
     for line in lines:
         if line.startswith("    ") and not inside and marked and not marked[-1] and not _is_section(marked):
             marked += ["::", ""]
         inside = (inside and not line) or line.startswith("    ")
+        line = re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``\ ", line)
         marked.append(line)
     lines[:] = marked
 
@@ -53,6 +56,6 @@ def _is_section(lines):
 
 def setup(app):
     """Formulas become MathML when the site is built: browsers draw it without a script from elsewhere."""
-    app.connect("autodoc-process-docstring", _mark_examples, priority=100)  # before napoleon
+    app.connect("autodoc-process-docstring", _read_as_markdown, priority=100)  # before napoleon
     app.add_html_math_renderer("mathml", inline_renderers=(_inline, None), block_renderers=(_display, None))
     app.config.html_math_renderer = "mathml"
