@@ -2,6 +2,7 @@
 # make test         everything that CI runs
 # make test-all     the same, and every recipe where make test runs one of each family
 # make floors       install the lower bounds of pyproject.toml exactly, then train, export, evaluate and detect with them
+# make docs         the documentation site in build/docs; warnings are errors
 # make check        format, lint, types, floors and the fast tests: before every commit
 PYTHON ?= python3
 VENV ?= .venv
@@ -18,7 +19,7 @@ PYTEST_OPTIONS ?=
 RUN := runs/quickstart
 DATA := runs/quickstart-data
 
-.PHONY: quickstart test test-all floors check install install-device format clean help
+.PHONY: quickstart test test-all floors docs check install install-device format clean help
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -59,7 +60,7 @@ quickstart: $(VENV)/.installed
 	  '  $(DATA)/     the drawn data set, COCO json' \
 	  'What to run next:' \
 	  '  $(BIN)/nanogfl detect $(RUN)/best.onnx YOUR_IMAGE_OR_FOLDER_OR_VIDEO' \
-	  '  $(BIN)/nanogfl train configs/bccd.yaml --set data.root=YOUR_COCO_FOLDER     (README: "Your data")'
+	  '  $(BIN)/nanogfl train configs/bccd.yaml --set data.root=YOUR_COCO_FOLDER     (docs/your-data.md)'
 
 test: $(VENV)/.installed $(DEVICE_VENV)/.installed
 	$(DEVICE_VENV)/bin/python -m pytest -q tests/contract tests/io tests/draw tests/machine tests/evaluate tests/deploy tests/cli/test_detect_cli.py tests/cli/test_detect_run.py \
@@ -75,6 +76,14 @@ test-all:
 # Downloads a whole environment: not in CI. TORCH_INDEX as above.
 floors:
 	$(if $(TORCH_INDEX),PIP_EXTRA_INDEX_URL=$(TORCH_INDEX)) $(PYTHON) benchmarks/floors.py
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees -b html docs build/docs
+	@echo "build/docs/index.html"
+
+$(VENV)/.docs: $(VENV)/.installed pyproject.toml
+	@$(BIN)/python $(PIP) -c $(CONSTRAINTS) --group docs
+	@touch $@
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""The selection against a plain Python loop, written from the words of DESIGN.md."""
+"""The selection against a plain Python loop, written from the words of docs/formulas.md."""
 
 import numpy as np
 import pytest

@@ -51,7 +51,7 @@ def overlap(a, b) -> tuple[float, float]:
 
 
 def slow_losses(predictions: Predictions, grid: Grid, truth: Truth, owner, config: LossConfig) -> dict[str, float]:
-    """FORMULAS.md, point by point in float64."""
+    """docs/formulas.md, point by point in float64."""
     qfl = giou = dfl = weights = 0.0
     positives = 0
     for image in range(len(owner)):

@@ -74,7 +74,7 @@ def in_ignored_region(truth: Truth, image: int, x: float, y: float) -> bool:
 
 
 class Loop:
-    """FORMULAS.md, point by point; every number that a formula does not differentiate is a Python float."""
+    """docs/formulas.md, point by point; every number that a formula does not differentiate is a Python float."""
 
     def __init__(self, predictions: Predictions, grid: Grid, truth: Truth, config: LossConfig) -> None:
         self.leaves = [None if x is None else x.detach().double().requires_grad_() for x in predictions]

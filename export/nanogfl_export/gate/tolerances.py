@@ -1,4 +1,4 @@
-"""By how much a file may differ from PyTorch: README states these, the gate refuses what exceeds them."""
+"""By how much a file may differ from PyTorch: docs/onnx.md states these, the gate refuses what exceeds them."""
 
 BOX_TOLERANCE = 0.05
 """pixels of the network input: boxes, spread, and the places of a distribution's bins"""
