@@ -1,4 +1,4 @@
-"""What a file is that should have been an image: told by its first bytes."""
+"""The kind of a file, from its first bytes: an image that can be read, or what it is instead."""
 
 import re
 
@@ -20,6 +20,8 @@ _LEADS = (
     (8, b"AVI ", "a video (AVI): save its frames as images"),
     (0, b"\x1a\x45\xdf\xa3", "a video (Matroska or WebM): save its frames as images"),
 )
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""the first bytes of a TIFF or BigTIFF, in either byte order"""
 _HEIF = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
 _IMAGES = (
     (0, b"\xff\xd8\xff", "JPEG"),
@@ -27,18 +29,21 @@ _IMAGES = (
     (0, b"GIF8", "GIF"),
     (8, b"WEBP", "WebP"),
     (0, b"BM", "BMP"),
-    (0, b"II*\0", "TIFF"),
-    (0, b"MM\0*", "TIFF"),
-    (0, b"II+\0", "TIFF"),
-    (0, b"MM\0+", "TIFF"),
+    *((0, lead, "TIFF") for lead in TIFF),
     (4, b"ftypavi", "AVIF"),
 )
+_PNM = re.compile(rb"P[1-6][\s#]")
 _FRAME_OF_12_BITS = re.compile(rb"\xff[\xc0-\xc2]\0.\x0c", re.DOTALL)
-"""a JPEG's header of a frame: marker, length, bits of a sample"""
+"""a JPEG's frame header: marker, length, bits per sample"""
+
+
+def is_image(content: bytes) -> bool:
+    """Whether the first bytes are those of a format that is read; OpenCV decodes others, some of them wrongly."""
+    return any(content[at : at + len(lead)] == lead for at, lead, _ in _IMAGES) or bool(_PNM.match(content))
 
 
 def file_kind(content: bytes) -> str:
-    """What it is, and what to do: 'a PDF: save its pages as images'."""
+    """What a file is that cannot be decoded, and what to do: 'a PDF: save its pages as images'."""
     size = f"({len(content):,} bytes)"
     if not content:
         return "empty (0 bytes): copy it again, or remove it"

@@ -1,4 +1,4 @@
-"""Names from files of strangers are printed, and the terminal must not obey them."""
+"""Names from untrusted files are printed so that the terminal does not obey them."""
 
 import json
 import sys

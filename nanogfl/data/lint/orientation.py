@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from nanogfl.io.tiff_header import TIFF
+from nanogfl.io.file_kind import TIFF
 
 _MARKS = (b"Exif", b"eXIf", b"EXIF")  # of JPEG and AVIF, PNG, WebP
 

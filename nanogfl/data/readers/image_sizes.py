@@ -9,6 +9,7 @@ what the other one read is read again the next time.
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -43,7 +44,9 @@ def image_sizes(paths: Sequence[Path], folder: Path) -> list[tuple[int, int] | s
         else:
             sizes.append("")
             unknown.append(position)
-    found = map_ahead(_measure, [paths[position] for position in unknown], available_threads())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of what is read all the same
+        found = list(map_ahead(_measure, [paths[position] for position in unknown], available_threads()))
     fresh: dict[str, _Entry] = {}
     for position, size in zip(unknown, found, strict=True):
         sizes[position] = size

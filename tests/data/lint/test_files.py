@@ -186,6 +186,7 @@ ODD = {
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of damaged EXIF
 @pytest.mark.parametrize("name", ODD)
 def test_header_check_and_opencv_agree_on_odd_orientations(tmp_path, name):
     kind, value, sign, mark, before = ODD[name]
