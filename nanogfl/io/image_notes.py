@@ -40,8 +40,8 @@ def image_notes(content: bytes, frame: NDArray[np.uint8]) -> tuple[str, ...]:
             found += _of_range(whole if whole.ndim == 2 else whole[:, :, :3])
         if alpha and whole.ndim == 3 and whole.shape[2] == 4 and (whole[:, :, 3] < np.iinfo(whole.dtype).max).any():
             found.append(
-                f"{TRANSPARENT}: transparency is not read, and whatever colours the file holds there are seen: save it"
-                " on the background that is meant"
+                f"{TRANSPARENT}: transparency is not read, and the colours below it are seen: save it on the intended"
+                " background"
             )
     if _has_further(content):
         found.append(f"{FIRST_OF_SEVERAL}: the other pages or frames of the file are not read: save each as an image")
@@ -65,7 +65,7 @@ def _of_range(values: NDArray[np.uint16]) -> list[str]:
     levels = high // 256 - low // 256 + 1
     return [
         f"{LITTLE_RANGE}: its values {low} to {high} are {share:.1%} of the range of 16 bits and become {levels} of 256"
-        " grey levels: stretch all images to 8 bits once, in one and the same way, those of the device, too"
+        " grey levels: stretch all images to 8 bits once, all in the same way, also on the device"
     ]
 
 

@@ -65,7 +65,7 @@ def decode_picture(content: bytes) -> Picture:
             raise UserError(f"is not an image that can be read, but {file_kind(content)}")
         raise UserError(
             f"has pixels of type {whole.dtype}, and whole numbers of 8 or 16 bits are read: save all images as 8 bits,"
-            " stretched in one and the same way, those of the device, too"
+            " all stretched in the same way, also on the device"
         )
     picture = np.asarray(frame, dtype=np.uint8)
     return Picture(picture, image_notes(content, picture))
@@ -77,10 +77,10 @@ def _decode(content: bytes, flags: int) -> NDArray[Any] | None:
         return cv2.imdecode(np.frombuffer(content, dtype=np.uint8), flags)
     except cv2.error as error:
         if error.func == "validateInputImageSize":
-            most = int(os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS", 1 << 30))
+            most = os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS", "2^30")
             raise UserError(
-                f"claims more pixels than are read (at most {most:,}, and {1 << 20:,} per side) in {len(content):,}"
-                " bytes: cut it into parts, or replace or remove it"
+                f"claims more pixels in {len(content):,} bytes than are read (OPENCV_IO_MAX_IMAGE_PIXELS={most},"
+                " and 2^20 per side): replace or remove it, cut it into parts, or set a higher limit"
             ) from None
         if error.code == cv2.Error.StsNoMem:
             raise UserError("has more pixels than there is memory for: free some, or make it smaller") from None

@@ -1,4 +1,4 @@
-"""YAML read safely: a data.yaml is downloaded with its data set, and a few lines of aliases can stand for 10^9 values."""
+"""YAML files. A data.yaml is downloaded with its data set, and a few lines of aliases can stand for 10^9 values."""
 
 from pathlib import Path
 from typing import Any

@@ -96,4 +96,4 @@ def test_every_format_of_bomb_is_refused_within_100_mb_when_it_is_read_and_when_
     assert len(lines) == 2 * len([*BOMBS, *REFUSED])
     for line in lines:
         name = next(name for name in sorted({**BOMBS, **REFUSED}, key=len, reverse=True) if line.startswith(name))
-        assert ("200,000,000" if name in BOMBS else "is not an image") in line, line
+        assert ("200000000" if name in BOMBS else "is not an image") in line, line

@@ -152,7 +152,7 @@ def test_a_file_that_breaks_off_is_refused_and_not_half_grey(read, suffix, share
 def test_a_jpeg_whose_end_was_lost_to_zeros_is_refused(read, progressive):
     content = encoded(".jpg", quadrants(200, 300), cv2.IMWRITE_JPEG_PROGRESSIVE, progressive)
     cut = len(content) * 2 // 3
-    with pytest.raises(UserError, match="broken off JPEG"):
+    with pytest.raises(UserError, match="truncated JPEG"):
         read(content[:cut] + bytes(len(content) - cut))
 
 
@@ -200,7 +200,7 @@ def test_pixels_that_are_no_bytes_are_named_and_not_called_damaged(read, kind):
 
 
 def test_a_header_that_claims_too_many_pixels_is_refused(read):
-    with pytest.raises(UserError, match=r"claims more pixels than are read .* 200,000,000"):
+    with pytest.raises(UserError, match=r"claims more pixels .* 200000000"):
         read(png(100_000, 100_000, 8, 2, [b"\0\0\0"]))
 
 

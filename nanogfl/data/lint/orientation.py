@@ -1,4 +1,4 @@
-"""Whether an image is turned when it is read: by the EXIF orientation, or whatever else OpenCV obeys."""
+"""Whether an image is turned when it is read, by its EXIF orientation or a TIFF's own."""
 
 import cv2
 import numpy as np
@@ -9,8 +9,9 @@ _MARKS = (b"Exif", b"eXIf", b"EXIF")  # of JPEG and AVIF, PNG, WebP
 
 
 def hw_before_turning(content: bytes) -> tuple[int, int] | None:
-    """Height and width as stored of an image file's bytes that `decode_picture` turns or mirrors; None where it does
-    not. OpenCV itself is asked, by decoding with and without."""
+    """Height and width as stored, of an image file's bytes that `decode_picture` turns or mirrors; None if it does not.
+
+    OpenCV itself is asked, by decoding with and without the orientation."""
     if content[:4] not in TIFF and not any(mark in content for mark in _MARKS):
         return None
     encoded = np.frombuffer(content, dtype=np.uint8)

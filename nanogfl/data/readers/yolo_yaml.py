@@ -1,4 +1,4 @@
-"""YOLO's data.yaml: the names of the classes, the number of keypoints, and where it says that the images lie."""
+"""YOLO's data.yaml: class names, keypoints, and the folders of the images."""
 
 import os
 from collections.abc import Sequence
@@ -17,22 +17,22 @@ _MOST_KEYPOINTS = 10_000
 class DataYaml(NamedTuple):
     file: Path
     names: dict[int, str]
-    """class number -> name, rising"""
+    """class number -> name, by number"""
     keypoints: int | None
-    """numbers behind each box: kpt_shape's product; 0: it says that there are none; None: it says nothing"""
+    """numbers per object, the product of kpt_shape; None if the file does not say"""
     parts: dict[str, tuple[str, ...]]
-    """train, val, test as they are written: folders, or lists of images"""
+    """train, val, test as written: folders, or lists of images"""
     root: Path
-    """what they are relative to"""
+    """the folder that these are relative to"""
 
     def hint(self) -> str:
-        """Where it says that the images are."""
+        """Where the images are, for an error."""
         said = ", ".join(f"{part}: {' and '.join(places)}" for part, places in self.parts.items() if places)
         return f"; {self.file} says {said}" if said else ""
 
     def unused_parts(self, folder: Path, images: Sequence[Path]) -> list[Problem]:
-        """Lists of images and further folders, which are not read: `folder` is what counts. Raises UserError where two
-        lists share the images of `folder`, as each split would have those of both."""
+        """Lists of images and further folders, which are not read, because `folder` counts. Raises UserError if two
+        lists share the images of `folder`: each split would have the images of both."""
         own = Path(os.path.abspath(folder))
         problems: list[Problem] = []
         listed: dict[str, frozenset[str]] = {}
@@ -56,14 +56,14 @@ class DataYaml(NamedTuple):
         return problems
 
     def _names_in(self, place: str) -> list[str]:
-        """Of the images that a list has; none where it is of another machine."""
+        """The names of the images in a list; empty if it is not on this machine."""
         file = self.root / place
         lines = read_lines(file, "list of images") if is_file(file) else []
         return [line.strip().replace("\\", "/").rpartition("/")[2] for line in lines]
 
 
 def read_data_yaml(file: Path) -> DataYaml:
-    """Raises UserError for what does not give each class a name of its own."""
+    """Raises UserError for a file that does not give each class its own name."""
     # as text: a class called 'no' stays 'no'
     content = read_yaml(file, "data file", "check data.root and the split's annotations", as_text=True)
     if not isinstance(content, dict):

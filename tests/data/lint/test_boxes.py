@@ -5,7 +5,7 @@ import pytest
 
 from nanogfl.data.lint.boxes import SAME_IOU, check_boxes, check_problems, same_boxes
 from nanogfl.data.lint.finding import Split
-from nanogfl.data.readers.coco import load_coco
+from nanogfl.data.readers.read import load_split as load_coco
 
 PLAIN = [[(0, 10, 10, 30, 40), (1, 12, 10, 50, 40)], [(0, 10, 10, 30, 40)]]
 

@@ -66,7 +66,7 @@ NOTED = {
 REFUSED = {
     "nothing": (b"", "empty"),
     "zeros": (bytes(900), "zeros"),
-    "half a picture": (png(COLOURS)[:3000], "broken off PNG"),
+    "half a picture": (png(COLOURS)[:3000], "truncated PNG"),
     "numbers with a point": (cv2.imencode(".tiff", COLOURS.astype(np.float32))[1].tobytes(), "float32"),
     "a web page": (b"<!doctype html>", "web page"),
     "a pointer": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),

@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import pytest
 
-from nanogfl.data.readers.coco import load_coco
 from nanogfl.data.readers.read import load_split
 from nanogfl.errors import UserError
 from tests.data.voc_set import BOX, SIZE, box, draw_image, thing, write_voc, xml
@@ -269,7 +268,7 @@ def test_a_file_that_cannot_be_used_costs_its_image_and_is_listed(tmp_path, name
     (problem,) = dataset.problems
     assert problem.where == "bad.xml"
     assert reason in problem.reason
-    with pytest.raises(UserError, match=r"bad\.xml: .*mend them, or leave --strict out"):
+    with pytest.raises(UserError, match=r"bad\.xml: .*or leave --strict out"):
         load_split(split, images, strict=True)
 
 
@@ -360,7 +359,7 @@ def test_reading_needs_no_torch():
 @pytest.mark.parametrize(("voc", "coco", "bad"), [("trainval", "train", ["00338", "00343"]), ("test", "val", [])])
 def test_bccd_from_voc_and_from_coco_has_the_same_boxes_but_for_two_without_a_size(voc, coco, bad):
     ours = load_split(shared(f"data/bccd_voc/ImageSets/Main/{voc}.txt"), shared("data/bccd"))
-    theirs = load_coco(shared(f"data/bccd/{coco}.json"), shared(f"data/bccd/{coco}"))
+    theirs = load_split(shared(f"data/bccd/{coco}.json"), shared(f"data/bccd/{coco}"))
     assert ours.classes == ("Platelets", "RBC", "WBC")
     assert [problem.where[:20] for problem in ours.problems] == [f"BloodImage_{number}.xml" for number in bad]
     assert {problem.reason for problem in ours.problems} <= {"empty box: width 0, height 0"}

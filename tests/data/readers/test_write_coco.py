@@ -1,4 +1,4 @@
-"""COCO json written from any format: `load_coco` reads the very same."""
+"""COCO json written from any format: `load_split` reads the very same."""
 
 import json
 from dataclasses import fields
@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from nanogfl.data.class_counts import count_in_file, images_per_class
 from nanogfl.data.dataset import DataSet
-from nanogfl.data.readers.coco import load_coco
 from nanogfl.data.readers.read import load_split
 from nanogfl.data.readers.write_coco import write_coco
 from nanogfl.errors import UserError
@@ -37,7 +36,7 @@ def assert_same(one: DataSet, other: DataSet) -> None:
 
 def round_trip(dataset: DataSet, images: Path, output: Path) -> DataSet:
     write_coco(dataset, images, output)
-    return load_coco(output, images, strict=True)  # nothing is left to list
+    return load_split(output, images, strict=True)  # nothing is left to list
 
 
 def test_voc_comes_back_with_difficult_objects_gaps_and_subfolders(tmp_path):

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from nanogfl.data.readers.coco import load_coco
 from nanogfl.data.readers.read import load_split
 from nanogfl.data.readers.yolo import labels_folder
 from nanogfl.data.readers.yolo_yaml import read_data_yaml
@@ -267,7 +266,7 @@ def test_a_damaged_image_is_listed(tmp_path):
 
 @pytest.mark.parametrize("name", ["bccd", "coco_mini"])
 def test_a_copy_of_a_real_data_set_gives_its_boxes_back(tmp_path, name):
-    theirs = load_coco(shared(f"data/{name}/val.json"), shared(f"data/{name}/val"))
+    theirs = load_split(shared(f"data/{name}/val.json"), shared(f"data/{name}/val"))
     ours = load_split(*yolo_copy(theirs, tmp_path))
     assert ours.classes == theirs.classes
     assert ours.problems == ()
