@@ -12,8 +12,8 @@ import torch
 from nanogfl.config import AugmentConfig, Config, DataConfig, ModelConfig, TrainConfig
 from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.cache.frames import open_frames
+from nanogfl.data.dataset import DataSet, ImageRecord
 from nanogfl.data.loader import Batch, Loader
-from nanogfl.data.readers.coco import DataSet, ImageRecord
 from nanogfl.data.truth import FlatTruth, make_truth
 from nanogfl.errors import UserError
 

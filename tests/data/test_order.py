@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nanogfl.data.dataset import DataSet, ImageRecord
 from nanogfl.data.order import EpochOrder, repeat_factors
-from nanogfl.data.readers.coco import DataSet, ImageRecord
 
 
 def image(number: int, labels: list[int], crowd: tuple[int, ...] = ()) -> ImageRecord:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.data.arrays import DataIndex
-from nanogfl.data.readers.coco import DataSet, ImageRecord
+from nanogfl.data.dataset import DataSet, ImageRecord
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")

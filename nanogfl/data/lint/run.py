@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from nanogfl.config import Config
 from nanogfl.data.cache.ahead import Track
+from nanogfl.data.dataset import DataSet
 from nanogfl.data.lint.boxes import check_boxes, check_problems
 from nanogfl.data.lint.categories import check_categories
 from nanogfl.data.lint.files import check_copies, check_files, check_listed
@@ -12,7 +13,6 @@ from nanogfl.data.lint.images import look_at_images
 from nanogfl.data.lint.objects import check_objects
 from nanogfl.data.lint.sizes import check_sizes
 from nanogfl.data.lint.tail import check_tail
-from nanogfl.data.readers.coco import DataSet
 
 
 def check_annotations(train: Split, val: Split, config: Config, *, finest_stride: float, rare: int) -> list[Finding]:

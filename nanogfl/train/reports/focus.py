@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nanogfl.data.readers.coco import DataSet
+from nanogfl.data.dataset import DataSet
 from nanogfl.io.atomic import atomic_path
 from nanogfl.loss.equalized import Equalizer
 

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
+from nanogfl.data.dataset import DataSet, ImageRecord
 from nanogfl.data.lint.files import check_files, check_listed
 from nanogfl.data.lint.finding import Split
 from nanogfl.data.lint.images import look_at_images
 from nanogfl.data.lint.near_duplicates import MOST_BITS, difference_hash, near_duplicates, thumbnail
 from nanogfl.data.lint.orientation import hw_before_turning
 from nanogfl.data.lint.run import check_images
-from nanogfl.data.readers.coco import DataSet, ImageRecord
 from nanogfl.data.synthetic.dataset import draw_image, image_hw
 from nanogfl.io.image_header import header_hw
 
