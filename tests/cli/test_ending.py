@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "tests" / "golden" / "blank_detections.onnx"
-SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"]
+SIGNALS = ["SIGTERM", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("SIGINT", "SIGHUP"))]
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent")
 
 

@@ -14,7 +14,7 @@ def laughs(first: str, step: str, end: str = "") -> str:
 LAUGHS = laughs("a: &a [x, x, x, x, x, x, x, x, x]\n", "{new}: &{new} [{nine}]\n")
 MERGED = laughs("a: &a {x: 1}\n", "{new}: &{new} {{<<: [{nine}]}}\n")
 FLOW = laughs("[&a [x, x, x, x, x, x, x, x, x]", ", &{new} [{nine}]", "]")
-DEEP = "[" * 5000
+DEEP = "[" * 500
 
 
 def config(name: str, content: Content, sentence: str) -> Bad:

@@ -200,7 +200,7 @@ def test_pixels_that_are_no_bytes_are_named_and_not_called_damaged(read, kind):
 
 
 def test_a_header_that_claims_too_many_pixels_is_refused(read):
-    with pytest.raises(UserError, match=r"claims more pixels .* 200000000"):
+    with pytest.raises(UserError, match=r"claims more pixels .*200000000"):
         read(png(100_000, 100_000, 8, 2, [b"\0\0\0"]))
 
 

@@ -10,12 +10,10 @@ from nanogfl.data.readers.classes import Classes
 from nanogfl.data.readers.image_folder import ImageFolder
 from nanogfl.data.readers.image_sizes import image_sizes
 from nanogfl.data.readers.validate import EDGE_TOLERANCE, Box, Objects, finish, refuse_fractions
-from nanogfl.data.readers.values import is_number, to_flag, to_whole
+from nanogfl.data.readers.values import is_number, to_flag, to_hw, to_whole
 from nanogfl.errors import UserError
 from nanogfl.io.read_file import read_text
 
-_LARGEST_SIDE = 1 << 20
-"""pixels; OpenCV decodes no larger image"""
 _MOST_BYTES = 8_000_000_000
 """per json: LVIS's training set, with its masks, takes 1.1"""
 _MANY = 4
@@ -146,11 +144,7 @@ class _Index:
 
 
 def _stated_hw(entry: dict[str, Any]) -> tuple[int, int] | None:
-    """None if either side is missing, or is not a whole number of pixels."""
-    height, width = (to_whole(entry.get(side)) for side in ("height", "width"))
-    if height is None or width is None or not (0 < height < _LARGEST_SIDE and 0 < width < _LARGEST_SIDE):
-        return None
-    return height, width
+    return to_hw(entry.get("height"), entry.get("width"))
 
 
 def _four_numbers(box: Any) -> tuple[float, ...] | None:

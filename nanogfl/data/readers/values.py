@@ -4,6 +4,8 @@ from typing import TypeGuard
 
 LARGEST_ID = (1 << 63) - 1
 """pycocotools and numpy use 64 bits"""
+_LARGEST_SIDE = 1 << 20
+"""pixels; OpenCV decodes no larger image"""
 _FLAGS = {"0": False, "false": False, "1": True, "true": True}
 
 
@@ -22,6 +24,17 @@ def to_whole(value: object) -> int | None:
     if not is_number(value) or not abs(value) <= LARGEST_ID:
         return None
     return int(value) if value == int(value) else None
+
+
+def to_index(text: object) -> int | None:
+    """A number from 0 in plain digits, as class numbers are written. None for anything else."""
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def to_hw(height: object, width: object) -> tuple[int, int] | None:
+    """An image's size; None if either side is not a positive whole number of pixels."""
+    h, w = to_whole(height), to_whole(width)
+    return (h, w) if h and w and 0 < h < _LARGEST_SIDE and 0 < w < _LARGEST_SIDE else None
 
 
 def to_flag(value: object) -> bool | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from nanogfl.data.readers.values import to_flag, to_number
+from nanogfl.data.readers.values import to_flag, to_hw, to_number
 from nanogfl.errors import UserError
 from nanogfl.io.read_file import read_bounded
 
@@ -58,10 +58,9 @@ def _parse(content: bytes) -> VocAnnotation:
     if root.tag != "annotation":
         raise UserError(f"<annotation> expected, got <{root.tag[:80]}>")
     one_based = re.search(r"VOC ?20\d\d", _text(root, "source/database")) is not None
-    hw = _size(root)
-    return VocAnnotation(
-        _text(root, "filename"), hw, tuple(_object(node, one_based) for node in root.findall("object"))
-    )
+    hw = to_hw(*(to_number(_text(root, f"size/{side}")) for side in ("height", "width")))  # 0 x 0 from some tools
+    objects = tuple(_object(node, one_based) for node in root.findall("object"))
+    return VocAnnotation(_text(root, "filename"), hw, objects)
 
 
 def _in_utf_8(content: bytes) -> bytes:
@@ -120,13 +119,6 @@ def _rotation(node: ElementTree.Element) -> str | None:
         if _text(attribute, "name") == "rotation":
             return _text(attribute, "value")
     return None
-
-
-def _size(root: ElementTree.Element) -> tuple[int, int] | None:
-    """Height and width; None if they are missing or 0, as tools write that did not open the image."""
-    sides = [to_number(_text(root, f"size/{side}")) for side in ("height", "width")]
-    whole = [int(side) for side in sides if side is not None and 0 < side < 1 << 20 and side.is_integer()]
-    return (whole[0], whole[1]) if len(whole) == 2 else None
 
 
 def _text(node: ElementTree.Element, path: str) -> str:

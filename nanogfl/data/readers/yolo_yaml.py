@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nanogfl.data.dataset import Problem
+from nanogfl.data.readers.values import to_index
 from nanogfl.errors import UserError
 from nanogfl.io.read_file import is_file, read_lines
 from nanogfl.io.yaml_file import read_yaml
@@ -88,7 +89,7 @@ def _names(content: dict[Any, Any], file: Path) -> dict[int, str]:
     names: dict[int, str] = {}
     taken: set[str] = set()
     for key, name in pairs:
-        number = key if isinstance(key, int) else _number(key)
+        number = key if isinstance(key, int) else to_index(key)
         if number is None:
             raise UserError(f"{file}: names has the key '{str(key)[:80]}': class numbers from 0 are expected")
         if not isinstance(name, str) or not name.strip():
@@ -112,7 +113,7 @@ def _keypoints(content: dict[Any, Any], file: Path) -> int | None:
     shape = content.get("kpt_shape")
     if shape in (None, "", "~", "null"):
         return None
-    numbers = [_number(text) for text in shape] if isinstance(shape, list) else []
+    numbers = [to_index(text) for text in shape] if isinstance(shape, list) else []
     match numbers:
         case [0, int()]:
             return 0
@@ -128,8 +129,3 @@ def _places(value: Any) -> tuple[str, ...]:
 
 def _is_list(place: str) -> bool:
     return place.lower().endswith(".txt")
-
-
-def _number(text: Any) -> int | None:
-    plain = isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10
-    return int(text) if plain else None

@@ -105,14 +105,3 @@ def test_the_images_of_a_class_are_counted_by_the_same_rule(write, tmp_path):
     assert "cat2" in " ".join(note.reason for note in notes)
     with pytest.raises(UserError, match="fox"):
         count_in_file(file, ("fox",), (1,), images)
-
-
-@pytest.mark.parametrize("key", ["image_id", "category_id"])
-@pytest.mark.parametrize("value", [[1], {"a": 1}, "1", None, 1.5])
-def test_an_id_that_is_no_whole_number_is_one_sentence_when_images_are_counted(key, value, tmp_path):
-    file, _ = coco(tmp_path / "x", ["cat"])
-    content = json.loads(file.read_text())
-    content["annotations"][0][key] = value
-    file.write_text(json.dumps(content))
-    with pytest.raises(UserError, match="whole number"):
-        count_in_file(file, ("cat",), (1,))

@@ -1,4 +1,4 @@
-"""Names of images: as they are, nearly so, out of the folder, twice; and links, which are the user's own."""
+"""Image names: exact, nearly right, leading out of the folder, used twice; and links, which are followed."""
 
 import json
 import os
@@ -11,28 +11,23 @@ from nanogfl.cli.main import main
 from nanogfl.data.readers.files_below import files_below
 from nanogfl.data.readers.read import load_split
 from nanogfl.errors import UserError
-from tests.data.any_format import NAMING, write_named
+from tests.data.any_format import LVIS, NAMING, write_named
 from tests.data.voc_set import draw_image
 from tests.data.yolo_set import write_yolo
 
 NEARLY = {
     "Label Studio's upload": ("../../label-studio/media/upload/4/one.png", "one.png"),
     "Label Studio's own name": ("../media/upload/4/0a1b2c3d-one.png", "one.png"),
-    "a blank": (" one.png ", "one.png"),
     "Label Studio's local file": ("/data/local-files/?d=shots/one.png", "one.png"),
     "an address": ("https://example.org/p/one.png?token=a/b", "one.png"),
     "Windows": ("shots\\one.png", "shots/one.png"),
     "an absolute name of Windows": ("C:\\work\\shots\\one.png", "shots/one.png"),
-    "an absolute name of another machine": ("/home/somebody/set/one.png", "one.png"),
     "a folder too deep": ("train/one.png", "one.png"),
     "a folder too high": ("one.png", "train/one.png"),
-    "two folders too high": ("one.png", "a/b/one.png"),
     "quoted": ("shots/one%20more%C3%BC.png", "shots/one moreü.png"),
     "quoted on the disk": ("one more.png", "one%20more.png"),
     "decomposed": (unicodedata.normalize("NFD", "größe.png"), unicodedata.normalize("NFC", "größe.png")),
-    "composed": (unicodedata.normalize("NFC", "größe.png"), unicodedata.normalize("NFD", "größe.png")),
     "another case": ("Shots/One.png", "shots/one.png"),
-    "another case of the suffix": ("one.PNG", "one.png"),
     "no suffix": ("one", "one.png"),
     "dots": ("./shots/../shots/./two/one.png", "two/one.png"),
 }
@@ -48,7 +43,7 @@ def test_an_image_under_nearly_its_name_is_found_and_told(tmp_path, kind, name):
     data = load_split(*files)
     assert {image.path.relative_to(files[1]).as_posix() for image in data.images} == {there, "right.png"}
     assert [image.boxes.tolist() for image in data.images] == [[[5, 7, 25, 17]]] * 2
-    if kind == "voc" and name in ("a folder too high", "two folders too high", "no suffix", "a blank"):
+    if kind == "voc" and name in ("a folder too high", "no suffix"):
         assert data.problems == ()  # which is what VOC's <filename> means
         return
     (problem,) = data.problems
@@ -75,7 +70,7 @@ def test_convert_tells_each_mended_name_and_writes_a_json_that_needs_none(tmp_pa
     assert load_split(output, folder, strict=True).problems == ()
 
 
-@pytest.mark.parametrize("kind", ["coco", "lvis"])
+@pytest.mark.parametrize("kind", ["coco", LVIS])
 @pytest.mark.parametrize(
     ("names", "there", "told"),
     [

@@ -14,7 +14,7 @@ from nanogfl.data.dataset import DataSet
 from nanogfl.data.readers.read import load_split
 from nanogfl.data.readers.write_coco import write_coco
 from nanogfl.errors import UserError
-from tests.data.any_format import write_named
+from tests.data.any_format import LVIS, write_named
 from tests.data.voc_set import box, draw_image, thing, write_voc, xml
 from tests.data.yolo_set import write_yolo
 from tests.shared_data import shared
@@ -79,7 +79,7 @@ def folder(tmp_path_factory) -> Path:
 NUMBERS = st.floats(0, 1, width=64) | st.floats(0, 1e-6) | st.floats(0.999999, 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(lines=st.lists(st.tuples(st.integers(0, 1), NUMBERS, NUMBERS, NUMBERS, NUMBERS), max_size=6))
 def test_any_boxes_come_back_to_the_bit(folder, lines):
     if not (folder / "data.yaml").exists():
@@ -134,11 +134,9 @@ def test_what_is_no_plain_object_counts_for_no_class(tmp_path, flag):
     assert images_per_class(load_split(file, images)).tolist() == [0]
 
 
-@pytest.mark.parametrize("kind", ["coco", "lvis"])
+@pytest.mark.parametrize("kind", ["coco", LVIS])
 @pytest.mark.parametrize("key", ["image_id", "category_id"])
-@pytest.mark.parametrize(
-    "value", [[1], {"id": 1}, None, True, "1", 1.5, float("nan"), pytest.param(10**400, id="long")]
-)
+@pytest.mark.parametrize("value", [[1], None, True, "1", 1.5, float("nan"), pytest.param(10**400, id="long")])
 def test_an_id_that_is_no_whole_number_is_one_sentence_with_and_without_images(tmp_path, kind, key, value):
     file, images = write_named(kind, tmp_path, ["a.png"], annotation={key: value})
     for read in (lambda: count_in_file(file, ("cat",), (1,)), lambda: load_split(file, images)):

@@ -9,6 +9,7 @@ from nanogfl.data.readers.yolo_yaml import read_data_yaml
 from nanogfl.errors import UserError
 from tests.data.voc_set import draw_image
 from tests.data.yolo_set import write_yolo, yolo_copy
+from tests.hostile.configs import LAUGHS
 from tests.shared_data import shared
 
 
@@ -125,18 +126,13 @@ BAD_LINE = {
     "three numbers": ("0 .5 .5 .2", "bad line: 'class cx cy w h' or a class and a polygon expected, got '0 .5 .5 .2'"),
     "a confidence": ("0 .5 .5 .2 .2 .9", "bad line"),
     "half a point": ("0 .1 .1 .2 .2 .3 .3 .4", "bad line"),
-    "two points": ("0 .1 .1 .2", "bad line"),
     "text": ("0 .5 .5 .2 wide", "bad line"),
     "a class by name": ("cat .5 .5 .2 .2", "bad line"),
-    "commas": ("0, .5, .5, .2, .2", "bad line"),
     "nan": ("0 nan .5 .2 .2", "bad box: finite numbers of 0 .. 1, parts of the image, expected, got '0 nan .5 .2 .2'"),
-    "inf": ("0 .5 .5 inf .2", "bad box"),
-    "minus infinity": ("0 -inf .5 .2 .2", "bad box"),
     "too large for a float": ("0 .5 1e999 .2 .2", "bad box"),
     "pixels": ("0 50 30 20 10", "bad box"),
     "above 1": ("0 1.02 .5 .2 .2", "bad box"),
     "a negative centre": ("0 -0.2 .5 .2 .2", "bad box"),
-    "a negative width": ("0 .5 .5 -.2 .2", "bad box"),
     "no width": ("0 .5 .5 0 .2", "empty box: width 0, height 12"),
     "a polygon that is a line": ("0 .1 .2 .1 .3 .1 .4", "empty box: width 0, height 12"),
     "a polygon outside": ("0 .1 .2 .1 .3 .1 4", "bad box"),
@@ -183,41 +179,29 @@ def test_a_label_file_that_contradicts_the_names_or_is_no_text_is_refused(tmp_pa
     assert "\n" not in str(raised.value)
 
 
-ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
-    for before, name in zip("abcdefghi", "bcdefghij", strict=True)
-)
-
-
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
         ("", "must hold keys and values"),
         ("- cat\n- dog\n", "must hold keys and values"),
-        ("cat", "must hold keys and values"),
         ("nc: 2", "has no 'names'"),
         ("names: cat", "names must be a list"),
-        ("names:", "names must be a list"),
         ("names: []", "names no classes"),
-        ("names: {}", "names no classes"),
         ("names: [cat, cat]", "two classes have the name 'cat'"),
         ("names: {0: cat, 7: cat}", "two classes have the name 'cat'"),
         ("names: {0: cat, 00: dog}", "two classes have the number 0"),
         ("names: [cat, '']", "class 1 has no name"),
         ("names: [cat, [dog]]", "class 1 has no name"),
-        ("names: {0: {a: b}}", "class 0 has no name"),
         ("names: {first: cat}", "names has the key 'first': class numbers from 0 are expected"),
-        ("names: {-1: cat}", "names has the key '-1'"),
         ("names: [cat]\nnc: 2", "nc is '2', but 1 classes have names"),
         ("names: [cat]\nnc: [1]", "nc is no number"),
         ("names: [cat", "not valid YAML in line 1"),
         ("names: [cat]\n\t- x", "not valid YAML in line 2"),
         ('"\\UFFFFFFFF"', "not valid YAML"),
-        ("[" * 5000, "not valid YAML"),
+        ("[" * 500, "nested too deeply"),
         (b"names: [cat]\0", "is a binary file"),
         (b"\xff\xfen\0", "is not text in UTF-8"),
-        (ALIASES + "names: *j\n", "not valid YAML in line .*more than 100,000 values, aliases written out"),
-        (ALIASES + "nc: *j\nnames: [a]\n", "not valid YAML in line .*aliases written out"),
+        (LAUGHS + "names: *i\n", "not valid YAML in line .*more than 100,000 values, aliases written out"),
         ("names: &n [*n]", "not valid YAML in line 1"),
         ("? [a]\n: b\n", "not valid YAML"),
     ],
@@ -336,15 +320,14 @@ def test_polygons_stay_polygons_and_what_might_be_keypoints_is_told(tmp_path, na
     assert load_split(*files).problems == ()
 
 
-@pytest.mark.parametrize("shape", ["[4]", "[4, 4]", "[-1, 2]", "[a, 2]", "17", "{a: 2}", "[[4], 2]", "[99999999, 2]"])
+@pytest.mark.parametrize("shape", ["[4]", "[4, 4]", "[a, 2]", "17", "[99999999, 2]"])
 def test_a_kpt_shape_that_is_none_is_refused(tmp_path, shape):
     files = write_yolo(tmp_path, {"a": f"0 {BOX}"}, f"names: [cat]\nkpt_shape: {shape}")
     with pytest.raises(UserError, match="kpt_shape"):
         load_split(*files)
 
 
-@pytest.mark.parametrize("folder", ["Images", "IMAGES", "JPEGImages"])
-@pytest.mark.parametrize("labels", ["labels", "Labels"])
+@pytest.mark.parametrize(("folder", "labels"), [("Images", "labels"), ("IMAGES", "Labels"), ("JPEGImages", "labels")])
 def test_image_folders_of_other_names_have_their_labels_in_labels(tmp_path, folder, labels):
     draw_image(tmp_path / folder / "train/a.png")
     (tmp_path / labels / "train").mkdir(parents=True)
