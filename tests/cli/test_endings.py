@@ -118,7 +118,7 @@ ENDINGS = {
         *(thorough(name, ending) for name in COMMANDS if name != "help" for ending in ENDINGS),
     ],
 )
-def test_the_work_is_done_though_nobody_reads_of_it(folder, command, ending):
+def test_a_command_completes_without_a_reader(folder, command, ending):
     code, said = ENDINGS[ending]
     done = shell(f"nanogfl {' '.join(COMMANDS[command])} {ending}", folder)
     assert done.returncode == code, done.stderr
@@ -136,13 +136,13 @@ def test_the_work_is_done_though_nobody_reads_of_it(folder, command, ending):
 @pytest.mark.parametrize(
     ("command", "encoding"), [("info", "ascii"), ("train", "ascii"), *(thorough(name, "cp1252") for name in COMMANDS)]
 )
-def test_names_that_the_outputs_encoding_lacks_end_no_command(folder, command, encoding):
+def test_a_command_completes_in_an_encoding_that_lacks_characters(folder, command, encoding):
     done = shell(f"nanogfl {' '.join(COMMANDS[command])}", folder, PYTHONIOENCODING=encoding)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
 
 
-def test_an_error_quotes_what_the_outputs_encoding_lacks(folder):
+def test_an_error_escapes_characters_that_the_encoding_lacks(folder):
     done = shell("nanogfl info 'caf\u00e9 \u0436.pt'", folder, PYTHONIOENCODING="latin-1")
     assert done.returncode == 2
     assert "\\u0436.pt" in done.stderr

@@ -140,7 +140,7 @@ def test_an_exif_rotation_is_applied(read, orientation, turn):
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tif"])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.9, 0.999])
-def test_a_file_that_breaks_off_is_refused_and_not_half_grey(read, suffix, share):
+def test_a_truncated_file_is_refused(read, suffix, share):
     noise = np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)
     content = encoded(suffix, noise)
     assert read(content).shape == (60, 90, 3)
@@ -185,14 +185,14 @@ def test_bytes_behind_the_end_of_a_jpeg_are_harmless(read):
         (b'{"error": "not found"}', "text"),
     ],
 )
-def test_what_is_no_image_is_refused_and_named_by_its_first_bytes(read, content, named):
+def test_other_files_are_refused_and_named_by_their_first_bytes(read, content, named):
     with pytest.raises(UserError, match=rf"image\.jpg is not an image .*{named}") as refusal:
         read(content)
     assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.int32])
-def test_pixels_that_are_no_bytes_are_named_and_not_called_damaged(read, kind):
+def test_float_pixels_are_named_and_not_called_damaged(read, kind):
     content = encoded(".tiff", np.arange(48).reshape(6, 8).astype(kind))
     with pytest.raises(UserError, match=rf"{np.dtype(kind)}.*8 bits") as refusal:
         read(content)

@@ -25,7 +25,7 @@ def test_no_other_file_of_the_packages_imports_onnxruntime():
     assert found == [str(Path("nanogfl/machine/ort.py"))]
 
 
-def test_what_the_user_has_set_stays():
+def test_a_value_set_by_the_user_stays():
     code = "import os, nanogfl.machine.ort; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     for before, after in (({}, "1"), ({"ORT_DISABLE_TELEMETRY": "0"}, "0")):
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **before}

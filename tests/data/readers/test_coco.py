@@ -58,7 +58,7 @@ def test_crowd_is_kept_as_crowd_and_not_counted_as_an_object(write_coco):
     assert "1 images without objects" in dataset.summary()
 
 
-def test_the_annotated_area_is_kept_and_a_missing_or_senseless_one_is_the_boxs(write_coco):
+def test_the_annotated_area_is_kept_and_a_bad_one_is_the_boxs(write_coco):
     boxes = [annotation([0, 0, 10, 20], area=a) for a in (33.5, None, 0, -1, float("nan"), "big", 1e300, 10**400)]
     boxes.append(annotation([0, 0, 10, 20]))
     assert load_split(*write_coco(boxes)).images[0].areas.tolist() == [33.5] + [200] * 8
@@ -142,7 +142,7 @@ IMAGE = {"id": 1, "file_name": "1.png", "width": 100, "height": 60}
         ([], [{**IMAGE, "file_name": os.path.abspath(__file__)}], "outside of"),
     ],
 )
-def test_what_contradicts_itself_is_refused_with_one_sentence(write_coco, annotations, images, message):
+def test_contradictions_are_refused_with_one_sentence(write_coco, annotations, images, message):
     files = write_coco(annotations, images=images, draw=images is None)
     with pytest.raises(UserError, match=message) as raised:
         load_split(*files)
@@ -159,7 +159,7 @@ def test_what_contradicts_itself_is_refused_with_one_sentence(write_coco, annota
         *(([{"id": 1, "name": name}], "'name'") for name in (None, "", " ", True, ["a"], {"en": "a"})),
     ],
 )
-def test_categories_that_cannot_be_told_apart_are_refused(write_coco, categories, message):
+def test_bad_categories_are_refused(write_coco, categories, message):
     with pytest.raises(UserError, match=message):
         load_split(*write_coco([], categories))
 

@@ -121,7 +121,7 @@ def test_every_orientation_in_every_format_has_the_size_of_the_decoded_picture(t
 
 @quiet
 @pytest.mark.parametrize("name", ["jpeg", "png", "bmp", "lossless webp", "lossy webp", "jpeg turned 6<"])
-def test_a_header_that_breaks_off_gives_no_size_or_the_right_one(tmp_path, name):
+def test_a_truncated_header_gives_no_size_or_the_right_one(tmp_path, name):
     content = FROM_HEADER[name]
     path = tmp_path / "x"
     right = decode_picture(content).frame.shape[:2]
@@ -176,7 +176,7 @@ def test_a_second_start_reads_no_header(tmp_path, counted):
     assert counted == []
 
 
-def test_only_what_is_new_or_changed_is_read_again_and_what_is_gone_is_forgotten(tmp_path, counted):
+def test_only_new_and_changed_files_are_read_again(tmp_path, counted):
     folder = tmp_path / "images"
     paths = [folder / f"{name}.png" for name in "abcd"]
     for path in paths[:3]:
@@ -230,7 +230,7 @@ def test_a_damaged_index_is_rebuilt(tmp_path, counted, damage):
     assert len(counted) == 2
 
 
-def test_an_image_that_cannot_be_read_has_a_sentence_and_is_looked_at_again(tmp_path, counted):
+def test_unreadable_images_have_a_reason_and_are_read_again(tmp_path, counted):
     draw_image(tmp_path / "a.png", 20, 9)
     (tmp_path / "b.png").write_bytes(b"no image")
     paths = [tmp_path / name for name in ("a.png", "b.png", "none.png")]
@@ -257,7 +257,7 @@ def a_file(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("spoil", [no_home, a_file])
-def test_without_a_cache_folder_sizes_are_read_all_the_same_and_it_is_said_once(tmp_path, monkeypatch, capfd, spoil):
+def test_without_a_cache_folder_sizes_are_read_with_one_warning(tmp_path, monkeypatch, capfd, spoil):
     draw_image(tmp_path / "a.png", 20, 9)
     spoil(monkeypatch, tmp_path)
     module._say_not_kept.cache_clear()

@@ -73,7 +73,7 @@ def test_negative_and_not_exhaustive_categories_become_dense_labels_by_image(wri
 
 
 @pytest.mark.parametrize("below", ["val2017", ""])
-def test_without_a_file_name_an_image_lies_by_the_end_of_its_address(write_lvis, below):
+def test_without_a_file_name_an_image_is_found_by_its_url(write_lvis, below):
     file, folder = write_lvis([image(7), image(12)])
     data = load_split(file, folder if below else folder / "val2017")
     assert [i.path for i in data.images] == [
@@ -81,7 +81,7 @@ def test_without_a_file_name_an_image_lies_by_the_end_of_its_address(write_lvis,
     ]
 
 
-def test_a_file_name_goes_before_the_address_and_the_address_helps_where_it_is_of_another_year(write_lvis):
+def test_file_name_goes_before_coco_url(write_lvis):
     images = [image(7, file_name="own.jpg"), image(12, file_name="COCO_val2014_000000000012.jpg")]
     file, folder = write_lvis(images)
     (folder / "own.jpg").touch()
@@ -89,7 +89,7 @@ def test_a_file_name_goes_before_the_address_and_the_address_helps_where_it_is_o
     assert [i.path.relative_to(folder).as_posix() for i in data.images] == ["own.jpg", "val2017/000000000012.jpg"]
 
 
-def test_a_category_both_negative_and_annotated_is_taken_as_annotated_and_fatal_when_strict(write_lvis):
+def test_a_negative_category_with_boxes_counts_as_annotated(write_lvis):
     files = write_lvis([image(7, [3, 5]), image(9, [3])], [annotation(7, 3)])
     data = load_split(*files)
     assert data.federated.negative == {7: {1}, 9: {0}}
@@ -102,7 +102,7 @@ def test_a_category_both_negative_and_annotated_is_taken_as_annotated_and_fatal_
     assert "\n" not in str(caught.value)
 
 
-def test_an_evaluated_models_classes_decide_the_labels_and_others_are_left_out(write_lvis):
+def test_a_models_classes_decide_the_labels(write_lvis):
     data = load_split(*write_lvis([image(7, [5, 3], [8, 3])], [annotation(7, 8)]), class_ids=(8, 3))
     assert data.classes == ("owl", "cup")
     assert data.federated.frequency == ("rare", "frequent")
@@ -154,14 +154,14 @@ def without(entry, key):
         ([image(7)], [annotation(8, 3)], CATEGORIES, "names image 8, which is not in it"),
     ],
 )
-def test_what_is_not_lvis_is_one_sentence(write_lvis, images, annotations, categories, sentence):
+def test_bad_lvis_files_are_refused_with_one_sentence(write_lvis, images, annotations, categories, sentence):
     with pytest.raises(UserError, match=sentence) as caught:
         load_split(*write_lvis(images, annotations, categories))
     assert "\n" not in str(caught.value)
     assert "lvis.json" in str(caught.value)
 
 
-def test_an_address_cannot_lead_out_of_the_folder(write_lvis, tmp_path):
+def test_a_url_cannot_lead_out_of_the_folder(write_lvis, tmp_path):
     file, folder = write_lvis([image(7, coco_url="http://example.org/../secret.jpg")])
     (tmp_path / "secret.jpg").touch()
     (folder / "val2017/secret.jpg").unlink()
@@ -169,7 +169,7 @@ def test_an_address_cannot_lead_out_of_the_folder(write_lvis, tmp_path):
         load_split(file, folder)
 
 
-def test_images_that_are_no_objects_are_one_sentence(write_lvis):
+def test_an_image_entry_that_is_not_an_object_is_refused(write_lvis):
     file, folder = write_lvis([image(7)])
     content = json.loads(file.read_text())
     file.write_text(json.dumps({**content, "images": [*content["images"], 5]}))
@@ -177,7 +177,7 @@ def test_images_that_are_no_objects_are_one_sentence(write_lvis):
         load_split(file, folder)
 
 
-def test_the_content_decides_which_layout_it_is(write_lvis):
+def test_the_content_decides_between_coco_and_lvis(write_lvis):
     file, folder = write_lvis([image(7, [5], file_name="val2017/000000000007.jpg")], [annotation(7, 3)])
     content = json.loads(file.read_text())
     assert is_lvis(content)
@@ -193,7 +193,7 @@ def test_the_content_decides_which_layout_it_is(write_lvis):
         load_split(file, folder, class_ids=(77,))
 
 
-def test_what_a_data_set_says_outlives_images_that_cannot_be_read(write_lvis):
+def test_federated_facts_survive_unreadable_images(write_lvis):
     file, folder = write_lvis([image(7, [5]), image(12, [3])])
     cv2.imwrite(str(folder / "val2017/000000000012.jpg"), np.zeros((60, 100, 3), np.uint8))  # the other is empty
     data = without_unreadable(load_split(file, folder), strict=False)

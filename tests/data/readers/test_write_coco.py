@@ -90,7 +90,7 @@ def test_any_boxes_come_back_to_the_bit(folder, lines):
     assert_same(dataset, round_trip(dataset, folder / "images/train", folder / "out.json"))
 
 
-def test_an_image_that_is_a_link_to_elsewhere_is_written_by_its_own_name(tmp_path):
+def test_a_linked_image_is_written_under_its_own_name(tmp_path):
     file, images = write_yolo(tmp_path / "set", {"a": "0 .5 .5 .2 .2"})
     draw_image(tmp_path / "store/x.png")
     (images / "b.png").symlink_to(tmp_path / "store/x.png")
@@ -120,14 +120,14 @@ def test_classes_are_counted_alike_in_every_format(tmp_path):
         count_in_file(file, ("fox",), (7,), images)
 
 
-def test_a_suffix_that_is_no_format_is_refused(tmp_path):
+def test_an_unknown_suffix_is_refused(tmp_path):
     expected = r"boxes\.csv ends in \.csv, but annotations are COCO's or LVIS's \.json, the \.txt list"
     with pytest.raises(UserError, match=expected):
         load_split(tmp_path / "boxes.csv", tmp_path)
 
 
 @pytest.mark.parametrize("flag", [1, "1", True, "true", None, [0], "no", 2])
-def test_what_is_no_plain_object_counts_for_no_class(tmp_path, flag):
+def test_crowds_and_bad_flags_count_for_no_class(tmp_path, flag):
     file, images = write_named("coco", tmp_path, ["a.png"], annotation={"iscrowd": flag})
     draw_image(images / "a.png")
     assert count_in_file(file, ("cat",), (1,)).counts.tolist() == [0]
@@ -137,7 +137,7 @@ def test_what_is_no_plain_object_counts_for_no_class(tmp_path, flag):
 @pytest.mark.parametrize("kind", ["coco", LVIS])
 @pytest.mark.parametrize("key", ["image_id", "category_id"])
 @pytest.mark.parametrize("value", [[1], None, True, "1", 1.5, float("nan"), pytest.param(10**400, id="long")])
-def test_an_id_that_is_no_whole_number_is_one_sentence_with_and_without_images(tmp_path, kind, key, value):
+def test_a_bad_id_is_one_sentence_with_and_without_images(tmp_path, kind, key, value):
     file, images = write_named(kind, tmp_path, ["a.png"], annotation={key: value})
     for read in (lambda: count_in_file(file, ("cat",), (1,)), lambda: load_split(file, images)):
         with pytest.raises(UserError, match=key) as raised:
