@@ -114,8 +114,9 @@ ENDINGS = {
     ("command", "ending"),
     [
         *(("help", ending) for ending in ENDINGS),
-        *(pytest.param("train", ending, marks=pytest.mark.slow) for ending in ("| true", "> /dev/full")),
-        *(thorough(name, ending) for name in COMMANDS if name != "help" for ending in ENDINGS),
+        pytest.param("train", "> /dev/full", marks=pytest.mark.slow),
+        *(thorough("train", ending) for ending in ENDINGS),
+        *(thorough(name, ending) for name in LEAVES for ending in ("| true", "> /dev/full")),
     ],
 )
 def test_a_command_completes_without_a_reader(folder, command, ending):
@@ -134,7 +135,7 @@ def test_a_command_completes_without_a_reader(folder, command, ending):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("command", "encoding"), [("info", "ascii"), ("train", "ascii"), *(thorough(name, "cp1252") for name in COMMANDS)]
+    ("command", "encoding"), [("train", "ascii"), *(thorough(name, "cp1252") for name in COMMANDS)]
 )
 def test_a_command_completes_in_an_encoding_that_lacks_characters(folder, command, encoding):
     done = shell(f"nanogfl {' '.join(COMMANDS[command])}", folder, PYTHONIOENCODING=encoding)
@@ -177,7 +178,6 @@ WRITING = {
     [
         *((name, signal.SIGTERM) for name in WRITING if name != "export"),
         *(("detect", number) for number in STOP_SIGNALS if number != signal.SIGTERM),
-        pytest.param("export", signal.SIGTERM, marks=pytest.mark.slow),
         *(thorough(name, number) for name in WRITING for number in STOP_SIGNALS),
     ],
 )

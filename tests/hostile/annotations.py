@@ -61,7 +61,7 @@ ANNOTATIONS = [
     convert("a box of NaN", coco(annotation={"bbox": [float("nan")] * 4}), "bad box", "--strict"),
     convert("boxes without end", MANY_BOXES, r"a\.png has 20,001 boxes, and at most 20,000 are read"),
     convert("classes without end", MANY_CLASSES, "has 30,001 classes, and at most 30,000 are read"),
-    convert("an image whose size is a bomb's", coco(image={"width": 0}), "unreadable image.* 200000000", "--strict",
+    convert("an image whose size is a bomb's", coco(image={"width": 0}), "unreadable image.*200000000", "--strict",
         **{"a.png": b"P6 30000 30000 255 abc"}),
     file_name("out of the folder", "../train.json", "lies outside of data/train"),
     file_name("a path of its own", "/etc/passwd", "lies outside of data/train"),

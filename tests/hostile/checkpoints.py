@@ -92,7 +92,7 @@ def nanodet(name: str, content: Content, sentence: str) -> Bad:
 
 
 COMPRESSED = repacked(_padded, zipfile.ZIP_DEFLATED)
-BYTES = b"\x80\x02c__builtin__\nbytearray\nJ\xff\xff\xff\x7f\x85R."  # bytearray(2^31 - 1)
+BYTES = b"\x80\x02c__builtin__\nbytearray\nJ\xff\xff\xff\x0f\x85R."  # bytearray(2^28 - 1)
 PARTS = "best.pt is a nanogfl checkpoint whose"
 TRAIN = "train recipe.yaml --run-dir run"
 
@@ -106,7 +106,7 @@ CHECKPOINTS = [
     info("records over one another", overlapping, NOT_OURS),
     info("a storage that claims too much", repacked(_claiming), NOT_OURS),
     info("a pickle without an end", repacked(lambda n, d: d[:-1] if n.endswith("data.pkl") else d), NOT_OURS),
-    info("a bytearray of 2 GB", repacked(lambda n, d: BYTES if n.endswith("data.pkl") else d), NOT_OURS),
+    info("a bytearray of 256 MB", repacked(lambda n, d: BYTES if n.endswith("data.pkl") else d), NOT_OURS),
     info("another program's", lambda path: path.write_bytes(saved({"state_dict": {}})), NOT_OURS),
     info("classes that are numbers", changed(classes=[3]), f"{PARTS} classes"),
     info("classes without end", changed(classes=["a"] * 30_001, category_ids=[1] * 30_001), "classes are 30,001"),
