@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import nanogfl  # noqa: F401  before any test imports cv2, which then knows the limit on the pixels of image files
+
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for tests that import onnxruntime themselves
 
 

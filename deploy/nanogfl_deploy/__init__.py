@@ -1,5 +1,7 @@
 """The device side: an exported .onnx on onnxruntime, without torch."""
 
+import nanogfl  # noqa: F401  its limit on the pixels of image files is set before OpenCV is loaded
+
 TYPE_CHECKING = False  # what mypy takes for true; importing it from typing would cost what `cold` wants to measure
 if TYPE_CHECKING:
     from nanogfl_deploy.runtime import Detector

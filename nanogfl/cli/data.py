@@ -1,4 +1,4 @@
-"""`nanogfl data`: data sets."""
+"""`nanogfl data`: draw, check, show and convert data sets."""
 
 import json
 import os
@@ -35,15 +35,15 @@ data.add_command(show_cache)
     help="24 classes whose frequencies fall from 1 to 1/RATIO over the training images.",
 )
 def draw(folder: Path, train: int, val: int, seed: int, tail: int | None) -> None:
-    """Draw the embedded data set into FOLDER: something to train on with no download.
+    """Draw a data set into FOLDER, to train on without a download.
 
     Pictures of discs, rectangles, triangles, stars, rings and crosses that cover one another, on textured
     backgrounds, with their boxes in COCO's format: FOLDER/train.json, FOLDER/val.json and the .jpg files in
-    FOLDER/train and FOLDER/val. FOLDER must be new, empty, or hold this very data set, which is then left as it is.
+    FOLDER/train and FOLDER/val. FOLDER must be new or empty; if it holds the same data set, nothing is written.
 
-    With --long-tail the classes are these shapes in four colours, from the most to the least frequent: "red disc" is
-    drawn RATIO times as often as the last. The validation images hold all classes alike, whatever the RATIO, so that
-    rare classes can be measured.
+    With --long-tail the classes are these shapes in four colours, sorted by frequency: the first, "red disc", is drawn
+    RATIO times as often as the last. All classes are equally frequent in the validation images, so that rare classes
+    can be measured.
 
     \b
     nanogfl data draw shapes
@@ -76,7 +76,7 @@ def draw(folder: Path, train: int, val: int, seed: int, tail: int | None) -> Non
 @click.option(
     "--renderer", default="cv2", show_default=True, type=click.Choice(["cv2", "device"]), help="What paints them."
 )
-@click.option("--strict", is_flag=True, help="A bad box or a missing image is an error instead of left out and listed.")
+@click.option("--strict", is_flag=True, help="Bad boxes and missing images are errors; by default they are listed.")
 def show(
     config: Path,
     output: Path,
@@ -86,10 +86,10 @@ def show(
     renderer: Literal["cv2", "device"],
     strict: bool,
 ) -> None:
-    """Save a contact sheet of the training pictures that the recipe CONFIG makes, with their boxes.
+    """Save a contact sheet of the training pictures of the recipe CONFIG, with their boxes.
 
-    The first pictures of an epoch, augmented as training would, in the network's size. Hatched regions are neither
-    object nor background: crowds, and objects of which too little is left (augment.keep_visible).
+    The first pictures of an epoch, augmented as in training, at the network's size. Hatched regions are neither object
+    nor background: crowds, and objects of which too little is visible (augment.keep_visible).
 
     \b
     nanogfl data show configs/bccd.yaml -o sheet.png
@@ -136,14 +136,14 @@ def show(
 @click.argument("images", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The COCO json to write.")
 @click.option("--force", is_flag=True, help="Overwrite OUTPUT where it exists.")
-@click.option("--strict", is_flag=True, help="A bad box or a missing image is an error instead of left out and listed.")
+@click.option("--strict", is_flag=True, help="Bad boxes and missing images are errors; by default they are listed.")
 def convert(annotations: Path, images: Path, output: Path, force: bool, strict: bool) -> None:
     """Write the data set of ANNOTATIONS, whose images lie in the folder IMAGES, as COCO json.
 
     ANNOTATIONS is the .txt list of a Pascal VOC split, YOLO's data.yaml (IMAGES is then the folder of one split's
-    images) or a COCO json, which comes out checked. Training and evaluation read all of these as they are; this is
-    for other tools, to see what is left out, and to write down what is mended (names, sizes, rotated boxes). The
-    images stay where they are: file names are relative to IMAGES.
+    images) or a COCO json, which is checked. Training and evaluation read all of these directly; the conversion is for
+    other tools. It shows what is left out, and writes what is corrected (names, sizes, rotated boxes). The images are
+    not moved: file names are relative to IMAGES.
 
     \b
     nanogfl data convert VOC2007/ImageSets/Main/train.txt VOC2007/JPEGImages -o train.json
@@ -166,7 +166,7 @@ def convert(annotations: Path, images: Path, output: Path, force: bool, strict: 
 
 
 def _summary(folder: Path, split: str) -> str:
-    """What a split holds, in two lines."""
+    """The content of a split, in two lines."""
     content = json.loads((folder / f"{split}.json").read_text(encoding="utf-8"))
     annotations = content["annotations"]
     empty = len(content["images"]) - len({annotation["image_id"] for annotation in annotations})

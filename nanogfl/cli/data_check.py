@@ -11,9 +11,9 @@ from nanogfl.io.printable import printable
 
 if TYPE_CHECKING:
     from nanogfl.config import Config
+    from nanogfl.data.dataset import DataSet
     from nanogfl.data.lint.finding import Finding
     from nanogfl.data.lint.report import CheckReport
-    from nanogfl.data.readers.coco import DataSet
     from nanogfl.loss.reach import ReachReport
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan", None: None}

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM (systemd, docker stop) and SIGHUP (a closed terminal) during a command of the device."""
+"""Ctrl-C, SIGTERM (systemd, docker stop) and SIGHUP (a closed terminal) during detect, bench, explain and info."""
 
 import os
 import signal
@@ -15,17 +15,17 @@ import click
 from nanogfl.errors import STOP_SIGNALS, Interrupted
 
 PATIENCE = 5.0
-"""seconds until a process that does not react is ended: docker stop kills after 10"""
+"""seconds until a process that does not react is ended; docker stop kills after 10"""
 
 
 class Ending:
-    """What to do at the first signal: raise Interrupted, or what `at_the_first` was set to. A second Ctrl-C raises."""
+    """Reacts to signals: the first one raises Interrupted, or calls `at_the_first` if set. A second Ctrl-C raises."""
 
     def __init__(self) -> None:
         self.came: signal.Signals | None = None
         self.at_the_first: Callable[[], None] | None = None
         self.at_the_worst: Callable[[], None] | None = None
-        """what is called, in another thread, before a process that does not react is ended"""
+        """called in another thread before a process that does not react is ended"""
         self.noticed, self.over = threading.Event(), threading.Event()
 
     def note(self, number: int, _frame: FrameType | None) -> None:
@@ -38,10 +38,10 @@ class Ending:
 
 @contextmanager
 def stoppable() -> Iterator[Ending]:
-    """Within, the signals go to the Ending that it yields; Interrupted becomes its exit code.
+    """Sends signals to the Ending that it yields, and turns Interrupted into its exit code.
 
-    Python tells its main thread of a signal between two of its own steps. A model whose graph never ends keeps it from
-    that, so a second thread, which the system tells at once, ends the process after some seconds.
+    Python handles a signal in the main thread, between two of its own steps. A model whose graph never ends prevents
+    that, so a second thread, which learns of the signal at once, ends the process after some seconds.
     """
     ending = Ending()
     if threading.current_thread() is not threading.main_thread():
@@ -50,7 +50,7 @@ def stoppable() -> Iterator[Ending]:
     before: dict[signal.Signals, Any] = {}
     for number in STOP_SIGNALS:
         handler = signal.getsignal(number)
-        # A shell's background job ignores Ctrl-C, but a recording must have an end; nohup means what it says.
+        # A shell's background job ignores Ctrl-C, but a recording must be closed. What nohup ignores stays ignored.
         if handler is not None and not (handler is signal.SIG_IGN and number != signal.SIGINT):
             before[number] = signal.signal(number, ending.note)
     told, telling = socket.socketpair()
@@ -84,5 +84,5 @@ def _watch(told: socket.socket, ending: Ending) -> None:
             if ending.at_the_worst is not None:
                 ending.at_the_worst()
             os._exit(128 + content[0])
-        # The next signals hurry an end that may have a long recording to close; systemd sends two at once.
+        # Later signals allow more time: a long recording may have to be closed, and systemd sends two at once.
         awaited, patience = ending.over, 6 * PATIENCE

@@ -1,4 +1,4 @@
-"""Whether a package can be used: one sentence instead of a traceback."""
+"""Missing packages: one sentence instead of a traceback."""
 
 from importlib.util import find_spec
 
@@ -6,14 +6,14 @@ from nanogfl.errors import UserError, missing_extra
 
 
 def require(extra: str, *packages: str) -> None:
-    """Raises UserError that names the pip command for the first package that is missing."""
+    """Raises UserError with the pip command if a package of the extra is missing."""
     for package in packages:
         if find_spec(package) is None:
             raise missing_extra(package, extra)
 
 
 def opencv_problem() -> UserError | None:
-    """Why OpenCV cannot be imported, and the ways out. Its usual package needs libraries of a desktop."""
+    """The error if OpenCV cannot be imported, else None. Its usual package needs desktop libraries."""
     try:
         import cv2  # noqa: F401
     except ImportError as error:

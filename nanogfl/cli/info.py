@@ -1,4 +1,4 @@
-"""`nanogfl info`: what is in a model file."""
+"""`nanogfl info`: the content of a model file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path))
 @stoppable()
 def info(file: Path) -> None:
-    """Show what FILE (.onnx or checkpoint) expects and delivers.
+    """Show the inputs, outputs and origin of FILE (.onnx or checkpoint).
 
     Classes, input size, layout, colour order, resize rule and normalisation, outputs with their shapes, parameters and
-    MACs; for an .onnx also its selection, the agreement that its export measured, where it comes from, and what
-    `nanogfl bench --card` measured.
+    MACs; for an .onnx also its selection, the agreement with PyTorch measured at export, its origin, and the latency
+    that `nanogfl bench --card` measured.
 
     \b
     nanogfl info runs/bccd/best.onnx
@@ -46,7 +46,7 @@ def info(file: Path) -> None:
 
 
 def describe_onnx(detector: "Detector") -> list[tuple[str, str]]:
-    """(name, value) rows for people, all from the file itself."""
+    """(name, value) rows for people, all from the file."""
     from nanogfl_deploy.bench.card import bench_rows
 
     card = detector.card

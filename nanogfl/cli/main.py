@@ -1,4 +1,4 @@
-"""`nanogfl`: a file of this folder for each command, which imports what it needs when it runs: --help is quick."""
+"""The command `nanogfl`. Each command has a file here and imports what it needs when it runs, so --help is quick."""
 
 import os
 import signal
@@ -44,12 +44,11 @@ def nanogfl() -> None:
 
 
 def main() -> None:
-    """Expected errors are one line on stderr and exit code 2; anything else is a bug and shows its traceback.
+    """Runs a command. A UserError becomes one line on stderr and exit code 2; other errors show a traceback.
 
-    A command that a signal ended has exit code 128 + the signal's number. One that nobody reads does its work all the
-    same (cli/streams.py).
+    A command that a signal ends has exit code 128 + the signal's number.
     """
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what fails is said once, by our error
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # our error says what failed
     protect_streams()
     try:
         with _ending_in_order():
@@ -73,15 +72,12 @@ def main() -> None:
 
 @contextmanager
 def _ending_in_order() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise Interrupted, as Ctrl-C raises KeyboardInterrupt: what is half-written is removed.
-
-    One that is ignored stays so (nohup).
-    """
+    """SIGTERM and SIGHUP raise Interrupted, so that half-written files are removed. Ignored signals (nohup) stay so."""
     handled = [each for each in STOP_SIGNALS if signal.getsignal(each) == signal.SIG_DFL]
 
     def stop(number: int, _frame: FrameType | None) -> None:
         for each in handled:
-            signal.signal(each, signal.SIG_IGN)  # once is enough: a second one would end the tidying
+            signal.signal(each, signal.SIG_IGN)  # a second one would end the cleaning up
         raise Interrupted("stopped", number)
 
     for each in handled:

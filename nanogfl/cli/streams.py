@@ -1,4 +1,4 @@
-"""stdout and stderr of a command: whatever becomes of them, the work is done, and no character of a name ends it."""
+"""stdout and stderr of a command: neither a closed pipe, a full disk nor an odd character ends its work."""
 
 import errno
 import io
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 
 def protect_streams() -> None:
-    """sys.stdout and sys.stderr can be printed to from here on, whatever they are.
+    """Makes sys.stdout and sys.stderr safe to print to.
 
-    Characters that their encoding lacks are written as \\x.. or \\u..... Where one can no longer be written to (its
-    reader has ended, the disk is full, the terminal is gone), that is said once on stderr, and what follows goes
-    nowhere. One that was closed is the null device. Streams that somebody has put in their place are left alone.
+    Characters that their encoding lacks are written as \\x.. or \\u..... If a stream can no longer be written to (its
+    reader has ended, the disk is full, the terminal is gone), stderr says so once, and further output is dropped. A
+    closed stream becomes the null device. Streams that were replaced, as by pytest, are left alone.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            null = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: else the next file would get it
+            null = os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which the next file would get
             os.set_inheritable(null, True)
     if sys.stdout is sys.__stdout__:
         sys.stdout = _protected(sys.stdout, 1)
@@ -30,7 +30,7 @@ def protect_streams() -> None:
 
 
 def is_output_lost() -> bool:
-    """Something printed could not be written, and not because its reader wanted no more of it."""
+    """Whether output was lost for another reason than that its reader ended."""
     sys.stdout.flush()
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     return isinstance(raw, _Descriptor) and raw.lost
@@ -39,7 +39,7 @@ def is_output_lost() -> bool:
 def _protected(stream: TextIO | None, number: int) -> TextIO:
     if not isinstance(stream, io.TextIOWrapper):  # None: it was closed
         return open(os.devnull, "w", encoding="utf-8")  # for as long as the process lives
-    if sys.platform == "win32" and stream.isatty():  # a console, which takes every character, but by calls of its own
+    if sys.platform == "win32" and stream.isatty():  # a console takes every character, by calls of its own
         return stream
     stream.flush()
     return io.TextIOWrapper(
@@ -51,7 +51,7 @@ def _protected(stream: TextIO | None, number: int) -> TextIO:
 
 
 class _Descriptor(io.FileIO):
-    """One that becomes the null device when it can no longer be written to."""
+    """A file that becomes the null device when it can no longer be written to."""
 
     lost = False
 
@@ -63,9 +63,9 @@ class _Descriptor(io.FileIO):
             os.dup2(null, self.fileno())
             os.close(null)
             if self.fileno() == 1:
-                self.lost = error.errno not in (errno.EPIPE, errno.EINVAL)  # the latter is Windows' word for it
+                self.lost = error.errno not in (errno.EPIPE, errno.EINVAL)  # EINVAL: a closed pipe on Windows
                 print(
-                    f"nanogfl: what is printed can no longer be written ({error.strerror}): going on without it",
+                    f"nanogfl: output can no longer be written ({error.strerror}): going on without it",
                     file=sys.stderr,
                     flush=True,
                 )

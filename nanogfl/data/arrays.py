@@ -1,4 +1,4 @@
-"""A data set as flat arrays, so that the plans and the boxes of a whole batch are array arithmetic."""
+"""A data set as flat arrays: augmentation of a whole batch is array arithmetic on them."""
 
 from dataclasses import dataclass, field
 
@@ -6,15 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.contract.input_spec import InputSpec, place
-from nanogfl.data.readers.coco import DataSet
+from nanogfl.data.dataset import DataSet
 
 LEAST_PASTED = 0.025
-"""of the image's sides: smaller objects are a few pixels of the network's input and are not pasted elsewhere"""
+"""share of the image's sides; smaller objects are a few pixels of the network's input, and are not pasted"""
 
 
 @dataclass(frozen=True)
 class DataIndex:
-    """n images and all of their objects, those of image i in rows start[i] : start[i + 1]."""
+    """n images and their G objects; image i has rows start[i] : start[i + 1]."""
 
     hw: NDArray[np.int64]
     """(n, 2) as annotated"""
@@ -27,9 +27,9 @@ class DataIndex:
     start: NDArray[np.int64]
     """(n + 1,)"""
     pasteable: NDArray[np.int64]
-    """(K,) rising rows of the objects that may be pasted into other images: no crowd, not tiny"""
+    """(K,) rising rows of the objects that may be pasted into other images: not crowd, not tiny"""
     pasteable_images: NDArray[np.int64]
-    """(k,) rising images that have some"""
+    """(k,) rising images that have pasteable objects"""
     pasteable_start: NDArray[np.int64]
     """(k + 1,) those of pasteable_images[j] are pasteable[pasteable_start[j] : pasteable_start[j + 1]]"""
     _scales: dict[InputSpec, NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
@@ -60,7 +60,7 @@ class DataIndex:
         return len(self.hw)
 
     def scales(self, spec: InputSpec) -> NDArray[np.float64]:
-        """(n, 2) scale_x, scale_y of `contract.preprocess.place`; worked out once for each spec."""
+        """(n, 2) scale_x, scale_y of `contract.input_spec.place`; computed once per spec."""
         if spec not in self._scales:
             shapes, shape_of = np.unique(self.hw, axis=0, return_inverse=True)
             placed = [place((int(h), int(w)), spec) for h, w in shapes]

@@ -1,4 +1,4 @@
-"""How many images hold each class: what is rare and what is frequent. No torch."""
+"""How many images hold each class. No torch."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.data.dataset import DataSet, Problem
+from nanogfl.data.readers.classes import choose_classes
 from nanogfl.data.readers.coco import read_annotations, read_categories
 from nanogfl.data.readers.read import is_coco, load_split
-from nanogfl.data.readers.validate import choose_classes
 from nanogfl.data.readers.values import to_flag, to_whole
 from nanogfl.errors import UserError
 
@@ -23,7 +23,7 @@ def boxes_per_class(dataset: DataSet) -> NDArray[np.int64]:
 
 
 def images_per_class(dataset: DataSet) -> NDArray[np.int64]:
-    """(C,) images with at least one object of the class; crowd regions are none."""
+    """(C,) images with at least one object of the class; crowd regions do not count."""
     held = [np.unique(image.labels[~image.crowd]) for image in dataset.images]
     return np.bincount(np.concatenate([np.zeros(0, np.int64), *held]), minlength=len(dataset.classes))
 
@@ -32,16 +32,16 @@ class ClassImages(NamedTuple):
     counts: NDArray[np.int64]
     """(C,) images with at least one object of the class"""
     notes: tuple[Problem, ...]
-    """what differs between the file's classes and those asked for"""
+    """how the file's classes differ from those asked for"""
 
 
 def count_in_file(
     annotations: Path | str, classes: tuple[str, ...], category_ids: tuple[int, ...], images: Path | str | None = None
 ) -> ClassImages:
-    """`images_per_class` of the annotations of a training set, its classes found by their names (`choose_classes`).
+    """`images_per_class` of a training set's annotations, its classes matched by name (`choose_classes`).
 
-    The images of a COCO json need not be there; of other formats `images` is the folder. UserError where the file
-    lacks one of the classes: it is another set.
+    `images`: the image folder, which a COCO json does not need. Raises UserError if the file lacks one of the classes,
+    and so belongs to another data set.
     """
     annotations = Path(annotations)
     if not is_coco(annotations):

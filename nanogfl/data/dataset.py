@@ -1,4 +1,4 @@
-"""A data set in memory, whichever files it came from. No torch: the device evaluates with it, too."""
+"""A data set in memory, whatever its format. No torch: the device evaluates with it."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 class Problem(NamedTuple):
-    """Something of a data set that was left out or mended."""
+    """Something in a data set that was left out or corrected."""
 
     where: str
     reason: str
@@ -29,27 +29,27 @@ class ImageRecord:
     labels: NDArray[np.int64]
     """(G,) dense: 0 .. C - 1"""
     areas: NDArray[np.float32]
-    """(G,) of the object as annotated (its mask's, in COCO): what AP by size goes by"""
+    """(G,) as annotated, in COCO the mask's; AP by size uses them"""
     crowd: NDArray[np.bool_]
-    """(G,) neither an object nor background: COCO's region of many objects, VOC's object that is difficult"""
+    """(G,) neither object nor background: COCO's crowd regions, VOC's difficult objects"""
     reach_hw: tuple[float, float] = field(default=(0.0, 0.0), compare=False)
-    """how far down and to the right its boxes reach as they were written, before they were clipped"""
+    """how far down and to the right its boxes reach before they are clipped"""
     measured: bool = field(default=False, compare=False)
-    """whether `hw` was read from the file, because the annotations state no size"""
+    """whether `hw` was read from the image, because the annotations state no size"""
 
 
 @dataclass(frozen=True)
 class Federated:
-    """What a federated data set says beyond its boxes (LVIS, arXiv:1908.03195).
+    """What a federated data set says besides its boxes (LVIS, arXiv:1908.03195).
 
-    A class is verified in an image that holds it or lists it as negative; of other classes an image says nothing."""
+    A class is verified in an image that holds it or lists it as negative; other classes are unknown in that image."""
 
     negative: Mapping[int, frozenset[int]]
-    """image id -> labels that were looked for and are not there"""
+    """image id -> labels that are verified to be absent"""
     not_exhaustive: Mapping[int, frozenset[int]]
     """image id -> labels of which there may be more objects than boxes"""
     frequency: tuple[str, ...]
-    """(C,) rare, common or frequent: as the file says, not as anything counts"""
+    """(C,) rare, common or frequent, as the file says"""
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,15 @@ class DataSet:
     """the annotation file"""
     classes: tuple[str, ...]
     category_ids: tuple[int, ...]
-    """the file's id of each class, rising; with gaps or from any number"""
+    """the file's id of each class, rising, possibly with gaps"""
     images: tuple[ImageRecord, ...]
-    """in the order of their ids"""
+    """by id"""
     problems: tuple[Problem, ...]
     federated: Federated | None = None
     """None: every class is verified in every image"""
 
     def summary(self) -> str:
+        """Counts of images, boxes and classes, in one line."""
         boxes = sum(len(image.boxes) for image in self.images)
         crowd = sum(int(image.crowd.sum()) for image in self.images)
         empty = sum(not (~image.crowd).any() for image in self.images)
@@ -75,6 +76,6 @@ class DataSet:
         )
 
     def problem_summary(self) -> str:
-        """Counts by kind of reason, for one line; the whole list is `problems`."""
+        """Counts per kind of problem, in one line."""
         kinds = Counter(problem.reason.split(":")[0] for problem in self.problems)
         return ", ".join(f"{count} x {kind}" for kind, count in kinds.most_common())

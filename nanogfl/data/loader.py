@@ -1,4 +1,4 @@
-"""Batches: made whole by threads ahead of the loop; what is in them is a pure function of seed, epoch and position."""
+"""Batches, made by threads ahead of the loop. Their content is a pure function of seed, epoch and position."""
 
 import time
 from collections import deque
@@ -19,20 +19,20 @@ from nanogfl.data.augment.plan import Plans, draw_plans, is_plain
 from nanogfl.data.augment.render_cv2 import render_into
 from nanogfl.data.augment.render_torch import render_batch
 from nanogfl.data.cache.frames import Frames
+from nanogfl.data.dataset import DataSet
 from nanogfl.data.order import EpochOrder
-from nanogfl.data.readers.coco import DataSet
 from nanogfl.data.truth import Truth, make_truth
 from nanogfl.errors import UserError
 
 
 class Batch(NamedTuple):
     images: Tensor
-    """uint8 (B, H, W, 3) BGR, before the change of colour"""
+    """uint8 (B, H, W, 3) BGR, before the colour augmentation"""
     colour: Tensor
-    """float32 (B, 3, 4) gains and offsets, `data.colour.apply_colour`"""
+    """float32 (B, 3, 4) gains and offsets: see `data.augment.colour.apply_colour`"""
     truth: Truth
     indices: Tensor
-    """int64 (B,) which image of the data set each picture is made from (its first layer)"""
+    """int64 (B,) the data set's image that each picture is made from (its first layer)"""
 
     def to(self, device: torch.device) -> "Batch":
         images, colour = (tensor.to(device, non_blocking=True) for tensor in (self.images, self.colour))
@@ -40,7 +40,7 @@ class Batch(NamedTuple):
 
 
 class Loader:
-    """Training batches of an epoch. Threads decide how fast they come, never what is in them."""
+    """Training batches. The number of threads decides how fast they come, never their content."""
 
     def __init__(
         self,
@@ -53,12 +53,15 @@ class Loader:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        """`device` is where the pictures go, and with data.cache=device where they are rendered. `pad`: truth lists of
-        few lengths, for compiled code. Of `world` processes each takes the `rank`-th share of every batch. Raises
-        UserError where a batch has no equal shares."""
+        """device: where the pictures go and, with data.cache=device, where they are rendered.
+        pad: pads truth lists to few lengths, for compiled code.
+        rank, world: this process takes the `rank`-th of `world` equal shares of every batch.
+
+        Raises UserError if a batch has no equal shares.
+        """
         self.dataset, self.config, self.frames = dataset, config, frames
         self.waited = 0.0
-        """seconds that the loop has waited for batches since it last set this to 0"""
+        """seconds that the loop has waited for batches; the loop resets it"""
         self._order = EpochOrder(dataset, seed=config.train.seed, repeat_threshold=config.data.repeat_threshold)
         self.batch_size = min(config.train.batch_size, self._order.length)
         """of all processes together"""
@@ -70,7 +73,7 @@ class Loader:
             )
         self._share = self.batch_size // world
         self._first = rank * self._share
-        self.steps = self._order.length // self.batch_size  # a last part batch is left out: batch norm needs full ones
+        self.steps = self._order.length // self.batch_size  # without a last partial batch: batch norm needs full ones
         self._index = DataIndex.of(dataset)
         self._device = device or torch.device("cpu")
         self._pad = pad
@@ -80,12 +83,12 @@ class Loader:
             self._resident = torch.from_numpy(frames.slots).to(self._device)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        """`steps` batches in an order that only the seed and the epoch decide."""
+        """The `steps` batches of an epoch."""
         return self.stream(epoch, epoch + 1)
 
     def stream(self, first: int, end: int, done: int = 0) -> Generator[Batch]:
-        """The batches of epoch `first` but for the first `done`, then those of the next, up to `end`: no epoch waits
-        for its first batch."""
+        """The batches of the epochs `first` up to `end`, without the first `done` of epoch `first`. No epoch waits for
+        its first batch."""
         workers = self.config.data.workers
         if workers == 0:
             for epoch, number, order in self._places(first, end, done):
@@ -96,7 +99,7 @@ class Loader:
             try:
                 for place in self._places(first, end, done):
                     queue.append(pool.submit(self._prepare, *place))
-                    if len(queue) > workers + 2:  # one in each worker's hands, and some that are ready
+                    if len(queue) > workers + 2:  # one per worker in progress, and some that are ready
                         yield self._timed(queue.popleft().result)
                 while queue:
                     yield self._timed(queue.popleft().result)
@@ -110,11 +113,11 @@ class Loader:
                 yield epoch, number, order
 
     def batch(self, epoch: int, number: int) -> Batch:
-        """That batch of that epoch, made again."""
+        """Makes one batch of an epoch again."""
         return self._finish(self._prepare(epoch, number, self._order.order(epoch)))
 
     def plans(self, epoch: int, number: int) -> Plans:
-        """Of that batch."""
+        """The augmentation of one batch."""
         return self._draw(epoch, number, self._order.order(epoch))
 
     def _timed(self, prepare: Callable[[], "_Prepared"]) -> Batch:
@@ -132,13 +135,13 @@ class Loader:
         return draw_plans(self._index, own, positions, spec, augment, seed=train.seed, epoch=epoch, plain=plain)
 
     def _prepare(self, epoch: int, number: int, order: NDArray[np.int64]) -> "_Prepared":
-        """What a worker does: plans, truth, and the pixels unless the device renders them."""
+        """A worker's part: plans, truth, and the pixels unless the device renders them."""
         spec = self.config.model.input
         plans = self._draw(epoch, number, order)
         truth = make_truth(move_truth(self._index, plans, self.config.augment.keep_visible), pad=self._pad)
         if self._resident is not None:
             return _Prepared(plans, truth, None)
-        # pinned: the copy to a GPU runs beside its work
+        # pinned memory is copied to a GPU while it computes
         pinned = self._device.type == "cuda"
         images = torch.empty((len(plans.mix), *spec.hw, 3), dtype=torch.uint8, pin_memory=pinned)
         for b, picture in enumerate(images.numpy()):

@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 class Truth(NamedTuple):
-    """Every object of a batch in one list (G may be 0), and the ignored regions likewise.
+    """The G objects of a batch in one list, and its Q ignored regions in another; both may be 0.
 
-    An empty box (0, 0, 0, 0) stands for no object: it fills the lists to a length that compiled code has seen before.
+    An empty box (0, 0, 0, 0) is no object: it pads the lists to a length that compiled code has seen before.
     """
 
     boxes: Tensor
@@ -21,16 +21,16 @@ class Truth(NamedTuple):
     image: Tensor
     """(G,) position in the batch"""
     ignored: Tensor
-    """(Q, 4)"""
+    """(Q, 4) regions that are neither object nor background"""
     ignored_image: Tensor
-    """(Q,)"""
+    """(Q,) position in the batch"""
 
     def to(self, device: torch.device) -> "Truth":
         return Truth(*(tensor.to(device, non_blocking=True) for tensor in self))
 
 
 class FlatTruth(NamedTuple):
-    """Every object of a batch in one list (G may be 0), and the ignored regions likewise."""
+    """`Truth` as arrays."""
 
     boxes: NDArray[np.float32]
     """(G, 4) x1 y1 x2 y2 in network-input pixels"""
@@ -45,7 +45,7 @@ class FlatTruth(NamedTuple):
 
 
 def make_truth(flat: FlatTruth, *, pad: bool) -> Truth:
-    """With `pad` both lists get a power of two of entries, at least 64, so that few lengths occur."""
+    """`pad`: both lists are padded to a power of two, at least 64, so that few lengths occur."""
 
     def filled(array: np.ndarray) -> Tensor:
         length = max(64, 1 << (len(array) - 1).bit_length()) if pad else len(array)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nanogfl.contract.detections import Detect, Detections
 from nanogfl.data.cache.frames import read_checked
 from nanogfl.data.class_counts import boxes_per_class
-from nanogfl.data.readers.coco import DataSet, ImageRecord
+from nanogfl.data.dataset import DataSet, ImageRecord
 from nanogfl.evaluate.groups import Groups, group_figures, group_lines, group_means
 from nanogfl.evaluate.lvis_ap import MOST_DETECTIONS, federated_precision
 from nanogfl.evaluate.precision import precision_table

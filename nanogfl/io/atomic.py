@@ -1,4 +1,4 @@
-"""Writing a file so that its name holds the whole of it or what was there before, after a power cut as well."""
+"""Atomic files: a name holds either the complete new content or what it held before, even after a power cut."""
 
 import errno
 import os
@@ -14,22 +14,23 @@ from nanogfl.errors import UserError
 if sys.platform != "win32":
     import fcntl
 
-_PART, _KEPT = ".part", ".kept"  # of a model, picture or list that nobody may take for a whole one
+_PART, _KEPT = ".part", ".kept"  # suffixes that nobody takes for a complete model, picture or list
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)  # file systems without it; a folder closed to reading
 
 
 @contextmanager
 def atomic_path(target: Path | str, *, keep_as: Path | None = None, recording: bool = False) -> Iterator[Path]:
-    """Yields a temporary path beside `target`; renamed onto it at the end, removed on any error.
+    """Yields a temporary path beside `target`, which is renamed to `target` at the end and removed on any error.
 
-    Its suffix is .part, whatever the target's is: tell a library that goes by suffixes which format to write. What a
-    killed writer of the same target has left is removed. The file is on the disk before it has the name, and the name
-    before this returns. `keep_as`: a path in the same folder that gets what was there before. `recording`: what a
-    killed writer has left stays, for it may be all there is of what a camera saw; the temporary path then ends in the
-    target's suffix, by which OpenCV writes a video.
+    The temporary path ends in .part: a library that goes by suffixes has to be told the format. Temporary files that
+    killed writers of the same target left behind are removed. Content and name are on the disk when this returns.
 
-    Raises UserError where the folder cannot be made or written to, or the disk is full, and for every other OSError.
+    keep_as: a path in the same folder; it gets the file that `target` was before.
+    recording: leftovers of killed writers stay, because they may be all that is left of what a camera saw, and the
+    temporary path ends in the target's suffix, which decides the format in which OpenCV writes a video.
+
+    Raises UserError if the folder cannot be created or written to, if the disk is full, and for any other OSError.
     """
     target = Path(target)
     try:
@@ -65,7 +66,7 @@ def atomic_path(target: Path | str, *, keep_as: Path | None = None, recording: b
 
 
 def remove_unfinished(target: Path) -> None:
-    """What killed writers of `target` have left. Only for who knows that nobody else is writing it."""
+    """Removes what killed writers of `target` left behind. The caller ensures that no other process is writing it."""
     for number in count(1):
         temporary = _part(target, number)
         if not os.path.lexists(temporary):
@@ -75,8 +76,8 @@ def remove_unfinished(target: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """The names in it are on the disk."""
-    if os.name != "posix":  # Windows has no such thing
+    """Writes the folder's names to the disk. Raises UserError if the disk fails."""
+    if os.name != "posix":  # not possible on Windows
         return
     try:
         handle = os.open(folder, os.O_RDONLY)
@@ -94,11 +95,11 @@ def _part(target: Path, number: int, suffix: str = "") -> Path:
 
 
 def _new_part(target: Path, recording: bool) -> tuple[Path, int]:
-    """An empty file, and its open handle, whose lock says that its writer lives."""
+    """An empty file and its open handle. The handle's lock tells other processes that the writer is alive."""
     for number in count(1):
         temporary = _part(target, number, target.suffix if recording else "")
         if os.path.lexists(temporary) and (recording or not _remove_abandoned(temporary)):
-            continue  # another process writes the same target at this moment
+            continue  # another process is writing the same target
         try:
             handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
@@ -106,11 +107,11 @@ def _new_part(target: Path, recording: bool) -> tuple[Path, int]:
         if _lock(handle) is not False and _is_at(temporary, handle):
             return temporary, handle
         os.close(handle)  # another process took it for abandoned before it was locked
-    raise AssertionError("numbers do not end")
+    raise AssertionError("count() does not end")
 
 
 def _remove_abandoned(temporary: Path) -> bool:
-    """False where its writer may live, or it is not ours to remove."""
+    """False if its writer may be alive, or it cannot be removed."""
     try:
         handle = os.open(temporary, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError:
@@ -128,7 +129,7 @@ def _remove_abandoned(temporary: Path) -> bool:
 
 
 def _lock(handle: int) -> bool | None:
-    """False where another one holds it; None where there are no locks: on Windows and on some file systems."""
+    """False if another process holds the lock; None where there are no locks: Windows, some file systems."""
     if sys.platform == "win32":
         return None
     try:
@@ -148,7 +149,7 @@ def _is_at(path: Path, handle: int) -> bool:
 
 
 def _copy(target: Path, kept: Path) -> None:
-    """A second name for it, which costs nothing, or a copy where the file system knows no second names."""
+    """A hard link, or a copy where the file system has no hard links."""
     kept.unlink(missing_ok=True)
     try:
         os.link(target, kept)
@@ -171,7 +172,7 @@ def _keep(kept: Path, keep_as: Path, target: Path) -> None:
 
 
 def _sentence(error: OSError, target: Path, ours: set[Path]) -> str:
-    """Names the file that the system refused, which may be one that was read for the new content."""
+    """Names the file that the system refused: the target, or one that was read for the new content."""
     reason, named = error.strerror or error, error.filename
     if isinstance(named, str | os.PathLike) and Path(named) not in ours:
         return f"{target} was not written, because of {named} ({reason}); nothing was changed"

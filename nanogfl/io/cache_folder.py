@@ -1,4 +1,4 @@
-"""Where files are kept that runs share."""
+"""The folder for files that several runs share."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from nanogfl.errors import UserError
 def cache_folder(kind: str, otherwise: str = "") -> Path:
     """$NANOGFL_CACHE/<kind>, else $XDG_CACHE_HOME/nanogfl/<kind>, else ~/.cache/nanogfl/<kind>.
 
-    Raises UserError where the user has no home, as under `docker run --user`; `otherwise`: what else can be done.
+    Raises UserError if the user has no home folder, as under `docker run --user`; the sentence ends with `otherwise`.
     """
     if own := os.environ.get("NANOGFL_CACHE"):
         return Path(own) / kind
@@ -26,7 +26,7 @@ def cache_folder(kind: str, otherwise: str = "") -> Path:
 
 
 def expand_user(path: str, what: str) -> Path:
-    """With ~ and ~name as home folders. Raises UserError for a user who has none; `what` begins the sentence."""
+    """Replaces ~ and ~name by home folders. Raises UserError, which begins with `what`, if there is none."""
     try:
         return Path(path).expanduser()
     except RuntimeError:

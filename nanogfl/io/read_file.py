@@ -1,4 +1,4 @@
-"""Reading files of anybody's: regular ones only, and no more of them than such a file can hold."""
+"""Reading untrusted files: regular files only, up to a size."""
 
 import os
 import stat
@@ -8,16 +8,16 @@ from typing import BinaryIO
 from nanogfl.errors import UserError
 
 _MOST_BYTES = 64_000_000
-"""of a list of names: a million of them take some 20"""
+"""for a list of names: a million names take about 20"""
 _CHUNK = 1 << 20
 _DATA_SET = "check data.root and the split's annotations"
 
 
 def is_file(path: Path) -> bool:
-    """False, too, where no file can have this name, and for what never ends or never answers (a device, a pipe)."""
+    """Whether it is a regular file. False for devices and pipes, and for names that no file can have."""
     try:
         return path.is_file()
-    except (OSError, ValueError):  # longer than the system takes, in a folder that is closed; a NUL
+    except (OSError, ValueError):  # too long, in a closed folder; with a NUL
         return False
 
 
@@ -29,10 +29,12 @@ def is_folder(path: Path) -> bool:
 
 
 def read_bounded(path: Path | str, what: str, most: int, advice: str = _DATA_SET) -> bytes:
-    """Raises UserError for a missing file (with the advice), one that cannot be read or is no regular one, and one of
-    more than `most` bytes. `what` begins the sentences: "config", "annotations"."""
+    """The file's bytes.
+
+    Raises UserError if the file is missing (with the advice), cannot be read, is not a regular file, or has more than
+    `most` bytes. The sentence begins with `what`: "config", "annotations"."""
     try:
-        if not stat.S_ISREG(mode := os.stat(path).st_mode):  # before opening it: that would wait for a pipe's writer
+        if not stat.S_ISREG(mode := os.stat(path).st_mode):  # opening a pipe would wait for its writer
             kind = "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
             raise UserError(f"{what} {path} cannot be read: it is {kind}, a file is expected")
         with open(path, "rb") as file:
@@ -45,20 +47,20 @@ def read_bounded(path: Path | str, what: str, most: int, advice: str = _DATA_SET
     except ValueError:
         raise UserError(f"{what} {str(path)!r} cannot be read: no file can have this name") from None
     except MemoryError:
-        raise UserError(f"{what} {path} cannot be read: there is not the memory for it; free some") from None
+        raise UserError(f"{what} {path} cannot be read: there is not enough memory; free some") from None
     if content is None:
-        raise UserError(f"{what} {path} has more than {most:,} bytes: it is no such file")
+        raise UserError(f"{what} {path} has more than {most:,} bytes, which no such file has: check the path")
     return content
 
 
 def _read(file: BinaryIO, most: int) -> bytes | None:
-    """The whole file, None where it has more than `most` bytes. Memory is taken for what is there, not for `most`."""
+    """The whole file; None if it has more than `most` bytes. Takes memory for its content, not for `most`."""
     size = os.fstat(file.fileno()).st_size
     if size > most:
         return None
     parts = [file.read(size)]
     left = most - len(parts[0])
-    while chunk := file.read(_CHUNK):  # it grows, or its system states no size (/proc)
+    while chunk := file.read(_CHUNK):  # it grows, or states no size (/proc)
         parts.append(chunk)
         left -= len(chunk)
         if left < 0:
@@ -67,7 +69,7 @@ def _read(file: BinaryIO, most: int) -> bytes | None:
 
 
 def read_text(path: Path | str, what: str, most: int = _MOST_BYTES, advice: str = _DATA_SET) -> str:
-    """UTF-8, with or without a byte order mark. Raises UserError as `read_bounded` does, and for what is not text."""
+    """UTF-8 text, with or without a byte order mark. Raises UserError as `read_bounded` does, and for binary files."""
     content = read_bounded(path, what, most, advice)
     try:
         text = content.decode("utf-8-sig")
@@ -80,5 +82,5 @@ def read_text(path: Path | str, what: str, most: int = _MOST_BYTES, advice: str 
 
 
 def read_lines(path: Path, what: str, most: int = _MOST_BYTES, advice: str = _DATA_SET) -> list[str]:
-    """With any line ends."""
+    """The lines of `read_text`, whatever their ends. Raises UserError."""
     return read_text(path, what, most, advice).splitlines()

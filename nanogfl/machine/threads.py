@@ -1,4 +1,4 @@
-"""How many threads this process should use: its CPU affinity and the quota of its cgroups, not the machine's size."""
+"""How many threads this process should use, by its CPU affinity and its cgroups' quota, not by the machine's size."""
 
 import os
 from pathlib import Path
@@ -7,19 +7,19 @@ PROCESSORS = Path("/sys/devices/system/cpu")
 
 
 def available_threads() -> int:
-    """One per processor that this process may use, at most 16: beyond, decoding waits for the disk."""
+    """One per processor that this process may use, up to 16: with more, decoding waits for the disk."""
     return _allowed(len(_processors()) or os.cpu_count() or 1)
 
 
 def compute_threads() -> int:
-    """The same for arithmetic: one per core, because two hyperthreads share a core's units. 0 where the system does not
-    tell (not Linux): then the library decides."""
+    """Threads for arithmetic: one per core, because two hyperthreads share a core's units. 0 (the library decides)
+    where the system does not tell, as outside Linux."""
     cores = {_core_of(processor) for processor in _processors()}
     return _allowed(len(cores)) if cores else 0
 
 
 def limit_opencv_threads() -> None:
-    """OpenCV knows neither an affinity nor a quota of every kind; it never gets more threads than it has now."""
+    """Lowers OpenCV's threads to `available_threads`: it does not know every kind of affinity and quota."""
     import cv2
 
     cv2.setNumThreads(min(cv2.getNumThreads(), available_threads()))
@@ -37,14 +37,14 @@ def _core_of(processor: int) -> str:
 
 
 def _allowed(count: int) -> int:
-    """`count`, or what the quota allows, rounded down: threads beyond it are stopped in the middle of a frame."""
+    """`count`, limited by the quota, rounded down: the scheduler stops threads beyond it in the middle of a frame."""
     quota = cpu_quota()
     return max(1, min(16, count if quota is None else min(count, int(quota))))
 
 
 def cpu_quota(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:
-    """How many processors' worth of time the tightest of our cgroups allows; None without a limit. Version 2 (cpu.max)
-    and 1 (cpu.cfs_quota_us)."""
+    """Processors' worth of time that the tightest of our cgroups allows, version 2 (cpu.max) or 1 (cpu.cfs_quota_us).
+    None without a limit."""
     try:
         lines = own.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -55,7 +55,7 @@ def cpu_quota(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/se
         if controllers and "cpu" not in controllers.split(","):
             continue
         top = cgroups / controllers if (cgroups / controllers).is_dir() else cgroups / "cpu"
-        # A container often sees its own group at the top although /proc names it by the path that the host knows.
+        # A container often sees its own group at the top, while /proc gives the host's path.
         folder = top / path.lstrip("/")
         groups = [group for group in (folder, *folder.parents) if group.is_relative_to(top)]
         quotas += [quota for group in groups if (quota := _quota(group)) is not None]
@@ -63,13 +63,13 @@ def cpu_quota(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/se
 
 
 def _quota(group: Path) -> float | None:
-    """None where the group sets no limit, or is not to be seen."""
+    """None if the group sets no limit, or is not visible."""
     try:
         if (group / "cpu.max").exists():
             quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
         else:
             quota = (group / "cpu.cfs_quota_us").read_text(encoding="ascii")
             period = (group / "cpu.cfs_period_us").read_text(encoding="ascii")
-        return int(quota) / int(period) if int(quota) > 0 else None  # -1 is no limit, and so is the word "max"
+        return int(quota) / int(period) if int(quota) > 0 else None  # -1 and "max" mean no limit
     except (OSError, ValueError, ZeroDivisionError):
         return None

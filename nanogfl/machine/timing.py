@@ -1,4 +1,4 @@
-"""The one timing loop, so that two figures from nanogfl were always measured the same way."""
+"""The only timing loop: all of our figures are measured the same way."""
 
 import random
 import statistics
@@ -19,16 +19,16 @@ class Timing:
     min: float
     rounds: int
     samples: tuple[float, ...] = field(default=(), repr=False)
-    """(rounds,) every call, in the order of the rounds: what `speedup` pairs"""
+    """(rounds,) milliseconds of every call, in the order of the rounds; `speedup` pairs them"""
 
     def summary(self) -> dict[str, float]:
-        """p50, p95, min and rounds, without the samples: what goes into JSON."""
+        """p50, p95, min and rounds, for JSON."""
         return {"p50": self.p50, "p95": self.p95, "min": self.min, "rounds": self.rounds}
 
 
 @dataclass(frozen=True)
 class Speedup:
-    """How many times as fast one call is as another: quartiles over the rounds."""
+    """Speed of one call relative to another: quartiles over the rounds. 2.0: twice as fast."""
 
     q25: float
     p50: float
@@ -41,11 +41,11 @@ def measure(
     warmup: int = 10,
     clock: Callable[[], int] = time.perf_counter_ns,
 ) -> dict[str, Timing]:
-    """Times each call once a round: a machine that slows down slows all of them alike.
+    """Times each call once per round, so that a machine that slows down affects all calls alike.
 
-    The order within a round is drawn anew for each, the same in every run: in a fixed order a call would always find
-    the caches and threads that the same other call left, and a part could take longer than its whole.
-    The first `warmup` rounds are not counted. `clock` returns nanoseconds.
+    Each round has a random order of calls, the same in every run: in a fixed order a call would always find the caches
+    and threads as the same other call left them. The first `warmup` rounds are not counted. `clock` returns
+    nanoseconds. Raises ValueError for less than 1 round.
     """
     if rounds < 1 or warmup < 0:
         raise ValueError(f"measure needs at least 1 round and 0 rounds of warm-up, got {rounds} and {warmup}")
@@ -64,7 +64,7 @@ def measure(
 
 
 class RunningMedian:
-    """Of any number of values in a fixed memory: exact up to `most`, then of a random sample of as many."""
+    """The median of any number of values in fixed memory: exact up to `most` values, then of a random sample."""
 
     def __init__(self, most: int = 4096) -> None:
         self.count = 0
@@ -80,20 +80,20 @@ class RunningMedian:
             self._sample[place] = value
 
     def value(self) -> float:
-        """Raises statistics.StatisticsError where nothing was added."""
+        """Raises statistics.StatisticsError if nothing was added."""
         return statistics.median(self._sample)
 
 
 def summarise(milliseconds: ArrayLike) -> Timing:
-    """(rounds,) milliseconds -> their Timing."""
+    """(rounds,) milliseconds -> Timing."""
     samples = np.asarray(milliseconds, dtype=np.float64)
     p50, p95 = np.percentile(samples, [50, 95])
     return Timing(float(p50), float(p95), float(samples.min()), len(samples), tuple(samples.tolist()))
 
 
 def speedup(of: Timing, over: Timing) -> Speedup:
-    """How many times as fast `of` is as `over`, both from one `measure`: the ratio is taken within each round, where
-    both met the same machine, and only then the quartiles."""
+    """How many times as fast `of` is as `over`, both from one `measure`. Ratios are taken per round, in which both met
+    the same conditions; quartiles of these follow. Raises ValueError for timings of different runs."""
     if not of.samples or len(of.samples) != len(over.samples):
         raise ValueError(f"a ratio pairs the rounds of one run, got {len(of.samples)} and {len(over.samples)} rounds")
     q25, p50, q75 = np.percentile(np.divide(over.samples, of.samples), [25, 50, 75])

@@ -9,7 +9,7 @@ import numpy as np
 from nanogfl.contract.detections import Detections, to_source
 from nanogfl.contract.input_spec import place
 from nanogfl.data.cache.frames import Frames, read_checked
-from nanogfl.data.readers.coco import DataSet
+from nanogfl.data.dataset import DataSet
 from nanogfl.evaluate.coco_ap import Report, score
 from nanogfl.evaluate.lvis_ap import MOST_DETECTIONS
 from nanogfl.model.predictor import Predictor

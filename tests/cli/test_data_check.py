@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from nanogfl.cli.data import data
 from nanogfl.data.lint.run import advise_before_training
-from nanogfl.data.readers.coco import load_coco
+from nanogfl.data.readers.read import load_split as load_coco
 from nanogfl.data.synthetic.dataset import draw_dataset
 from nanogfl.errors import UserError
 from nanogfl.recipe import load_config

@@ -3,7 +3,7 @@
 from click.testing import CliRunner
 
 from nanogfl.cli.main import nanogfl as cli
-from nanogfl.data.readers.coco import load_coco
+from nanogfl.data.readers.read import load_split
 from tests.data.voc_set import box, thing, write_voc, xml
 from tests.data.yolo_set import write_yolo
 
@@ -21,7 +21,7 @@ def test_voc_is_written_as_coco_and_what_is_left_out_is_printed(tmp_path):
     assert "2 images, 2 boxes of 2 classes" in result.output
     assert "left out or mended: 1 x empty box" in result.output
     assert "a.xml, object 2: empty box: width 0, height 0" in result.output
-    assert load_coco(tmp_path / "out.json", images).classes == ("cat", "dog")
+    assert load_split(tmp_path / "out.json", images).classes == ("cat", "dog")
 
 
 def test_an_existing_file_is_overwritten_only_by_force(tmp_path):
@@ -32,7 +32,7 @@ def test_an_existing_file_is_overwritten_only_by_force(tmp_path):
     assert "is already there: give --force" in str(result.exception)
     assert output.read_text() == "mine"
     assert convert(file, images, "-o", output, "--force").exit_code == 0
-    assert len(load_coco(output, images).images[0].boxes) == 1
+    assert len(load_split(output, images).images[0].boxes) == 1
 
 
 def test_a_problem_with_strict_and_a_bad_file_leave_nothing_behind(tmp_path):

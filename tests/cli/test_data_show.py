@@ -108,7 +108,7 @@ def refused(recipe: Path, *arguments: str, to: str = "sheet.png") -> str:
     return str(result.exception)
 
 
-def test_what_a_user_can_mend_is_one_sentence_and_no_file(recipe):
+def test_user_errors_are_one_sentence_and_write_no_file(recipe):
     assert "must end in .png or .jpg" in refused(recipe, to="sheet.bmp")
     assert "its 100 epochs are counted from 0" in refused(recipe, "--epoch", "100")
     assert "mosaic" in refused(recipe, "--set", "augment.mosiac=1")

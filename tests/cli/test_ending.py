@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "tests" / "golden" / "blank_detections.onnx"
-SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"]
+SIGNALS = ["SIGTERM", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("SIGINT", "SIGHUP"))]
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent")
 
 
@@ -101,7 +101,7 @@ def count_frames(path):
 
 
 @pytest.mark.parametrize("name", SIGNALS)
-def test_a_signal_ends_a_recording_well(start, stream, tmp_path, name):
+def test_a_signal_completes_a_recording(start, stream, tmp_path, name):
     process = start("-m", "nanogfl", "detect", MODEL, stream, "--save", "out.mp4", "--json", "out.jsonl", "--no-window")
     wait_for(lambda: listed(tmp_path) >= 5)
     process.send_signal(getattr(signal, name))
@@ -179,7 +179,7 @@ def test_an_orderly_end_is_hurried_by_a_second_interrupt_only(start, names, code
     assert (process.returncode, out) == (code, f"{names[0]}\n" if code == 0 else "")
 
 
-def test_nohup_means_what_it_says(start):
+def test_nohup_is_respected(start):
     process = start("-c", "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)" + ORDERLY)
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGHUP)

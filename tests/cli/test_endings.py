@@ -1,4 +1,4 @@
-"""Every command when nobody reads what it prints, when its output lacks a character, and when it is told to end."""
+"""Commands whose output is not read, whose output lacks a character, and that are told to end."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from _pytest.mark import ParameterSet
 
 from nanogfl.cli.main import main
 from nanogfl.config import BackboneConfig, Config, DataConfig, HeadConfig, ModelConfig, NeckConfig, TrainConfig
@@ -96,6 +97,10 @@ def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedPr
     )
 
 
+def thorough(*values: object) -> ParameterSet:
+    return pytest.param(*values, marks=(pytest.mark.slow, pytest.mark.exhaustive))
+
+
 ENDINGS = {
     "| true": (0, "Broken pipe"),  # a reader that ends before the first line
     "> /dev/full": (2, "No space left"),
@@ -108,12 +113,13 @@ ENDINGS = {
 @pytest.mark.parametrize(
     ("command", "ending"),
     [
-        pytest.param(command, ending, marks=[] if command == "help" else pytest.mark.slow)
-        for command in COMMANDS
-        for ending in (ENDINGS if command in ("help", "train") else ("| true", "> /dev/full"))
+        *(("help", ending) for ending in ENDINGS),
+        pytest.param("train", "> /dev/full", marks=pytest.mark.slow),
+        *(thorough("train", ending) for ending in ENDINGS),
+        *(thorough(name, ending) for name in LEAVES for ending in ("| true", "> /dev/full")),
     ],
 )
-def test_the_work_is_done_though_nobody_reads_of_it(folder, command, ending):
+def test_a_command_completes_without_a_reader(folder, command, ending):
     code, said = ENDINGS[ending]
     done = shell(f"nanogfl {' '.join(COMMANDS[command])} {ending}", folder)
     assert done.returncode == code, done.stderr
@@ -129,15 +135,15 @@ def test_the_work_is_done_though_nobody_reads_of_it(folder, command, ending):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("command", "encoding"), [*((name, "cp1252") for name in COMMANDS), ("info", "ascii"), ("train", "ascii")]
+    ("command", "encoding"), [("train", "ascii"), *(thorough(name, "cp1252") for name in COMMANDS)]
 )
-def test_names_that_the_outputs_encoding_lacks_end_no_command(folder, command, encoding):
+def test_a_command_completes_in_an_encoding_that_lacks_characters(folder, command, encoding):
     done = shell(f"nanogfl {' '.join(COMMANDS[command])}", folder, PYTHONIOENCODING=encoding)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
 
 
-def test_an_error_quotes_what_the_outputs_encoding_lacks(folder):
+def test_an_error_escapes_characters_that_the_encoding_lacks(folder):
     done = shell("nanogfl info 'caf\u00e9 \u0436.pt'", folder, PYTHONIOENCODING="latin-1")
     assert done.returncode == 2
     assert "\\u0436.pt" in done.stderr
@@ -167,9 +173,13 @@ WRITING = {
 
 
 @pytest.mark.usefixtures("_signals_are_heard")
-@pytest.mark.parametrize("number", STOP_SIGNALS)
 @pytest.mark.parametrize(
-    "command", [pytest.param(n, marks=[pytest.mark.slow] if n == "export" else []) for n in WRITING]
+    ("command", "number"),
+    [
+        *((name, signal.SIGTERM) for name in WRITING if name != "export"),
+        *(("detect", number) for number in STOP_SIGNALS if number != signal.SIGTERM),
+        *(thorough(name, number) for name in WRITING for number in STOP_SIGNALS),
+    ],
 )
 def test_a_signal_in_the_middle_of_writing_leaves_nothing_half_written(folder, monkeypatch, capsys, command, number):
     if command == "import-nanodet":

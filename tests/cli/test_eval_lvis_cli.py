@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nanogfl.data.readers.coco import load_coco
-from nanogfl.data.readers.lvis import load_lvis
+from nanogfl.data.readers.read import load_split as load_coco
+from nanogfl.data.readers.read import load_split as load_lvis
 from nanogfl.data.synthetic.dataset import draw_dataset
 from nanogfl.evaluate.coco_ap import evaluate
 from nanogfl_deploy import Detector

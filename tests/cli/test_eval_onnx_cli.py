@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nanogfl.data.readers.coco import load_coco
+from nanogfl.data.readers.read import load_split
 from nanogfl.data.synthetic.dataset import draw_dataset
 from nanogfl.evaluate.coco_ap import evaluate
 from nanogfl_deploy import Detector
@@ -32,14 +32,14 @@ def test_its_ap_is_that_of_the_detector_on_the_data_set(folder):
     done = run(folder, GOLDEN, "--data", "val.json", "--json", "ap.json")
     assert (done.returncode, done.stderr) == (0, "")
     figures = json.loads((folder / "ap.json").read_text(encoding="utf-8"))
-    expected = evaluate(Detector(GOLDEN), load_coco(folder / "val.json", folder / "val"))
+    expected = evaluate(Detector(GOLDEN), load_split(folder / "val.json", folder / "val"))
     assert figures["ap"] == expected.ap > 0.3
     assert f"{expected.ap:.3f}" in done.stdout
     assert [entry["name"] for entry in figures["classes"]] == [entry.name for entry in expected.classes]
 
 
 def test_the_same_set_in_yolos_layout_has_the_same_ap_though_its_classes_have_other_numbers(folder, tmp_path):
-    data, images = yolo_copy(load_coco(folder / "val.json", folder / "val"), tmp_path)
+    data, images = yolo_copy(load_split(folder / "val.json", folder / "val"), tmp_path)
     ours = run(folder, GOLDEN, "--data", data, "--images", images, "--train-data", data, "--train-images", images,
                "--json", tmp_path / "yolo.json")  # fmt: skip
     theirs = run(folder, GOLDEN, "--data", "val.json", "--train-data", "val.json", "--json", tmp_path / "coco.json")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nanogfl.data.readers.coco import load_coco
+from nanogfl.data.readers.read import load_split as load_coco
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.nanodet.coco_classes import COCO_CATEGORY_IDS, COCO_CLASSES
 from tests.nanodet_reference import random_tensors, shapes

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.data.voc_set import BOX, SIZE, thing, write_voc, xml
 
-NAMING = ("coco", "lvis", "voc")
-"""formats whose annotations name their images: YOLO's are found by theirs"""
+LVIS = pytest.param("lvis", marks=pytest.mark.exhaustive)  # it is read by COCO's code
+NAMING = ("coco", LVIS, "voc")
+"""formats whose annotations name their images; YOLO's label files are found by the images' names"""
 
 
 def write_named(
@@ -21,8 +24,8 @@ def write_named(
     inside: str = BOX,
     size: str = SIZE,
 ) -> tuple[Path, Path]:
-    """One object, 5 7 25 17, in each of the images that are named so; no image is drawn. Returns annotations and the
-    image folder. `image` and `annotation` change what COCO and LVIS say of each, `inside` and `size` what VOC does."""
+    """One object, 5 7 25 17, in each of the images `names`, which are not drawn. Returns annotations and image folder.
+    `image` and `annotation` change COCO's and LVIS's entries, `inside` and `size` VOC's."""
     if kind == "voc":
         files = {f"xml{n}": xml(thing(inside=inside), filename=name, size=size) for n, name in enumerate(names)}
         return write_voc(root, files, draw=False)

@@ -9,7 +9,7 @@ from nanogfl.config import AugmentConfig
 from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.arrays import DataIndex
 from nanogfl.data.augment.plan import Plans, draw_plans
-from nanogfl.data.readers.coco import DataSet, ImageRecord
+from nanogfl.data.dataset import DataSet, ImageRecord
 
 STILL = {
     "scale": (1.0, 1.0),

@@ -5,7 +5,7 @@ import numpy as np
 
 from nanogfl.contract.input_spec import InputSpec
 from nanogfl.contract.preprocess import preprocess
-from nanogfl.data.readers.coco import DataSet, ImageRecord
+from nanogfl.data.dataset import DataSet, ImageRecord
 
 SPEC = InputSpec(hw=(64, 96))
 LETTERBOX = InputSpec(hw=(64, 96), resize="letterbox")

@@ -12,8 +12,8 @@ import torch
 from nanogfl.config import AugmentConfig, Config, DataConfig, ModelConfig, TrainConfig
 from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.cache.frames import open_frames
+from nanogfl.data.dataset import DataSet, ImageRecord
 from nanogfl.data.loader import Batch, Loader
-from nanogfl.data.readers.coco import DataSet, ImageRecord
 from nanogfl.data.truth import FlatTruth, make_truth
 from nanogfl.errors import UserError
 
@@ -111,7 +111,7 @@ def test_epochs_do_not_depend_on_those_before_and_differ_from_each_other(dataset
 BUSY = {"mosaic": 0.7, "mixup": 0.5, "copy_paste": 0.5, "rotate": 10.0, "plain_end": 0.0}
 
 
-def test_the_size_of_a_batch_decides_nothing_in_its_pictures(dataset):
+def test_pictures_do_not_depend_on_the_batch_size(dataset):
     """Nor, for that reason, would the number of processes: a picture is that of its position in the epoch."""
     one = list(load(dataset, config(batch_size=1, **BUSY)).epoch(1))
     three = list(load(dataset, config(batch_size=3, **BUSY)).epoch(1))
@@ -124,7 +124,7 @@ def test_the_size_of_a_batch_decides_nothing_in_its_pictures(dataset):
     assert sum(len(batch.truth.boxes) for batch in three) > 10
 
 
-def test_a_stream_is_its_epochs_one_after_the_other_and_any_batch_can_be_made_again(dataset):
+def test_a_stream_is_its_epochs_in_order_and_any_batch_can_be_made_again(dataset):
     for workers in (0, 2):
         loader = load(dataset, config(workers, **BUSY))
         apart = [batch for number in range(2, 5) for batch in loader.epoch(number)]
@@ -133,7 +133,7 @@ def test_a_stream_is_its_epochs_one_after_the_other_and_any_batch_can_be_made_ag
 
 
 @pytest.mark.parametrize("cache", ["memmap", "off", "device"])
-def test_where_frames_are_kept_changes_no_truth_and_no_pixel(dataset, cache):
+def test_the_cache_changes_neither_truth_nor_pixels(dataset, cache):
     expected = list(load(dataset, config(**BUSY)).epoch(0))
     found = list(load(dataset, config(2, cache=cache, **BUSY)).epoch(0))
     for a, b in zip(found, expected, strict=True):
@@ -162,7 +162,7 @@ def test_a_batch_larger_than_the_data_set_is_the_data_set(dataset):
     assert (loader.batch_size, loader.steps) == (11, 1)
 
 
-def test_without_a_cache_an_image_that_breaks_later_ends_the_epoch_with_its_name_in_threads_too(dataset):
+def test_without_a_cache_an_image_damaged_later_ends_the_epoch_with_its_name(dataset):
     for workers in (0, 3):
         content = dataset.images[4].path.read_bytes()
         loader = load(dataset, config(workers, cache="off"))

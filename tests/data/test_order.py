@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nanogfl.data.dataset import DataSet, ImageRecord
 from nanogfl.data.order import EpochOrder, repeat_factors
-from nanogfl.data.readers.coco import DataSet, ImageRecord
 
 
 def image(number: int, labels: list[int], crowd: tuple[int, ...] = ()) -> ImageRecord:
@@ -48,7 +48,7 @@ def test_images_without_objects_and_crowds_are_not_repeated():
     assert factors.tolist() == [1.0, 1.0, 2.0, 2.0]  # each class in one of four images: sqrt(4)
 
 
-def test_an_epoch_shows_an_image_as_often_as_its_factor_says_on_average():
+def test_on_average_an_image_is_shown_as_often_as_its_factor():
     order = EpochOrder(LONG_TAIL, seed=0, repeat_threshold=0.5)
     assert order.length == math.floor(math.sqrt(8) + 3 * math.sqrt(2) + 12)
     counts = Counter()

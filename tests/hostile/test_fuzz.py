@@ -1,4 +1,4 @@
-"""Whatever bytes lie in a recipe, an ablation, a card, a checkpoint, a model or an image: read, or one sentence.
+"""Any bytes in a recipe, a card, a checkpoint, a model or an image: they are read, or refused with one sentence.
 
 Few examples in the suite; a longer run: NANOGFL_FUZZ=5000 python -m pytest tests/hostile/test_fuzz.py
 """
@@ -13,20 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogfl.ablate.spec import load_ablation
 from nanogfl.contract.card import ModelCard
 from nanogfl.contract.detections import Detections
 from nanogfl.errors import UserError
-from nanogfl.io.image_header import claimed_hw
-from nanogfl.io.images import MOST_PIXELS, decode_picture
+from nanogfl.io.images import decode_picture
 from nanogfl.model.checkpoint import describe_checkpoint
 from nanogfl.model.nanodet.weights import read_nanodet
 from nanogfl.recipe import load_config
 from nanogfl_deploy.runtime import Detector
 from tests.data.readers.test_fuzz import VALUES, fuzz, mutated
 from tests.hostile.bad import MODEL, RECIPE, encoded, good_checkpoint
-from tests.hostile.configs import LAUGHS, ROWS
-from tests.hostile.images import CLAIMS, jpeg, png
+from tests.hostile.configs import LAUGHS
+from tests.hostile.images import BOMBS, png
 
 pytestmark = pytest.mark.slow  # all together longer than make check may take
 
@@ -62,16 +60,6 @@ def one_sentence(error: UserError) -> None:
     assert "\n" not in str(error)[:2000]
 
 
-@fuzz
-@given(content=mutated([RECIPE.encode(), LAUGHS.encode(), b"train: &a {lr: 1e-3}\nloss: {<<: *a}\n"]))
-def test_any_bytes_as_a_recipe(place, content):
-    (place / "any.yaml").write_bytes(content)
-    try:
-        load_config(place / "any.yaml")
-    except UserError as error:
-        one_sentence(error)
-
-
 @st.composite
 def recipe_with_changes(draw: st.DrawFn) -> bytes:
     """Any value in place of any other."""
@@ -88,9 +76,12 @@ def recipe_with_changes(draw: st.DrawFn) -> bytes:
     return json.dumps(content, ensure_ascii=True).encode()
 
 
+YAML = [RECIPE.encode(), LAUGHS.encode(), b"train: &a {lr: 1e-3}\nloss: {<<: *a}\n"]
+
+
 @fuzz
-@given(content=recipe_with_changes())
-def test_any_values_in_a_recipe(place, content):
+@given(content=recipe_with_changes() | mutated(YAML))
+def test_any_bytes_as_a_recipe(place, content):
     (place / "any.yaml").write_bytes(content)
     try:
         config = load_config(place / "any.yaml")
@@ -98,18 +89,6 @@ def test_any_values_in_a_recipe(place, content):
         one_sentence(error)
     else:
         json.dumps(config.to_dict())
-
-
-@fuzz
-@given(
-    content=mutated([ROWS.encode(), b"base: recipe.yaml\nrows: {a: {set: {train: {lr: .1}}, paper: 1}}\nseeds: [0]\n"])
-)
-def test_any_bytes_as_an_ablation(place, content):
-    (place / "rows.yaml").write_bytes(content)
-    try:
-        load_ablation(place / "rows.yaml")
-    except UserError as error:
-        one_sentence(error)
 
 
 CARD = json.loads(Detector(MODEL, threads=1).card.to_json())
@@ -136,29 +115,20 @@ def test_any_text_as_a_card(text):
         assert ModelCard.from_json(card.to_json()) == card or "NaN" in card.to_json()
 
 
-@fuzz
-@given(content=damaged([good_checkpoint()]))
-def test_any_bytes_as_a_checkpoint(place, content):
-    (place / "any.pt").write_bytes(content)
-    for read in (describe_checkpoint, read_nanodet):
-        try:
-            read(place / "any.pt")
-        except UserError as error:
-            one_sentence(error)
-
-
 with zipfile.ZipFile(io.BytesIO(good_checkpoint())) as _archive:
     RECORDS = {name: _archive.read(name) for name in _archive.namelist()}
     PICKLE = next(name for name in RECORDS if name.endswith("data.pkl"))
 
 
 @fuzz
-@given(content=damaged([RECORDS[PICKLE]]))
-def test_any_bytes_as_a_checkpoints_pickle(place, content):
-    """Its checksum is right, so that torch gets to see it."""
-    with zipfile.ZipFile(place / "any.pt", "w") as archive:
-        for name, data in RECORDS.items():
-            archive.writestr(name, content if name == PICKLE else data)
+@given(pickle=damaged([RECORDS[PICKLE]]) | st.none(), whole=damaged([good_checkpoint()]))
+def test_any_bytes_as_a_checkpoint(place, pickle, whole):
+    """A damaged archive, or one with a damaged pickle whose checksum is right, so that torch gets to see it."""
+    (place / "any.pt").write_bytes(whole)
+    if pickle is not None:
+        with zipfile.ZipFile(place / "any.pt", "w") as archive:
+            for name, data in RECORDS.items():
+                archive.writestr(name, pickle if name == PICKLE else data)
     for read in (describe_checkpoint, read_nanodet):
         try:
             read(place / "any.pt")
@@ -185,13 +155,11 @@ IMAGES = [encoded(suffix) for suffix in (".jpg", ".png", ".bmp", ".webp", ".tiff
 
 
 @fuzz
-@given(content=damaged([*IMAGES, *CLAIMS.values(), png(20, 10, bytes(610)), jpeg(64, 48, b"\xff\xff")]))
+@given(content=damaged([*IMAGES, *BOMBS.values(), png(20, 10, bytes(610))]))
 def test_any_bytes_as_an_image(content):
-    claimed = claimed_hw(content)
     try:
         frame = decode_picture(content).frame
     except UserError as error:
         one_sentence(error)
     else:
-        assert claimed is not None
-        assert frame.shape[0] * frame.shape[1] <= claimed[0] * claimed[1] <= MOST_PIXELS
+        assert frame.shape[0] * frame.shape[1] <= 200_000_000

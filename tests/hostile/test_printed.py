@@ -1,4 +1,4 @@
-"""Names from files of strangers are printed, and the terminal must not obey them."""
+"""Names from untrusted files are printed so that the terminal does not obey them."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ SHOWN = "\\x1b]0;owned\\x07\\x9b2J\\ncat\\u202e"
         ("\x7f\u2028\u2066", "\\x7f\\u2028\\u2066"),
     ],
 )
-def test_control_characters_are_written_out_and_every_script_stays(text, shown):
+def test_control_characters_are_escaped_and_every_script_stays(text, shown):
     assert printable(text) == shown
 
 
@@ -34,7 +34,7 @@ def test_a_long_text_keeps_its_ends():
     assert shortened("a" * 20, 20) == "a" * 20
 
 
-def test_a_sentence_of_megabytes_is_cut(tmp_path, monkeypatch, capsys):
+def test_an_error_of_megabytes_is_shortened(tmp_path, monkeypatch, capsys):
     printed = run(f"train none.yaml --set {'a' * 100_000}", {}, tmp_path, monkeypatch, capsys, ends=True)
     assert len(printed) < 2100
 
@@ -53,13 +53,13 @@ DATA = json.dumps(coco(category={"name": EVIL}))
         ("data check recipe.yaml -o out", {"data/train.json": DATA, "data/val.json": DATA}),
     ],
 )
-def test_a_class_cannot_command_the_terminal(command, files, tmp_path, monkeypatch, capsys):
+def test_a_class_name_cannot_control_the_terminal(command, files, tmp_path, monkeypatch, capsys):
     printed = run(command, files, tmp_path, monkeypatch, capsys, ends="check" in command)
     assert SHOWN in printed
     assert all(line.isprintable() for line in printed.split("\n"))
 
 
-def test_a_training_does_not_obey_its_classes_either(capsys):
+def test_class_names_cannot_control_the_terminal_in_training(capsys):
     from nanogfl.config import Config
     from nanogfl.train.reports.progress import Progress
 
@@ -67,7 +67,7 @@ def test_a_training_does_not_obey_its_classes_either(capsys):
     assert SHOWN.replace("\\n", "") in capsys.readouterr().out.replace("\n", "")
 
 
-def test_a_name_that_is_no_text_is_printed(tmp_path, monkeypatch, capsys):
+def test_a_file_name_that_is_not_utf_8_is_printed(tmp_path, monkeypatch, capsys):
     name = b"photo\xff.png".decode(errors="surrogateescape")
     printed = run("info model.onnx", {}, tmp_path, monkeypatch, capsys, more=[name], ends=True)
     assert "photo\\udcff.png" in printed

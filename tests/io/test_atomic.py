@@ -128,7 +128,7 @@ def test_a_file_that_was_read_for_the_new_content_is_blamed_by_its_own_name(tmp_
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe"])
-def test_what_is_no_file_is_never_replaced(tmp_path, kind):
+def test_folders_and_pipes_are_never_replaced(tmp_path, kind):
     target = tmp_path / "out"
     target.mkdir() if kind == "folder" else os.mkfifo(target)
     with pytest.raises(UserError, match=f"out cannot be written: it is .*{kind}"):
@@ -145,7 +145,7 @@ with atomic_path(sys.argv[1]) as temporary:
 """
 
 
-def test_what_a_killed_writer_leaves_is_no_model_and_goes_with_the_next_writing(tmp_path):
+def test_leftovers_of_a_killed_writer_have_another_suffix_and_are_removed_by_the_next_one(tmp_path):
     target, other = tmp_path / "m.onnx", tmp_path / "m.pt"
     for path in (target, other):
         assert subprocess.run([sys.executable, "-c", KILLED, str(path)], cwd=ROOT, check=False).returncode == -9
@@ -161,7 +161,7 @@ def test_what_a_killed_writer_leaves_is_no_model_and_goes_with_the_next_writing(
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
 
 
-def test_writers_of_one_file_leave_each_other_alone(tmp_path):
+def test_writers_of_one_file_do_not_disturb_each_other(tmp_path):
     target = tmp_path / "m.onnx"
     with atomic_path(target) as first:
         first.write_text("first")
@@ -174,7 +174,7 @@ def test_writers_of_one_file_leave_each_other_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
 
 
-def test_without_locks_what_was_left_stays_and_is_not_written_to(tmp_path, monkeypatch):
+def test_without_locks_leftovers_are_kept(tmp_path, monkeypatch):
     """On Windows and some network file systems nobody can know whether its writer lives."""
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "m.onnx")], cwd=ROOT, check=False)
     (left,) = tmp_path.iterdir()

@@ -38,7 +38,7 @@ def test_a_user_without_a_home_is_told_what_to_set(homeless, monkeypatch, tmp_pa
     assert cache_folder("frames") == tmp_path / "frames"
 
 
-def test_a_home_that_nobody_has_is_named(homeless):
+def test_an_unknown_home_is_named(homeless):
     for path in ("~/x", "~nobody77/x"):
         with pytest.raises(UserError, match=f"data.cache_dir {path} cannot be found"):
             expand_user(path, "data.cache_dir")

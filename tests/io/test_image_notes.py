@@ -27,7 +27,7 @@ def encoded(suffix, picture):
     ("counts", "share"),
     [(COUNTS >> 4, "6.2%"), (COUNTS >> 2, "25.0%"), (7300 + COUNTS % 151, "0.2%"), (65535 - COUNTS % 4090, "6.2%")],
 )
-def test_sixteen_bits_of_which_few_are_used_are_noted(suffix, counts, share):
+def test_sixteen_bits_with_little_range_are_noted(suffix, counts, share):
     (note,) = decode_picture(encoded(suffix, counts.astype(np.uint16))).notes
     assert note.startswith(f"{LITTLE_RANGE}: ")
     assert share in note.replace("24.9%", "25.0%")
@@ -45,7 +45,7 @@ def test_colours_of_sixteen_bits_are_measured_without_their_alpha(channels):
     assert kinds(encoded(".png", picture)) == [LITTLE_RANGE]
 
 
-def test_a_picture_of_little_contrast_that_uses_the_upper_bits_is_not_noted():
+def test_little_contrast_in_the_upper_bits_is_not_noted():
     assert kinds(encoded(".png", 30000 + COUNTS // 8)) == []
 
 
@@ -66,7 +66,7 @@ def test_a_small_object_on_a_flat_ground_uses_the_range():
         encoded(".png", np.full((1, 1), 9000, np.uint16)),
     ],
 )
-def test_images_that_are_read_whole_have_no_note(content):
+def test_images_that_are_read_completely_have_no_note(content):
     assert kinds(content) == []
 
 
@@ -99,7 +99,7 @@ def test_pages_and_animations_are_noted_and_the_first_is_read(kind):
     assert kinds(file.getvalue()) == [FIRST_OF_SEVERAL]
 
 
-def test_a_thumbnail_behind_the_picture_is_no_page_and_a_damaged_end_is_no_matter():
+def test_a_thumbnail_is_not_a_page_and_a_damaged_end_is_ignored():
     plain = encoded(".tiff", COLOURS)
     (start,) = struct.unpack_from("<I", plain, 4)
     (count,) = struct.unpack_from("<H", plain, start)

@@ -1,6 +1,8 @@
 """Every kind of image file has a defined outcome; the pixels are looked at."""
 
 import struct
+import subprocess
+import sys
 import zlib
 
 import cv2
@@ -138,7 +140,7 @@ def test_an_exif_rotation_is_applied(read, orientation, turn):
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tif"])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.9, 0.999])
-def test_a_file_that_breaks_off_is_refused_and_not_half_grey(read, suffix, share):
+def test_a_truncated_file_is_refused(read, suffix, share):
     noise = np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)
     content = encoded(suffix, noise)
     assert read(content).shape == (60, 90, 3)
@@ -150,7 +152,7 @@ def test_a_file_that_breaks_off_is_refused_and_not_half_grey(read, suffix, share
 def test_a_jpeg_whose_end_was_lost_to_zeros_is_refused(read, progressive):
     content = encoded(".jpg", quadrants(200, 300), cv2.IMWRITE_JPEG_PROGRESSIVE, progressive)
     cut = len(content) * 2 // 3
-    with pytest.raises(UserError, match="broken off JPEG"):
+    with pytest.raises(UserError, match="truncated JPEG"):
         read(content[:cut] + bytes(len(content) - cut))
 
 
@@ -183,14 +185,14 @@ def test_bytes_behind_the_end_of_a_jpeg_are_harmless(read):
         (b'{"error": "not found"}', "text"),
     ],
 )
-def test_what_is_no_image_is_refused_and_named_by_its_first_bytes(read, content, named):
+def test_other_files_are_refused_and_named_by_their_first_bytes(read, content, named):
     with pytest.raises(UserError, match=rf"image\.jpg is not an image .*{named}") as refusal:
         read(content)
     assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.int32])
-def test_pixels_that_are_no_bytes_are_named_and_not_called_damaged(read, kind):
+def test_float_pixels_are_named_and_not_called_damaged(read, kind):
     content = encoded(".tiff", np.arange(48).reshape(6, 8).astype(kind))
     with pytest.raises(UserError, match=rf"{np.dtype(kind)}.*8 bits") as refusal:
         read(content)
@@ -198,8 +200,20 @@ def test_pixels_that_are_no_bytes_are_named_and_not_called_damaged(read, kind):
 
 
 def test_a_header_that_claims_too_many_pixels_is_refused(read):
-    with pytest.raises(UserError, match=r"claims 100000 x 100000 pixels in .* bytes, and at most 200,000,000 are read"):
+    with pytest.raises(UserError, match=r"claims more pixels .*200000000"):
         read(png(100_000, 100_000, 8, 2, [b"\0\0\0"]))
+
+
+def test_a_device_reads_images_without_pillow(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.jpg"), quadrants())
+    script = """
+import sys, nanogfl_deploy.sources.open
+from nanogfl.io.images import read_picture
+read_picture(sys.argv[1])
+print("PIL" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script, tmp_path / "a.jpg"], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):

@@ -38,7 +38,7 @@ def test_a_picture_and_a_json_are_read_with_little_address_space(tmp_path):
 
 
 @pytest.mark.parametrize("size", [0, 1, 99, 100])
-def test_a_file_is_read_whole_up_to_the_limit(tmp_path, size):
+def test_a_file_is_read_completely_up_to_the_limit(tmp_path, size):
     (tmp_path / "x").write_bytes(bytes(range(size)))
     assert read_bounded(tmp_path / "x", "file", 100) == bytes(range(size))
 
@@ -51,7 +51,7 @@ def test_a_larger_file_is_refused_without_reading_it(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux's /proc states no sizes")
-def test_a_file_that_states_no_size_is_read_whole_and_has_the_limit():
+def test_a_file_without_a_size_is_read_completely_up_to_the_limit():
     whole = read_bounded("/proc/self/status", "file", 1_000_000)
     assert whole.startswith(b"Name:")
     assert b"VmPeak" in whole

@@ -52,7 +52,7 @@ def test_without_cgroups_there_is_no_quota(tmp_path):
 
 
 @pytest.mark.parametrize(("quota", "expected"), [(0.5, 1), (1.9, 1), (3.0, 3), (64.0, 16), (None, 16)])
-def test_a_quota_is_rounded_down_but_one_thread_there_must_be(monkeypatch, quota, expected):
+def test_a_quota_is_rounded_down_to_at_least_one_thread(monkeypatch, quota, expected):
     monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: set(range(40)), raising=False)
     monkeypatch.setattr(threads, "cpu_quota", lambda: quota)
     assert available_threads() == expected
@@ -83,7 +83,7 @@ print(available_threads(), compute_threads(), cv2.getNumThreads(), options.intra
 
 
 @needs_affinity
-def test_more_threads_than_processors_stay_on_the_allowed_one_and_say_nothing():
+def test_more_threads_than_processors_stay_on_the_allowed_one():
     code = f"""
 import pathlib
 from nanogfl_deploy.runtime import open_session

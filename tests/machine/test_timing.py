@@ -74,7 +74,7 @@ def test_only_rounds_of_one_run_have_a_ratio():
         speedup(summarise([1, 2]), summarise([1, 2, 3]))
 
 
-def test_no_rounds_is_refused():
+def test_zero_rounds_are_refused():
     with pytest.raises(ValueError, match="at least 1 round"):
         measure({}, rounds=0)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nanogfl.config import Config, SplitConfig
-from nanogfl.data.readers.coco import load_coco
 from nanogfl.data.readers.read import load_split
+from nanogfl.data.readers.read import load_split as load_coco
 from nanogfl.errors import UserError
 from nanogfl.train.datasets import load_data, require_labels
 from tests.data.any_format import write_named

@@ -10,8 +10,8 @@ import torch
 
 from nanogfl.config import Config, HeadConfig, LossConfig
 from nanogfl.data.class_counts import boxes_per_class
+from nanogfl.data.dataset import DataSet, ImageRecord
 from nanogfl.data.loader import Loader
-from nanogfl.data.readers.coco import DataSet, ImageRecord
 from nanogfl.errors import UserError
 from nanogfl.loss.assist import AssistBranch
 from nanogfl.model.checkpoint import load_checkpoint

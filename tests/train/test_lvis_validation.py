@@ -14,7 +14,7 @@ from nanogfl.cli.evaluate import evaluate as eval_command
 from nanogfl.config import Config, SplitConfig
 from nanogfl.contract.detections import Detections, Selection
 from nanogfl.data.cache.frames import open_frames
-from nanogfl.data.readers.lvis import load_lvis
+from nanogfl.data.readers.read import load_split as load_lvis
 from nanogfl.evaluate.coco_ap import evaluate
 from nanogfl.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nanogfl.model.detector import build_detector

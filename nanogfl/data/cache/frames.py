@@ -13,7 +13,7 @@ from nanogfl.data.cache.ahead import Track, available_threads, map_ahead
 from nanogfl.data.cache.limit import size_text
 from nanogfl.data.cache.slot import Slot, Stored, checksum
 from nanogfl.data.cache.store import store_frames
-from nanogfl.data.readers.coco import DataSet, ImageRecord, Problem
+from nanogfl.data.dataset import DataSet, ImageRecord, Problem
 from nanogfl.errors import UserError
 from nanogfl.io.cache_folder import cache_folder, expand_user
 from nanogfl.io.images import Picture, read_picture

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nanogfl.data.dataset import ImageRecord
 from nanogfl.data.lint.finding import Example, Finding, Kind, Split
 from nanogfl.data.lint.images import Looks, near_duplicates
 from nanogfl.data.lint.kinds import KINDS
-from nanogfl.data.readers.coco import ImageRecord
 from nanogfl.data.readers.validate import EDGE_TOLERANCE
 from nanogfl.io.image_notes import FIRST_OF_SEVERAL, LITTLE_RANGE, TRANSPARENT
 

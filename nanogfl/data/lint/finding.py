@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nanogfl.data.arrays import DataIndex
 from nanogfl.data.class_counts import boxes_per_class
-from nanogfl.data.readers.coco import DataSet, ImageRecord
+from nanogfl.data.dataset import DataSet, ImageRecord
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from nanogfl.data.cache.ahead import Track, available_threads, map_ahead
 from nanogfl.errors import UserError
+from nanogfl.io.file_kind import TIFF
 from nanogfl.io.images import decode_picture, read_content
-from nanogfl.io.tiff_header import TIFF
 
 MOST_BITS = 8
 """of 64 in which the hashes of near-duplicates differ"""

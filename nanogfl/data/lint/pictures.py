@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.contract.detections import Detections
+from nanogfl.data.dataset import ImageRecord
 from nanogfl.data.lint.finding import Example, Finding, sample
-from nanogfl.data.readers.coco import ImageRecord
 from nanogfl.draw.boxes import draw_detections, tile
 from nanogfl.errors import UserError
 from nanogfl.io.atomic import atomic_path

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from nanogfl.config import Config
 from nanogfl.data.cache.ahead import Track
+from nanogfl.data.dataset import DataSet
 from nanogfl.data.lint.annotations import check_boxes, check_crowds, check_empty, check_problems, check_sizes
 from nanogfl.data.lint.classes import check_classes, check_tail
 from nanogfl.data.lint.files import check_copies, check_files, check_listed
 from nanogfl.data.lint.finding import Finding, Split, by_severity
 from nanogfl.data.lint.images import look_at_images
-from nanogfl.data.readers.coco import DataSet
 
 
 def check_annotations(train: Split, val: Split, config: Config, *, finest_stride: float, rare: int) -> list[Finding]:

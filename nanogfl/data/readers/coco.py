@@ -1,62 +1,33 @@
-"""COCO annotations read into one index, checked box by box. No torch: the device evaluates with it, too."""
+"""COCO's json: images, annotations and categories."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nanogfl.data.dataset import DataSet, ImageRecord, Problem
+from nanogfl.data.dataset import DataSet, Problem
+from nanogfl.data.readers.classes import Classes
 from nanogfl.data.readers.image_folder import ImageFolder
 from nanogfl.data.readers.image_sizes import image_sizes
-from nanogfl.data.readers.validate import EDGE_TOLERANCE, Classes, Objects, choose_classes, finish, refuse_fractions
-from nanogfl.data.readers.values import is_number, to_flag, to_whole
+from nanogfl.data.readers.validate import EDGE_TOLERANCE, Box, Objects, finish, refuse_fractions
+from nanogfl.data.readers.values import is_number, to_flag, to_hw, to_whole
 from nanogfl.errors import UserError
 from nanogfl.io.read_file import read_text
 
-__all__ = [
-    "EDGE_TOLERANCE",
-    "DataSet",
-    "ImageRecord",
-    "Problem",
-    "index_coco",
-    "load_coco",
-    "read_annotations",
-    "read_categories",
-]
-
-_LARGEST_SIDE = 1 << 20
-"""pixels: OpenCV decodes no larger image"""
 _MOST_BYTES = 8_000_000_000
-"""of a json: LVIS's training set, with its masks, takes 1.1"""
+"""per json: LVIS's training set, with its masks, takes 1.1"""
 _MANY = 4
-"""of so many boxes one reaches out of its image where x y width height were written as corners"""
+"""If x y width height hold corners instead, at least one box in this many reaches outside its image."""
 _Annotation = tuple[int, dict[str, Any]]
-"""its category, and all that the file says of it"""
-
-
-def load_coco(
-    annotations: Path | str,
-    images: Path | str,
-    *,
-    strict: bool = False,
-    class_ids: tuple[int, ...] | None = None,
-    class_names: tuple[str, ...] | None = None,
-) -> DataSet:
-    """Reads a COCO json whose file names are relative to the folder `images`.
-
-    Boxes that cannot be used and images that are missing are left out; names that are nearly those of files, sizes
-    that are missing, and boxes with a `rotation` are mended. All are listed in `problems`; with `strict` the first is
-    a UserError. An annotation of an unknown image or category is always one. `class_ids` and
-    `class_names` of the model that is evaluated decide the classes and their order (`choose_classes`).
-    """
-    annotations = Path(annotations)
-    content = read_annotations(annotations)
-    classes = choose_classes(annotations, read_categories(content, annotations), class_ids, class_names)
-    return index_coco(content, annotations, Path(images), strict=strict, classes=classes)
+"""a category and the annotation's whole entry"""
 
 
 def index_coco(content: dict[str, Any], file: Path, folder: Path, *, strict: bool, classes: Classes) -> DataSet:
-    """The same for what `read_annotations` read from `file`, and the `classes` chosen of it."""
+    """The data set in the `content` of `file` (`read_annotations`), whose images have names relative to `folder`.
+
+    Listed in `problems`: boxes and images that are left out, images found under a similar name, missing image sizes,
+    boxes with a `rotation`. Raises UserError for annotations of unknown images or categories, and as `finish` does.
+    """
     return _Index(file, content, classes).build(content, folder, strict)
 
 
@@ -89,11 +60,12 @@ class _Index:
         names = [str(self._field(entries[image_id], "file_name", "image")) for image_id in ids]
         paths = images.find(names, self.problems)
         sizes = self._sizes([entries[image_id] for image_id in ids], paths, folder)
-        records = [
-            self._record(image_id, name, path, hw, by_image[image_id], _stated_hw(entries[image_id]) is None)
-            for image_id, name, path, hw in zip(ids, names, paths, sizes, strict=True)
-            if path is not None and hw is not None
-        ]
+        records = []
+        for image_id, name, path, hw in zip(ids, names, paths, sizes, strict=True):
+            if path is not None and hw is not None:
+                objects = Objects(hw, self.problems, measured=_stated_hw(entries[image_id]) is None)
+                self._add_objects(name, by_image[image_id], objects)
+                records.append(objects.record(image_id, path))
         refuse_fractions(self.file, records)
         self._doubt_corners()
         return finish(self.file, folder, self.classes, records, self.problems, listed=len(entries), strict=strict)
@@ -101,7 +73,7 @@ class _Index:
     def _sizes(
         self, entries: Sequence[dict[str, Any]], paths: Sequence[Path | None], folder: Path
     ) -> list[tuple[int, int] | None]:
-        """Height and width as stated, else of the file; None for an image that cannot be read, which is listed."""
+        """Height and width as stated, or else of the file. None for an image that cannot be read, which is listed."""
         sizes = [_stated_hw(entry) for entry in entries]
         unsized = [(n, path) for n, (path, hw) in enumerate(zip(paths, sizes, strict=True)) if path and hw is None]
         for (number, path), found in zip(unsized, image_sizes([path for _, path in unsized], folder), strict=True):
@@ -114,16 +86,7 @@ class _Index:
             self.problems.append(Problem(path.name, reason))
         return sizes
 
-    def _record(
-        self,
-        image_id: int,
-        name: str,
-        path: Path,
-        hw: tuple[int, int],
-        annotations: Sequence[_Annotation],
-        measured: bool,
-    ) -> ImageRecord:
-        objects = Objects(hw, self.problems, measured=measured)
+    def _add_objects(self, name: str, annotations: Sequence[_Annotation], objects: Objects) -> None:
         for category, annotation in annotations:
             where = f"{name}, annotation {annotation.get('id')}"
             box = self._box(annotation, where, objects)
@@ -134,7 +97,6 @@ class _Index:
                 self.problems.append(Problem(where, f"bad iscrowd, box left out: 0 or 1 expected, got {shown}"))
             elif box is not None and label is not None:  # None: a category that the evaluated model does not know
                 objects.add(box, label, area=annotation.get("area"), crowd=crowd)
-        return objects.record(image_id, path)
 
     def _category(self, annotation: dict[str, Any]) -> int:
         category = self._whole(annotation, "category_id", "annotation")
@@ -145,10 +107,8 @@ class _Index:
             )
         return category
 
-    def _box(
-        self, annotation: dict[str, Any], where: str, objects: Objects
-    ) -> tuple[float, float, float, float] | None:
-        """x1 y1 x2 y2 clipped to the image, or None for one that is listed as a problem."""
+    def _box(self, annotation: dict[str, Any], where: str, objects: Objects) -> Box | None:
+        """x1 y1 x2 y2 clipped to the image; None for a box that is listed as a problem."""
         written = self._field(annotation, "bbox", "annotation")
         box = _four_numbers(written)
         if box is not None:
@@ -158,7 +118,9 @@ class _Index:
             self.reaching_out += reaches_out
             self.fit_swapped &= not reaches_out or max(x + w - height, y + h - width) <= EDGE_TOLERANCE
             self.fitting_as_corners += x < w <= width + EDGE_TOLERANCE and y < h <= height + EDGE_TOLERANCE
-        return objects.check(where, box, written, "four finite numbers x y width height", _rotation(annotation))
+        attributes = annotation.get("attributes")  # CVAT writes the rotation, in degrees, beside the unturned box
+        turn = attributes.get("rotation") if isinstance(attributes, dict) else None
+        return objects.check(where, box, written, "four finite numbers x y width height", turn)
 
     def _doubt_corners(self) -> None:
         if not self.fit_swapped and self.fitting_as_corners == self.boxes <= _MANY * self.reaching_out:
@@ -182,17 +144,7 @@ class _Index:
 
 
 def _stated_hw(entry: dict[str, Any]) -> tuple[int, int] | None:
-    """None where either is missing, or no whole number of pixels."""
-    height, width = (to_whole(entry.get(side)) for side in ("height", "width"))
-    if height is None or width is None or not (0 < height < _LARGEST_SIDE and 0 < width < _LARGEST_SIDE):
-        return None
-    return height, width
-
-
-def _rotation(annotation: dict[str, Any]) -> Any:
-    """In degrees, as CVAT writes it beside the box before the turn."""
-    attributes = annotation.get("attributes")
-    return attributes.get("rotation") if isinstance(attributes, dict) else None
+    return to_hw(entry.get("height"), entry.get("width"))
 
 
 def _four_numbers(box: Any) -> tuple[float, ...] | None:
@@ -200,15 +152,15 @@ def _four_numbers(box: Any) -> tuple[float, ...] | None:
         return None
     try:
         return tuple(float(value) for value in box)
-    except OverflowError:  # JSON's whole numbers have no end
+    except OverflowError:  # whole numbers in JSON may have any number of digits
         return None
 
 
 def read_annotations(path: Path) -> dict[str, Any]:
-    """The file's content; its lists images, annotations and categories are there. Raises UserError."""
+    """The file's content. It has the lists images, annotations and categories. Raises UserError."""
     try:
         content = json.loads(read_text(path, "annotations", _MOST_BYTES))
-    except (ValueError, RecursionError) as error:  # not JSON, a number of thousands of digits
+    except (ValueError, RecursionError) as error:  # not JSON, or a number of thousands of digits
         raise UserError(f"annotations {path} are not valid JSON: {error}") from None
     keys = ("images", "annotations", "categories")
     missing = [key for key in keys if not isinstance(content, dict) or not isinstance(content.get(key), list)]
@@ -218,7 +170,7 @@ def read_annotations(path: Path) -> dict[str, Any]:
 
 
 def read_categories(content: dict[str, Any], file: Path) -> dict[int, str]:
-    """id -> name. Raises UserError."""
+    """id -> name, in the order of the file. Raises UserError."""
     categories: dict[int, str] = {}
     for entry in content["categories"]:
         number = to_whole(entry.get("id")) if isinstance(entry, dict) else None

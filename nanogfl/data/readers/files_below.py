@@ -1,4 +1,4 @@
-"""The files of a folder and of the folders in it, linked ones included."""
+"""The files of a folder and of all folders in it, linked ones included."""
 
 import os
 from collections import deque
@@ -9,14 +9,14 @@ from nanogfl.io.read_file import is_file, is_folder
 
 
 def files_below(folder: Path, problems: list[Problem]) -> list[Path]:
-    """Sorted. A linked folder is read once; one that leads back up, or to what is read already, goes to `problems`,
-    and so do a folder that cannot be listed and a link whose target is not there."""
+    """Sorted. Listed in `problems`: linked folders that lead back up or are read already, folders that cannot be read,
+    and broken links."""
     root = os.path.realpath(folder)
     found: list[Path] = []
     seen: set[str] = set()
     waiting, links = [folder], deque[Path]()
     while waiting or links:
-        linked = not waiting  # the folders themselves come first: they keep their own paths
+        linked = not waiting  # folders go before links to them, and keep their own paths
         current = links.popleft() if linked else waiting.pop()
         target = os.path.realpath(current)
         if target in seen or (linked and Path(root).is_relative_to(target)):

@@ -1,4 +1,4 @@
-"""The images of a data set in their folder: found by the names that its annotations give them, or by nearly these."""
+"""Finds the images of a data set in their folder by the names in its annotations, exactly or nearly."""
 
 import os
 import re
@@ -19,27 +19,27 @@ from nanogfl.io.printable import printable
 from nanogfl.io.read_file import is_file, is_folder
 
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-")
-"""what Label Studio puts before the names of uploaded images"""
+"""Label Studio's prefix of uploaded images"""
 
 
 class _File(NamedTuple):
     path: Path
     parts: tuple[str, ...]
-    """of its path relative to the folder, plain"""
+    """of its path relative to the folder, normalised by `_plain`"""
 
 
 class _Index(NamedTuple):
     by_name: dict[str, list[_File]]
-    """by the last of their parts"""
+    """by the last part"""
     by_stem: dict[str, list[_File]]
-    """images only, by the same without the suffix"""
+    """images only, by the last part without its suffix"""
 
 
 class ImageFolder:
-    """The images of a data set, named relative to `folder`; `file` is who names them, for the sentences.
+    """The images of a data set, with names relative to `folder`. `file` holds the names, and is named in errors.
 
-    A name is judged by itself: an absolute one and `..` may not lead out of the folder, while a link in the folder is
-    the user's own and is followed.
+    Names must not lead out of the folder; links in the folder are the user's own and are followed. Raises UserError if
+    the folder cannot be read.
     """
 
     def __init__(self, folder: Path, file: Path) -> None:
@@ -52,7 +52,7 @@ class ImageFolder:
             raise UserError(f"image folder {folder} cannot be read ({error.strerror}): check permissions") from None
 
     def there(self, name: str) -> Path | None:
-        """The file of exactly this name, if it lies in the folder. Raises UserError for what no file can be called."""
+        """The file of exactly this name; None if it is not in the folder. Raises UserError for impossible names."""
         require_name(name, self.file, "image")
         if name in self._listing:
             return self.folder / name
@@ -60,11 +60,11 @@ class ImageFolder:
         return path if path is not None and is_file(path) else None
 
     def find(self, names: Sequence[str], problems: list[Problem]) -> list[Path | None]:
-        """The file of each name. Where some have none but every one of these is there under nearly its name (another
-        folder around it, case, `\\` for `/`, `%20`, composed characters), that is taken, and listed in `problems`.
+        """The file of each name; None for an image that is missing, which is listed in `problems`.
 
-        None for an image that is missing, which is listed. Raises UserError for names that lead out of the folder,
-        for one file under two names, and where only some of the missing are found, or several for one.
+        If the files of some names are missing, but each is found under a similar name (another parent folder, case,
+        `\\` for `/`, `%20`, composed characters), these are taken, and listed. Raises UserError for names that lead out
+        of the folder, for one file under two names, and if only some of the missing are found, or several for one.
         """
         paths = [self.there(name) for name in names]
         missing = [number for number, path in enumerate(paths) if path is None]
@@ -81,8 +81,8 @@ class ImageFolder:
         return paths
 
     def like(self, name: str, taken: AbstractSet[Path] = frozenset()) -> list[Path]:
-        """The files, but for those `taken`, that the name may mean: of its last part, where the folders around both do
-        not contradict each other. Of several the best: those that share most folders, then those in its case."""
+        """The files that the name may mean, without those in `taken`: the same last part, and no contradiction in the
+        folders around both. Only the best: those that share most folders, then those in the same case."""
         wanted = _plain(name)
         if not wanted:
             return []
@@ -97,7 +97,7 @@ class ImageFolder:
         return fitting[max(fitting)] if fitting else []
 
     def of_stem(self, stem: str) -> list[Path]:
-        """The images of this name without its suffix, in any folder below; in its case, if there are such."""
+        """The images of this name without suffix in any folder below; those in the same case, if there are any."""
         found = [file.path for file in self._index.by_stem.get(_last(stem), [])]
         return [path for path in found if path.stem == stem] or found
 
@@ -105,9 +105,9 @@ class ImageFolder:
         return f"image found under another name: {path.relative_to(self.folder).as_posix()}"
 
     def why_missing(self, name: str, taken: AbstractSet[Path] = frozenset()) -> str:
-        """Raises UserError for a name that leads out of the folder."""
+        """The reason for `problems`. Raises UserError for a name that leads out of the folder."""
         path = require_inside(self.folder, name, self.file, "image")
-        if os.path.islink(path):  # False, too, for a name that no file can have
+        if os.path.islink(path):  # False for names that no file can have
             return f"image is missing: a link to {os.readlink(path)}, which is not there"
         elsewhere = next((path for path, _ in self._index.by_name.get(_last(name), []) if path not in taken), None)
         hint = f"; is it {elsewhere.relative_to(self.folder).as_posix()}?" if elsewhere else ""
@@ -157,18 +157,19 @@ class ImageFolder:
 
 
 def require_folder(folder: Path, hint: str = "") -> None:
+    """Raises UserError, with the hint, if there is no such folder."""
     if not is_folder(folder):
         raise UserError(f"image folder {folder} does not exist: check data.root and the split's images{hint}")
 
 
 def require_name(name: str, file: Path, what: str) -> None:
-    """Raises UserError for control characters, halves of characters and the like."""
+    """Raises UserError for a name with control characters, surrogates and the like."""
     if printable(name) != name:
         raise UserError(f"{file}: {what} {name[:200]!r} is not a name that a file can have: correct it")
 
 
 def inside(folder: Path, name: str) -> Path | None:
-    """folder / name; None where the name itself leads out of the folder. Links are not looked at."""
+    """folder / name; None if the name leads out of the folder. Links are not resolved."""
     pure = PurePath(name)
     if pure.is_absolute() or ".." in pure.parts:
         name = os.path.relpath(os.path.abspath(folder / name), os.path.abspath(folder))  # also free of link/..
@@ -178,7 +179,7 @@ def inside(folder: Path, name: str) -> Path | None:
 
 
 def require_inside(folder: Path, name: str, file: Path, what: str) -> Path:
-    """folder / name. Raises UserError where the name leads out of the folder, or where no file can have it."""
+    """folder / name. Raises UserError if the name leads out of the folder, or if no file can have it."""
     require_name(name, file, what)
     path = inside(folder, name)
     if path is None:
@@ -187,9 +188,9 @@ def require_inside(folder: Path, name: str, file: Path, what: str) -> Path:
 
 
 def _plain(name: str) -> tuple[str, ...]:
-    """The parts of a path or an address, without what tools write in different ways."""
+    """The parts of a path or URL, without the differences between tools."""
     if "://" in name:
-        name = re.sub(r"\?(?!d=).*", "", name)  # what follows an address; ?d= begins Label Studio's local path
+        name = re.sub(r"\?(?!d=).*", "", name)  # a query; but ?d= begins Label Studio's local path
     name = unicodedata.normalize("NFC", unquote(name.replace("?d=", "/"))).casefold()
     parts = (part.strip() for part in re.split(r"[\\/]", name))
     return tuple(part for part in parts if part not in ("", ".", ".."))

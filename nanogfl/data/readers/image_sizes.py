@@ -1,14 +1,14 @@
-"""Sizes of images whose annotations do not state them: read once from the files, kept in the user's cache folder where
-there is one that can be written to.
+"""Sizes of images whose annotations do not state them, kept in the user's cache folder if it can be written to.
 
-An index for each image folder, JSON: {name: [bytes, mtime_ns, height, width]}. What a file's size or time of change
-contradicts is read again; a damaged index is rebuilt. Of two processes that write at once the later one's stays, and
-what the other one read is read again the next time.
+There is one index per image folder, JSON: {name: [bytes, mtime_ns, height, width]}. An entry that contradicts the
+file's size or time of change is read again; a damaged index is rebuilt. If two processes write it at once, the later
+one wins, and the other's entries are read again the next time.
 """
 
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -27,7 +27,7 @@ _Entry = tuple[int, int, int, int]
 
 
 def image_sizes(paths: Sequence[Path], folder: Path) -> list[tuple[int, int] | str]:
-    """(height, width) of each image of `folder`, as `read_frame` delivers it, or why it cannot be read."""
+    """(height, width) of each image of `folder` as `read_frame` returns it, or the reason why it cannot be read."""
     if not paths:
         return []
     index = _index_of(folder)
@@ -43,7 +43,9 @@ def image_sizes(paths: Sequence[Path], folder: Path) -> list[tuple[int, int] | s
         else:
             sizes.append("")
             unknown.append(position)
-    found = map_ahead(_measure, [paths[position] for position in unknown], available_threads())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, about large and damaged images
+        found = list(map_ahead(_measure, [paths[position] for position in unknown], available_threads()))
     fresh: dict[str, _Entry] = {}
     for position, size in zip(unknown, found, strict=True):
         sizes[position] = size
@@ -67,7 +69,7 @@ def _measure(path: Path) -> tuple[int, int] | str:
 
 
 def _index_of(folder: Path) -> Path | None:
-    """None where the user has no cache folder."""
+    """None if the user has no cache folder."""
     key = blake2b(os.fsencode(os.path.abspath(folder)), digest_size=16).hexdigest()
     try:
         return cache_folder("sizes") / f"{key}.json"
@@ -77,7 +79,7 @@ def _index_of(folder: Path) -> Path | None:
 
 
 def _load(index: Path) -> dict[str, _Entry]:
-    """Empty where there is none, or a damaged one."""
+    """Empty if there is no index, or a damaged one."""
     try:
         content = json.loads(index.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -97,7 +99,7 @@ def _is_entry(entry: object) -> bool:
 
 
 def _save(index: Path, entries: dict[str, _Entry], folder: Path) -> None:
-    """Without the entries of files that are gone."""
+    """Writes the index, without the entries of files that are gone."""
     there = {name: entry for name, entry in entries.items() if (folder / name).exists()}
     try:
         with atomic_path(index) as temporary:
@@ -108,7 +110,7 @@ def _save(index: Path, entries: dict[str, _Entry], folder: Path) -> None:
 
 @cache
 def _say_not_kept(reason: str) -> None:
-    """Once for each reason."""
+    """Once per reason."""
     advice = "set NANOGFL_CACHE to a folder that can be written to"
     print(printable(f"the sizes of images are not kept, and read again next time: {reason}: {advice}"), file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""LVIS annotations, v0.5 and v1: COCO's layout, federated (arXiv:1908.03195). No torch."""
+"""LVIS's json, v0.5 and v1: COCO's layout with federated annotations (arXiv:1908.03195)."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from nanogfl.data.dataset import DataSet, Federated, Problem
-from nanogfl.data.readers.coco import index_coco, read_annotations, read_categories
+from nanogfl.data.readers.classes import Classes
+from nanogfl.data.readers.coco import index_coco, read_categories
 from nanogfl.data.readers.image_folder import ImageFolder
-from nanogfl.data.readers.validate import Classes, choose_classes, refuse_problems
+from nanogfl.data.readers.validate import refuse_problems
 from nanogfl.data.readers.values import to_whole
 from nanogfl.errors import UserError
 
@@ -18,31 +19,17 @@ _NEGATIVE, _NOT_EXHAUSTIVE = "neg_category_ids", "not_exhaustive_category_ids"
 
 
 def is_lvis(content: dict[str, Any]) -> bool:
-    """Whether a file's content (`read_annotations`) is LVIS's: its images say which categories they do not hold."""
+    """Whether the content of a json is LVIS's: its images list categories that they do not hold."""
     return any(isinstance(entry, dict) and _NEGATIVE in entry for entry in content["images"])
 
 
-def load_lvis(
-    annotations: Path | str,
-    images: Path | str,
-    *,
-    strict: bool = False,
-    class_ids: tuple[int, ...] | None = None,
-    class_names: tuple[str, ...] | None = None,
-) -> DataSet:
-    """Reads an LVIS json as `load_coco` reads COCO's; the data set is federated.
-
-    An image lies below `images` by its file_name or by the end of its coco_url, with the folder (val2017/1.jpg) or
-    without. A category that an image holds and calls negative is taken as held, and listed in `problems`.
-    """
-    annotations = Path(annotations)
-    content = read_annotations(annotations)
-    classes = choose_classes(annotations, read_categories(content, annotations), class_ids, class_names)
-    return index_lvis(content, annotations, Path(images), strict=strict, classes=classes)
-
-
 def index_lvis(content: dict[str, Any], annotations: Path, images: Path, *, strict: bool, classes: Classes) -> DataSet:
-    """`load_lvis` of a content that was read, and the `classes` chosen of it. Raises UserError."""
+    """The data set in the `content` of an LVIS json: as `index_coco`, and federated.
+
+    An image lies below `images` by its file_name, or by the end of its coco_url, with the folder (val2017/1.jpg) or
+    without. A category that an image both holds and calls negative counts as held, and is listed in `problems`. Raises
+    UserError as `index_coco` does, for crowd regions, and for missing or unknown categories.
+    """
     folder = ImageFolder(images, annotations)
     named = {**content, "images": [_named(entry, annotations, folder) for entry in content["images"]]}
     dataset = index_coco(named, annotations, images, strict=strict, classes=classes)
@@ -59,7 +46,7 @@ def index_lvis(content: dict[str, Any], annotations: Path, images: Path, *, stri
 
 
 def _named(entry: Any, file: Path, folder: ImageFolder) -> Any:
-    """The image's entry with the file_name by which it lies in the folder, or its first name if by none."""
+    """The image's entry with the file_name by which it is found in the folder; with its first name if by none."""
     if not isinstance(entry, dict):
         return entry
     names = list(_names(entry))
@@ -71,7 +58,7 @@ def _named(entry: Any, file: Path, folder: ImageFolder) -> Any:
 
 
 def _names(entry: dict[str, Any]) -> Iterator[str]:
-    # v0.5 names COCO 2014's files (COCO_val2014_000000000009.jpg), and by their address those of 2017
+    # v0.5: file_name is COCO 2014's (COCO_val2014_000000000009.jpg), coco_url is that of 2017
     if "file_name" in entry:
         yield str(entry["file_name"])
     if isinstance(entry.get("coco_url"), str):
@@ -81,7 +68,7 @@ def _names(entry: dict[str, Any]) -> Iterator[str]:
 
 
 def _federated(content: dict[str, Any], file: Path, classes: Classes) -> tuple[Federated, list[Problem]]:
-    """The images and annotations of the content are checked already."""
+    """`index_coco` has checked the images and annotations."""
     known = read_categories(content, file)
     label_of = classes.label_of
     held: defaultdict[int, set[int]] = defaultdict(set)
@@ -98,9 +85,8 @@ def _federated(content: dict[str, Any], file: Path, classes: Classes) -> tuple[F
         negative[number] = frozenset(label_of[i] for i in absent - held[number] if i in label_of)
         not_exhaustive[number] = frozenset(label_of[i] for i in open_ended if i in label_of)
     groups = _frequencies(content, file)
-    return Federated(
-        negative, not_exhaustive, tuple(groups[i] for i in sorted(label_of, key=label_of.__getitem__))
-    ), problems
+    frequency = tuple(groups[i] for i in sorted(label_of, key=label_of.__getitem__))
+    return Federated(negative, not_exhaustive, frequency), problems
 
 
 def _categories(entry: dict[str, Any], key: str, known: dict[int, str], file: Path) -> set[int]:
@@ -121,7 +107,7 @@ def _categories(entry: dict[str, Any], key: str, known: dict[int, str], file: Pa
 
 
 def _frequencies(content: dict[str, Any], file: Path) -> dict[int, str]:
-    """category id -> group."""
+    """category id -> rare, common or frequent."""
     for entry in content["categories"]:
         if entry.get("frequency") not in tuple(FREQUENCIES):
             raise UserError(

@@ -1,17 +1,18 @@
-"""The one way to a data set, whichever format it is in."""
+"""Reads a data set in any of its formats."""
 
 from pathlib import Path
 
 from nanogfl.data.dataset import DataSet
+from nanogfl.data.readers.classes import choose_classes
 from nanogfl.data.readers.coco import index_coco, read_annotations, read_categories
 from nanogfl.data.readers.lvis import index_lvis, is_lvis
-from nanogfl.data.readers.validate import choose_classes
 from nanogfl.errors import UserError, missing_extra
 
 FORMATS = "COCO's or LVIS's .json, the .txt list of a VOC split (ImageSets/Main/train.txt) or YOLO's data.yaml"
 
 
 def is_coco(annotations: Path) -> bool:
+    """Whether the file is read as COCO's or LVIS's json, by its suffix."""
     return annotations.suffix.lower() in (".json", "")
 
 
@@ -23,13 +24,14 @@ def load_split(
     class_ids: tuple[int, ...] | None = None,
     class_names: tuple[str, ...] | None = None,
 ) -> DataSet:
-    """Reads one part of a data set; `images` is the folder of its images. The format is seen from the file's suffix.
+    """Reads one split of a data set. The suffix of `annotations` decides the format: see `FORMATS`.
 
-    `class_ids`, `class_names`: of the model that is evaluated, which decide the classes and their order. They are
-    found by their names, in every format; where the file's ids differ, `problems` say so (`choose_classes`).
+    images: the folder of the split's images.
+    class_ids, class_names: those of a model that is evaluated on it; they decide the classes and their order. Classes
+    are matched by name (`choose_classes`).
 
-    Boxes and images that cannot be used are left out and listed in `problems`; with `strict` the first is a
-    UserError. So is, always, what contradicts itself.
+    Boxes and images that cannot be used are left out and listed in `problems`. Raises UserError for files that cannot
+    be read or contradict themselves, if no image can be used, and, with `strict`, for the first problem.
     """
     annotations, images = Path(annotations), Path(images)
     if is_coco(annotations):

@@ -1,4 +1,4 @@
-"""Pascal VOC: an xml file for each image, and lists that name the images of a split."""
+"""Pascal VOC: an xml file per image, and a list of the images of each split."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nanogfl.data.dataset import DataSet, Problem
+from nanogfl.data.readers.classes import Classes, choose_classes
 from nanogfl.data.readers.files_below import files_below
 from nanogfl.data.readers.image_folder import ImageFolder, inside, require_inside, require_name
 from nanogfl.data.readers.image_sizes import image_sizes
-from nanogfl.data.readers.validate import Classes, Objects, choose_classes, finish, refuse_fractions
+from nanogfl.data.readers.validate import Objects, finish, refuse_fractions
 from nanogfl.data.readers.voc_xml import VocAnnotation, read_xml
 from nanogfl.errors import UserError
 from nanogfl.io.images import IMAGE_SUFFIXES
@@ -17,12 +18,12 @@ from nanogfl.io.read_file import is_file, is_folder, read_lines
 
 _LAYOUT = "<bndbox> with four finite numbers xmin ymin xmax ymax"
 _PAIR = re.compile(r"(.+?)\s+(\S.*\.xml)", re.IGNORECASE)
-"""a line of PaddleDetection's lists: an image and its xml"""
+"""a line of PaddleDetection's lists: image and xml"""
 
 
 class _Usable(NamedTuple):
     number: int
-    """of its line in the list, from 1"""
+    """line of the list, from 1"""
     xml: Path
     read: VocAnnotation
     image: Path
@@ -36,22 +37,23 @@ def load_voc(
     class_ids: tuple[int, ...] | None = None,
     class_names: tuple[str, ...] | None = None,
 ) -> DataSet:
-    """Reads the images that `split_list` (ImageSets/Main/train.txt) names, a line each, without the suffix.
+    """Reads the images that `split_list` (ImageSets/Main/train.txt) names, one per line, without the suffix.
 
-    Lines may be paths of images or of xml files, too, or pairs of both as PaddleDetection has them: what counts is
-    the xml of that name. The xml files lie in the folder Annotations beside the list or up to two folders above it;
-    the image of an xml is its <filename>, else the file of its own name, in `images` or in a folder in it. One that
-    is found by neither name as it is written is listed in `problems`. Image ids count the list's lines.
+    Lines: also paths of images or xml files, or PaddleDetection's pairs of both; the xml of that name counts. The xml
+    files lie in the folder Annotations beside the list, or up to two folders above it.
 
-    Boxes: <bndbox> is taken as corner points, x1 y1 x2 y2, as today's annotation tools write it. Where
-    <source><database> names a VOC database ("The VOC2007 Database") the numbers are the first and the last pixel
-    that belong to the object, counted from 1: x1 = xmin - 1, x2 = xmax. Objects that are <difficult> are neither
-    object nor background (`crowd`). Of a box with a rotation (<robndbox>, CVAT's attribute) the upright hull is taken,
-    and listed. The classes are the names in all of the xml files of the folder, sorted, with
-    the category ids 1 .. C: every list of a folder has the same. With a model's `class_ids` and `class_names` they
-    are the model's, found by name.
+    Images: an xml's <filename>, or else the file of the xml's name, in `images` or a folder in it; a similar name is
+    listed in `problems`. Image ids are line numbers of the list.
 
-    What cannot be used is left out and listed in `problems`; with `strict` the first is a UserError.
+    Boxes: <bndbox> holds corner points x1 y1 x2 y2, as today's annotation tools write them. If <source><database> names
+    a VOC database ("The VOC2007 Database"), the numbers are the object's first and last pixel, counted from 1:
+    x1 = xmin - 1, x2 = xmax. Of a rotated box (<robndbox>, CVAT's attribute) the upright hull is taken, and listed.
+    <difficult> objects are neither object nor background (`crowd`).
+
+    Classes: the names in all xml files of the folder, sorted, with the category ids 1 .. C, so that every list of a
+    folder has the same. With a model's `class_ids` and `class_names`: the model's, matched by name.
+
+    Problems and errors are those of `load_split`.
     """
     folder = _annotation_folder(split_list)
     wanted = _listed_files(split_list, folder)
@@ -94,7 +96,7 @@ def _choose_classes(
     class_ids: tuple[int, ...] | None,
     class_names: tuple[str, ...] | None,
 ) -> tuple[Classes, dict[str, int]]:
-    """And the folder's number of each name."""
+    """The classes, and the folder's number of each name."""
     objects = [thing for read in parsed.values() if isinstance(read, VocAnnotation) for thing in read.objects]
     own = sorted({thing.name for thing in objects if thing.name})
     if not own:
@@ -105,7 +107,7 @@ def _choose_classes(
             f"{folder} has none of the classes that the model was trained on ({', '.join(class_names[:10])}): its"
             f" classes are {', '.join(own[:10])}"
         )
-    absent = sorted(set(class_names or ()) - set(own))  # no object here; elsewhere there are
+    absent = sorted(set(class_names or ()) - set(own))  # classes of the model without objects here
     names = dict(enumerate([*own, *absent], start=1))
     classes = choose_classes(split_list, names, class_ids, class_names, numbered=False)
     return classes, {name: key for key, name in names.items()}
@@ -114,7 +116,7 @@ def _choose_classes(
 def _pair(
     wanted: Sequence[Path], parsed: Mapping[Path, VocAnnotation | str], found: ImageFolder, problems: list[Problem]
 ) -> list[_Usable]:
-    """Each xml with its image; those that lack either are listed. Raises UserError for an image with two of them."""
+    """Each xml with its image. Missing ones are listed. Raises UserError for an image with two xml files."""
     usable: list[_Usable] = []
     owner: dict[Path, Path] = {}
     for number, path in enumerate(wanted, start=1):
@@ -161,17 +163,17 @@ def _listed_files(split_list: Path, folder: Path) -> list[Path]:
             raise UserError(f"{split_list} lists {name} twice: remove one")
         files[path] = None
     if not files:
-        raise UserError(f"{split_list} is empty: expected a VOC split list, an image's name a line")
+        raise UserError(f"{split_list} is empty: expected a VOC split list, one image name per line")
     return list(files)
 
 
 def _xml_of(name: str, split_list: Path, folder: Path) -> Path:
-    """The xml that a line of the list means, which need not be there. Raises UserError."""
+    """The xml that a line of the list names, which may be missing. Raises UserError."""
     first, *rest = name.split()
     if rest in (["1"], ["0"], ["-1"]) and is_file(require_inside(folder, f"{first}.xml", split_list, "image")):
         raise UserError(
-            f"{split_list} is the list of one class ('{name}'): give the list of the whole split, which has a"
-            " name a line, such as train.txt"
+            f"{split_list} is the list of one class ('{name}'): give the list of the whole split, with"
+            " one name per line, such as train.txt"
         )
     require_name(name, split_list, "image")
     pair = _PAIR.fullmatch(name)
@@ -187,7 +189,7 @@ def _xml_of(name: str, split_list: Path, folder: Path) -> Path:
 
 
 def _image_like(filename: str, stem: str, images: ImageFolder) -> Path | None:
-    """Raises UserError where there are two."""
+    """The image of an xml under a similar name, or None. Raises UserError if there are two."""
     candidates = images.like(filename) or images.of_stem(stem)
     if len(candidates) > 1:
         raise UserError(

@@ -1,4 +1,4 @@
-"""One xml file of Pascal VOC, read without trust."""
+"""One xml file of Pascal VOC, which may be hostile."""
 
 import codecs
 import math
@@ -7,28 +7,28 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from nanogfl.data.readers.values import to_flag, to_number
+from nanogfl.data.readers.values import to_flag, to_hw, to_number
 from nanogfl.errors import UserError
 from nanogfl.io.read_file import read_bounded
 
 _MOST_BYTES = 8_000_000
-"""of an xml file: one object takes some 300"""
+"""per xml file: one object takes about 300"""
 _DECLARATION = re.compile(rb"\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"'][^>]*\?>")
 _MULTI_BYTE = frozenset(
     {"gbk", "gb2312", "gb18030", "big5", "big5hkscs", "cp950", "shift_jis", "cp932", "euc_jp", "euc_kr", "cp949"}
 )
-"""encodings that the parser does not know, and in which no part of a longer character is < or &"""
+"""encodings that the parser does not know, in which no part of a longer character is < or &"""
 
 
 class VocObject(NamedTuple):
     name: str
     box: tuple[float, ...] | None
-    """x y width height; None where it is not four numbers"""
+    """x y width height; None if these are not four numbers"""
     written: str
     difficult: bool | None
-    """None where it is no flag"""
+    """None if it is not a flag"""
     turn: object = None
-    """by which the box is turned, in degrees; None: it is upright"""
+    """rotation in degrees; None for an upright box"""
 
 
 class VocAnnotation(NamedTuple):
@@ -38,7 +38,7 @@ class VocAnnotation(NamedTuple):
 
 
 def read_xml(path: Path) -> VocAnnotation | str:
-    """What the file holds, or why it cannot be used."""
+    """The file's annotation, or the reason why it cannot be used."""
     try:
         return _parse(read_bounded(path, "annotation", _MOST_BYTES))
     except UserError as error:
@@ -46,8 +46,8 @@ def read_xml(path: Path) -> VocAnnotation | str:
 
 
 def _parse(content: bytes) -> VocAnnotation:
-    """Raises UserError. No entity is ever resolved: a file that declares some, or a document type, is refused before
-    it is parsed, in UTF-16 and UTF-32 as well (the parser takes no other encoding that writes ASCII differently)."""
+    """Raises UserError. No entity is ever resolved: a file that declares one, or a document type, is refused before it
+    is parsed, also in UTF-16 and UTF-32 (all other encodings that the parser takes write ASCII as ASCII)."""
     content = _in_utf_8(content)
     if re.search(rb"<!(DOCTYPE|ENTITY)", content.replace(b"\0", b"")):
         raise UserError("it declares a DOCTYPE or an ENTITY, which annotations do not need: remove the declaration")
@@ -58,14 +58,13 @@ def _parse(content: bytes) -> VocAnnotation:
     if root.tag != "annotation":
         raise UserError(f"<annotation> expected, got <{root.tag[:80]}>")
     one_based = re.search(r"VOC ?20\d\d", _text(root, "source/database")) is not None
-    hw = _size(root)
-    return VocAnnotation(
-        _text(root, "filename"), hw, tuple(_object(node, one_based) for node in root.findall("object"))
-    )
+    hw = to_hw(*(to_number(_text(root, f"size/{side}")) for side in ("height", "width")))  # 0 x 0 from some tools
+    objects = tuple(_object(node, one_based) for node in root.findall("object"))
+    return VocAnnotation(_text(root, "filename"), hw, objects)
 
 
 def _in_utf_8(content: bytes) -> bytes:
-    """What declares one of the encodings that the parser lacks, in UTF-8 and without the declaration."""
+    """A file in a declared encoding that the parser lacks, as UTF-8 without the declaration; others unchanged."""
     declared = _DECLARATION.match(content)
     if declared is None:
         return content
@@ -102,12 +101,12 @@ def _turned_object(node: ElementTree.Element, name: str, difficult: bool | None)
     if numbers is None:
         return VocObject(name, None, f"<robndbox> {shown}", difficult)
     cx, cy, w, h, angle = numbers
-    turn = math.degrees(angle) if abs(angle) <= 2 * math.pi else f"{angle:g} radians"  # a larger one is in degrees?
+    turn = math.degrees(angle) if abs(angle) <= 2 * math.pi else f"{angle:g} radians"  # larger: perhaps degrees
     return VocObject(name, (cx - w / 2, cy - h / 2, w, h), f"<robndbox> {shown}", difficult, turn)
 
 
 def _numbers(node: ElementTree.Element, paths: list[str]) -> tuple[list[float] | None, str]:
-    """And how they are written. None where one is no number."""
+    """The numbers, None if one is not a number; and the text as it is written."""
     written = [" ".join(_text(node, path).split())[:40] for path in paths]
     numbers = [number for text in written if (number := to_number(text)) is not None]
     shown = f"({', '.join(text or 'nothing' for text in written)})"
@@ -120,13 +119,6 @@ def _rotation(node: ElementTree.Element) -> str | None:
         if _text(attribute, "name") == "rotation":
             return _text(attribute, "value")
     return None
-
-
-def _size(root: ElementTree.Element) -> tuple[int, int] | None:
-    """Height and width, or None where they are missing or 0, which tools write that did not open the image."""
-    sides = [to_number(_text(root, f"size/{side}")) for side in ("height", "width")]
-    whole = [int(side) for side in sides if side is not None and 0 < side < 1 << 20 and side.is_integer()]
-    return (whole[0], whole[1]) if len(whole) == 2 else None
 
 
 def _text(node: ElementTree.Element, path: str) -> str:

@@ -1,4 +1,4 @@
-"""A data set written as COCO json: what was read from any format, read again by `load_coco` to the very same."""
+"""Writes a data set of any format as COCO json, which reads back to the same data set."""
 
 import json
 import os
@@ -10,9 +10,9 @@ from nanogfl.io.atomic import atomic_path
 
 
 def write_coco(dataset: DataSet, images: Path, output: Path) -> None:
-    """Names the images relative to the folder `images`. Boxes and areas are written to the last bit.
+    """Image names are relative to the folder `images`. Boxes and areas are exact.
 
-    Raises UserError where `output` cannot be written.
+    Raises UserError if `output` cannot be written.
     """
     content: dict[str, Any] = {
         "info": {"description": f"converted by nanogfl from {Path(dataset.name).name}"},
@@ -42,7 +42,7 @@ def _annotations(image: ImageRecord, category_ids: tuple[int, ...]) -> list[dict
     for (x1, y1, x2, y2), label, area, crowd in zip(
         image.boxes.tolist(), image.labels.tolist(), image.areas.tolist(), image.crowd.tolist(), strict=True
     ):
-        # the difference of two float32, as float64, adds up to the second one again
+        # exact: in float64, x1 + (x2 - x1) is x2 again for two float32
         box = [_short(value) for value in (x1, y1, x2 - x1, y2 - y1)]
         written.append(
             {

@@ -1,13 +1,14 @@
-"""YOLO's layout: a data.yaml that names the classes, and a text file of normalised boxes for each image."""
+"""YOLO's layout: a data.yaml with the class names, and a text file of normalised boxes per image."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nanogfl.data.dataset import DataSet, Problem
+from nanogfl.data.readers.classes import choose_classes
 from nanogfl.data.readers.files_below import files_below
 from nanogfl.data.readers.image_folder import require_folder
 from nanogfl.data.readers.image_sizes import image_sizes
-from nanogfl.data.readers.validate import Objects, choose_classes, finish
+from nanogfl.data.readers.validate import Objects, finish
 from nanogfl.data.readers.yolo_labels import Layout, box_of, find_layout, read_label_lines
 from nanogfl.data.readers.yolo_yaml import DataYaml, read_data_yaml
 from nanogfl.errors import UserError
@@ -20,7 +21,7 @@ _IMAGE_FOLDERS = frozenset({"images", "jpegimages"})
 _OTHER_PICTURES = frozenset(
     {".jfif", ".jpe", ".gif", ".heic", ".heif", ".avif", ".jp2", ".pgm", ".ppm", ".pnm", ".dng"}
 )
-"""suffixes of pictures that may not be among IMAGE_SUFFIXES"""
+"""suffixes of pictures that are not read"""
 
 
 def load_yolo(
@@ -31,18 +32,20 @@ def load_yolo(
     class_ids: tuple[int, ...] | None = None,
     class_names: tuple[str, ...] | None = None,
 ) -> DataSet:
-    """Reads every image below the folder `images`, which is that of one split, with the class names of `data_yaml`.
+    """Reads every image below `images`, the folder of one split, with the class names of `data_yaml`.
 
-    The labels of images/train/a.jpg lie in labels/train/a.txt: the last folder of the path that is called images (or
-    Images, or JPEGImages) becomes labels; without one they lie beside the images. A line is `class cx cy w h`,
-    normalised by the image's width and height, or `class x y x y x y ...`, a polygon, whose hull is the box; with
-    data.yaml's `kpt_shape`, or by the rule of `find_layout`, it is a box with keypoints, which are not used. An image
-    without a label file has no objects. Category ids are the class numbers, from 0; image ids count the images by
-    name. With a model's `class_ids` and `class_names` the classes are the model's, found by name. `train`, `val` and
-    `test` of data.yaml are not used, which is listed or refused where it changes what is read.
+    Labels: those of images/train/a.jpg lie in labels/train/a.txt. The last folder called images (Images, JPEGImages) in
+    the path becomes labels; without one, labels lie beside the images. An image without a label file has no objects.
 
-    What cannot be used is left out and listed in `problems`; with `strict` the first is a UserError. A class number
-    that has no name is always one.
+    Lines: `class cx cy w h`, normalised by the image's width and height; or a polygon, `class x y x y x y ...`, whose
+    hull is the box; or, with data.yaml's `kpt_shape` or by the rule of `find_layout`, a box with keypoints, which are
+    not used.
+
+    Category ids are the class numbers, from 0; image ids count the images by name. With a model's `class_ids` and
+    `class_names`: the model's classes, matched by name. `train`, `val` and `test` of data.yaml are not used; where that
+    changes what is read, it is listed or refused.
+
+    Problems and errors are those of `load_split`. A class number without a name is always an error.
     """
     described = read_data_yaml(data_yaml)
     classes = choose_classes(data_yaml, described.names, class_ids, class_names)
@@ -101,7 +104,7 @@ def _read_labels(
 
 
 def labels_folder(images: Path) -> Path:
-    """Where the labels of the images in this folder lie."""
+    """The folder of the labels of the images in this folder."""
     parts = images.absolute().parts
     places = [place for place, part in enumerate(parts) if part.lower() in _IMAGE_FOLDERS]
     if not places:
@@ -113,7 +116,7 @@ def labels_folder(images: Path) -> Path:
 
 
 def _labels_of(paths: Sequence[Path], data_yaml: Path) -> dict[Path, Path]:
-    """image -> its label file without .txt, which may not be there. Raises UserError for two images with the same."""
+    """image -> its label file without .txt, which may be missing. Raises UserError for two images with the same."""
     folder_of = {folder: labels_folder(folder) for folder in {path.parent for path in paths}}
     label_of = {path: folder_of[path.parent] / path.stem for path in paths}
     owner: dict[Path, Path] = {}
@@ -125,8 +128,8 @@ def _labels_of(paths: Sequence[Path], data_yaml: Path) -> dict[Path, Path]:
 
 
 def _labels_there(label_of: Mapping[Path, Path], images: Path, problems: list[Problem]) -> dict[Path, Path]:
-    """The label files in all of the folders where some belong, by their names without .txt. Raises UserError where
-    there is none at all, and for two of one name."""
+    """The label files in all label folders, by their paths without .txt. Raises UserError if there are none, and for
+    two of one name."""
     root = labels_folder(images)
     folders = {label.parent for label in label_of.values()}
     files = {path for folder in folders if is_folder(folder) for path in _files_in(folder)}

@@ -1,4 +1,4 @@
-"""The lines of YOLO's label files: boxes, polygons, and boxes with keypoints."""
+"""Lines of YOLO's label files: boxes, polygons, or boxes with keypoints."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,34 +8,34 @@ from nanogfl.data.readers.values import to_number
 from nanogfl.io.read_file import read_lines
 
 _MOST_BYTES = 16_000_000
-"""of one image's labels: polygons of a thousand objects take some 5 MB"""
+"""per label file: polygons of a thousand objects take about 5 MB"""
 _SLACK = 0.01
-"""by which a normalised number may miss 0 .. 1 through rounding; beyond, it is no normalised number"""
+"""by which rounding may take a normalised number out of 0 .. 1; further out, it is not normalised"""
 _CORNERS = 9
-"""numbers of a line with four corner points, as rotated boxes are written"""
+"""numbers per line of a rotated box: class and four corners"""
 _REACH = 0.6
-"""of the box's width and height, from its centre: keypoints are drawn by hand, too"""
+"""largest distance of a keypoint from the box's centre, in widths and heights; both are drawn by hand"""
 _LEAST_SPREAD = 0.25
-"""of the box's width or height: the keypoints of an object are spread over it"""
+"""smallest spread of an object's keypoints, in widths or heights of its box"""
 
 
 class Line(NamedTuple):
     where: str
     text: str
     numbers: tuple[float, ...] | None
-    """None: not all of it is numbers"""
+    """None if some of the text is not a number"""
 
 
 class Layout(NamedTuple):
-    """What a line of more than five numbers is."""
+    """The meaning of a line of more than five numbers."""
 
     keypoints: int
-    """numbers behind class and box; 0: such lines are polygons"""
+    """numbers behind class and box; 0 for polygons"""
     said: str = ""
-    """what was guessed, and from what"""
+    """a guess and its reason, to be listed"""
 
     def shape(self, line: Line) -> tuple[float, ...] | None:
-        """The numbers of the box or polygon behind the class; None for a line that is neither."""
+        """The numbers of the line's box or polygon; None for a line that is neither."""
         count = len(line.numbers or ())
         if line.numbers is None or count < 5:
             return None
@@ -50,7 +50,7 @@ class Layout(NamedTuple):
 
 
 def read_label_lines(file: Path) -> list[Line]:
-    """Without empty ones. Raises UserError for what is no text."""
+    """The file's lines that are not empty. Raises UserError for a file that is not text."""
     lines = []
     for position, line in enumerate(read_lines(file, "label file", _MOST_BYTES), start=1):
         if text := line.strip():
@@ -61,9 +61,11 @@ def read_label_lines(file: Path) -> list[Line]:
 
 
 def find_layout(files: Iterable[Path], declared: int | None) -> Layout:
-    """By the numbers that data.yaml's kpt_shape `declared`. Without it lines are boxes with keypoints where each line
-    of all files has the same count of numbers, no box's and no four corners', and in most of them the numbers behind
-    the first five lie in the box and are spread over it; else they are polygons."""
+    """`declared`: the count of numbers in data.yaml's kpt_shape, which decides.
+
+    Without it, lines are boxes with keypoints if every line has the same count of numbers, other than a box's and four
+    corners', and the numbers behind the first five lie in the box and are spread over it in most lines. Otherwise they
+    are polygons."""
     if declared is not None:
         return Layout(declared)
     count = total = 0
@@ -90,7 +92,7 @@ def find_layout(files: Iterable[Path], declared: int | None) -> Layout:
 
 
 def box_of(shape: Sequence[float], hw: tuple[int, int]) -> tuple[float, ...] | None:
-    """x y width height in pixels, or None where the numbers are no parts of the image."""
+    """x y width height in pixels of a normalised box or polygon; None if it lies outside 0 .. 1."""
     if not all(-_SLACK <= value <= 1 + _SLACK for value in shape):
         return None
     height, width = hw
@@ -102,7 +104,7 @@ def box_of(shape: Sequence[float], hw: tuple[int, int]) -> tuple[float, ...] | N
 
 
 def _has_keypoints(numbers: Sequence[float], each: int) -> bool:
-    """Whether the numbers behind the first five are keypoints of `each` numbers (the third says whether it is seen)."""
+    """Whether the numbers behind the first five are keypoints of `each` numbers: x, y and visibility."""
     (cx, cy, w, h), rest = numbers[1:5], numbers[5:]
     if not rest or len(rest) % each or w <= 0 or h <= 0:
         return False
@@ -112,6 +114,6 @@ def _has_keypoints(numbers: Sequence[float], each: int) -> bool:
     seen = [((x - cx) / w, (y - cy) / h) for x, y in points if (x, y) != (0, 0)]
     if not seen or any(max(abs(x), abs(y)) > _REACH for x, y in seen):
         return False
-    if len(numbers) % 2 == 0:  # no polygon
+    if len(numbers) % 2 == 0:  # cannot be a polygon
         return True
     return any(max(side) - min(side) >= _LEAST_SPREAD for side in zip(*seen, strict=True))

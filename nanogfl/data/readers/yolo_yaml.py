@@ -1,4 +1,4 @@
-"""YOLO's data.yaml: the names of the classes, the number of keypoints, and where it says that the images lie."""
+"""YOLO's data.yaml: class names, keypoints, and the folders of the images."""
 
 import os
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nanogfl.data.dataset import Problem
+from nanogfl.data.readers.values import to_index
 from nanogfl.errors import UserError
 from nanogfl.io.read_file import is_file, read_lines
 from nanogfl.io.yaml_file import read_yaml
@@ -17,22 +18,22 @@ _MOST_KEYPOINTS = 10_000
 class DataYaml(NamedTuple):
     file: Path
     names: dict[int, str]
-    """class number -> name, rising"""
+    """class number -> name, by number"""
     keypoints: int | None
-    """numbers behind each box: kpt_shape's product; 0: it says that there are none; None: it says nothing"""
+    """numbers per object, the product of kpt_shape; None if the file does not say"""
     parts: dict[str, tuple[str, ...]]
-    """train, val, test as they are written: folders, or lists of images"""
+    """train, val, test as written: folders, or lists of images"""
     root: Path
-    """what they are relative to"""
+    """the folder that these are relative to"""
 
     def hint(self) -> str:
-        """Where it says that the images are."""
+        """Where the images are, for an error."""
         said = ", ".join(f"{part}: {' and '.join(places)}" for part, places in self.parts.items() if places)
         return f"; {self.file} says {said}" if said else ""
 
     def unused_parts(self, folder: Path, images: Sequence[Path]) -> list[Problem]:
-        """Lists of images and further folders, which are not read: `folder` is what counts. Raises UserError where two
-        lists share the images of `folder`, as each split would have those of both."""
+        """Lists of images and further folders, which are not read, because `folder` counts. Raises UserError if two
+        lists share the images of `folder`: each split would have the images of both."""
         own = Path(os.path.abspath(folder))
         problems: list[Problem] = []
         listed: dict[str, frozenset[str]] = {}
@@ -56,14 +57,14 @@ class DataYaml(NamedTuple):
         return problems
 
     def _names_in(self, place: str) -> list[str]:
-        """Of the images that a list has; none where it is of another machine."""
+        """The names of the images in a list; empty if it is not on this machine."""
         file = self.root / place
         lines = read_lines(file, "list of images") if is_file(file) else []
         return [line.strip().replace("\\", "/").rpartition("/")[2] for line in lines]
 
 
 def read_data_yaml(file: Path) -> DataYaml:
-    """Raises UserError for what does not give each class a name of its own."""
+    """Raises UserError for a file that does not give each class its own name."""
     # as text: a class called 'no' stays 'no'
     content = read_yaml(file, "data file", "check data.root and the split's annotations", as_text=True)
     if not isinstance(content, dict):
@@ -88,7 +89,7 @@ def _names(content: dict[Any, Any], file: Path) -> dict[int, str]:
     names: dict[int, str] = {}
     taken: set[str] = set()
     for key, name in pairs:
-        number = key if isinstance(key, int) else _number(key)
+        number = key if isinstance(key, int) else to_index(key)
         if number is None:
             raise UserError(f"{file}: names has the key '{str(key)[:80]}': class numbers from 0 are expected")
         if not isinstance(name, str) or not name.strip():
@@ -112,7 +113,7 @@ def _keypoints(content: dict[Any, Any], file: Path) -> int | None:
     shape = content.get("kpt_shape")
     if shape in (None, "", "~", "null"):
         return None
-    numbers = [_number(text) for text in shape] if isinstance(shape, list) else []
+    numbers = [to_index(text) for text in shape] if isinstance(shape, list) else []
     match numbers:
         case [0, int()]:
             return 0
@@ -128,8 +129,3 @@ def _places(value: Any) -> tuple[str, ...]:
 
 def _is_list(place: str) -> bool:
     return place.lower().endswith(".txt")
-
-
-def _number(text: Any) -> int | None:
-    plain = isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10
-    return int(text) if plain else None

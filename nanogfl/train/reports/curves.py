@@ -8,7 +8,7 @@ import numpy as np
 
 from nanogfl.contract.detections import Detect, Detections
 from nanogfl.data.cache.frames import read_checked
-from nanogfl.data.readers.coco import DataSet, ImageRecord
+from nanogfl.data.dataset import DataSet, ImageRecord
 from nanogfl.draw.boxes import draw_detections, tile
 from nanogfl.io.atomic import atomic_path
 from nanogfl.loss.criterion import LOSS_PARTS

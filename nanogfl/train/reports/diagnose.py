@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from nanogfl.contract.detections import Detections
+from nanogfl.data.dataset import DataSet
 from nanogfl.data.loader import Batch
-from nanogfl.data.readers.coco import DataSet
 from nanogfl.draw.boxes import draw_detections, tile
 from nanogfl.io.atomic import atomic_path
 from nanogfl.train.step import TrainStep

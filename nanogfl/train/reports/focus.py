@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.data.class_counts import boxes_per_class
-from nanogfl.data.readers.coco import DataSet
+from nanogfl.data.dataset import DataSet
 from nanogfl.io.atomic import atomic_path
 from nanogfl.loss.equalized import Equalizer
 

@@ -17,7 +17,7 @@ from nanogfl.data.augment.colour import apply_colour
 from nanogfl.data.augment.plan import Plans
 from nanogfl.data.augment.render_cv2 import render_into
 from nanogfl.data.augment.render_torch import render_batch
-from nanogfl.data.readers.coco import load_coco
+from nanogfl.data.readers.read import load_split as load_coco
 from nanogfl.io.images import read_frame
 from tests.data.flat import index_of, plans_of, record, smooth_picture, still
 from tests.shared_data import shared

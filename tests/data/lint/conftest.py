@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nanogfl.data.dataset import DataSet, ImageRecord, Problem
 from nanogfl.data.lint.finding import Finding, Split
-from nanogfl.data.readers.coco import DataSet, ImageRecord, Problem
 
 
 def make_split(name, images, classes=("cat", "dog"), ids=None, hw=(60, 100), problems=()):

@@ -15,7 +15,7 @@ from nanogfl.data.lint.annotations import (
     sides_at_input,
 )
 from nanogfl.data.lint.finding import Split
-from nanogfl.data.readers.coco import load_coco
+from nanogfl.data.readers.read import load_split as load_coco
 
 PLAIN = [[(0, 10, 10, 30, 40), (1, 12, 10, 50, 40)], [(0, 10, 10, 30, 40)]]
 

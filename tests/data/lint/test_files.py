@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from nanogfl.data.dataset import DataSet, ImageRecord
 from nanogfl.data.lint.files import check_listed
 from nanogfl.data.lint.finding import Split
 from nanogfl.data.lint.images import (
@@ -18,7 +19,6 @@ from nanogfl.data.lint.images import (
     thumbnail,
 )
 from nanogfl.data.lint.run import check_images
-from nanogfl.data.readers.coco import DataSet, ImageRecord
 from nanogfl.data.synthetic.dataset import draw_image, image_hw
 from nanogfl.io.image_header import header_hw
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from nanogfl.config import Config
+from nanogfl.data.dataset import DataSet, ImageRecord
 from nanogfl.data.lint.finding import Example, Finding, Split, by_severity, sample
 from nanogfl.data.lint.pictures import save_sheet
 from nanogfl.data.lint.report import CheckReport, format_table, write_json, write_markdown
-from nanogfl.data.readers.coco import DataSet, ImageRecord
 from nanogfl.draw.boxes import class_colour
 
 

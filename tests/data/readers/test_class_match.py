@@ -51,7 +51,7 @@ def widths_by_class(dataset):
 
 
 @FORMATS
-def test_swapped_names_are_matched_by_name_and_where_a_file_has_numbers_it_is_said(write, tmp_path):
+def test_swapped_names_are_matched_and_differing_numbers_are_listed(write, tmp_path):
     ids = (0, 1) if write is yolo else (1, 2)
     dataset = load_split(*write(tmp_path / "x", ["dog", "cat"]), strict=True, class_ids=ids, class_names=("cat", "dog"))
     assert dataset.classes == ("cat", "dog")
@@ -64,7 +64,7 @@ def test_swapped_names_are_matched_by_name_and_where_a_file_has_numbers_it_is_sa
 
 @FORMATS
 @pytest.mark.parametrize("name", ["fox", "Cat", "cat ", "c at"])
-def test_a_name_that_is_not_there_is_refused_with_both_lists_and_what_to_do(write, name, tmp_path):
+def test_a_missing_name_is_refused_with_both_lists(write, name, tmp_path):
     if write is voc and name == "cat ":
         pytest.skip("whitespace around a <name> is no part of it")
     with pytest.raises(UserError) as caught:
@@ -85,7 +85,7 @@ def test_classes_that_the_model_does_not_know_are_left_out_and_named(write, tmp_
     assert "cat, owl" in " ".join(problem.reason for problem in dataset.problems)
 
 
-def test_ids_decide_between_classes_of_one_name_and_where_they_cannot_it_is_refused(tmp_path):
+def test_ids_decide_between_classes_of_one_name(tmp_path):
     files = coco(tmp_path / "x", ["cell", "cell", "ring"])
     dataset = load_split(*files, class_ids=(1, 2, 3), class_names=("cell", "cell", "ring"))
     assert dataset.images[0].labels.tolist() == [0, 1, 2]
@@ -105,14 +105,3 @@ def test_the_images_of_a_class_are_counted_by_the_same_rule(write, tmp_path):
     assert "cat2" in " ".join(note.reason for note in notes)
     with pytest.raises(UserError, match="fox"):
         count_in_file(file, ("fox",), (1,), images)
-
-
-@pytest.mark.parametrize("key", ["image_id", "category_id"])
-@pytest.mark.parametrize("value", [[1], {"a": 1}, "1", None, 1.5])
-def test_an_id_that_is_no_whole_number_is_one_sentence_when_images_are_counted(key, value, tmp_path):
-    file, _ = coco(tmp_path / "x", ["cat"])
-    content = json.loads(file.read_text())
-    content["annotations"][0][key] = value
-    file.write_text(json.dumps(content))
-    with pytest.raises(UserError, match="whole number"):
-        count_in_file(file, ("cat",), (1,))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nanogfl.data.readers.coco import load_coco
+from nanogfl.data.readers.read import load_split
 from nanogfl.errors import UserError
 
 SHARED = Path(__file__).parents[3] / "../shared/data"
@@ -23,7 +23,7 @@ def annotation(box, image=1, category=1, **more):
 def test_category_ids_with_gaps_become_dense_labels_in_their_order(write_coco):
     categories = [{"id": 90, "name": "z"}, {"id": 4, "name": "c"}, {"id": 1, "name": "a"}, {"id": 17, "name": "unused"}]
     boxes = [annotation([1, 2, 10, 20], category=90), annotation([3, 4, 5, 6], category=4)]
-    dataset = load_coco(*write_coco(boxes, categories))
+    dataset = load_split(*write_coco(boxes, categories))
     assert dataset.classes == ("a", "c", "unused", "z")
     assert dataset.category_ids == (1, 4, 17, 90)
     assert dataset.images[0].labels.tolist() == [3, 1]
@@ -31,14 +31,14 @@ def test_category_ids_with_gaps_become_dense_labels_in_their_order(write_coco):
 
 
 def test_boxes_become_corners_and_types_are_what_the_pipeline_expects(write_coco):
-    record = load_coco(*write_coco([annotation([1.5, 2, 10, 20])])).images[0]
+    record = load_split(*write_coco([annotation([1.5, 2, 10, 20])])).images[0]
     assert record.boxes.tolist() == [[1.5, 2, 11.5, 22]]
     assert (record.boxes.dtype, record.labels.dtype, record.crowd.dtype) == (np.float32, np.int64, np.bool_)
     assert record.hw == (60, 100)
 
 
 def test_images_without_boxes_are_kept_with_empty_arrays(write_coco):
-    dataset = load_coco(*write_coco([annotation([1, 2, 10, 20], image=2)]))
+    dataset = load_split(*write_coco([annotation([1, 2, 10, 20], image=2)]))
     assert [image.id for image in dataset.images] == [1, 2]
     empty = dataset.images[0]
     assert (empty.boxes.shape, empty.labels.shape, empty.areas.shape, empty.crowd.shape) == ((0, 4), (0,), (0,), (0,))
@@ -51,17 +51,17 @@ def test_crowd_is_kept_as_crowd_and_not_counted_as_an_object(write_coco):
         annotation([1, 2, 10, 20], image=2),
         annotation([5, 5, 9, 9], image=2),
     ]
-    dataset = load_coco(*write_coco(boxes))
+    dataset = load_split(*write_coco(boxes))
     assert [image.crowd.tolist() for image in dataset.images] == [[True], [False, False]]
     assert "2 boxes" in dataset.summary()
     assert "1 crowd" in dataset.summary()
     assert "1 images without objects" in dataset.summary()
 
 
-def test_the_annotated_area_is_kept_and_a_missing_or_senseless_one_is_the_boxs(write_coco):
+def test_the_annotated_area_is_kept_and_a_bad_one_is_the_boxs(write_coco):
     boxes = [annotation([0, 0, 10, 20], area=a) for a in (33.5, None, 0, -1, float("nan"), "big", 1e300, 10**400)]
     boxes.append(annotation([0, 0, 10, 20]))
-    assert load_coco(*write_coco(boxes)).images[0].areas.tolist() == [33.5] + [200] * 8
+    assert load_split(*write_coco(boxes)).images[0].areas.tolist() == [33.5] + [200] * 8
 
 
 BAD = {
@@ -83,19 +83,19 @@ BAD = {
 def test_a_box_that_cannot_be_used_is_left_out_and_listed(write_coco, name):
     box, reason = BAD[name]
     files = write_coco([annotation(box), annotation([5, 5, 10, 10])])
-    dataset = load_coco(*files)
+    dataset = load_split(*files)
     assert dataset.images[0].boxes.tolist() == [[5, 5, 15, 15]]
     (problem,) = dataset.problems
     assert problem.reason.startswith(reason)
     assert "1.png, annotation 1" in problem.where
     assert dataset.problem_summary().startswith(f"1 x {reason}")
     with pytest.raises(UserError, match=reason):
-        load_coco(*files, strict=True)
+        load_split(*files, strict=True)
 
 
 def test_a_box_that_reaches_outside_is_clipped_and_listed_beyond_a_pixel(write_coco):
     files = write_coco([annotation([90, 50, 30, 30]), annotation([-0.5, 0, 10, 60.9])])
-    dataset = load_coco(*files)
+    dataset = load_split(*files)
     assert dataset.images[0].boxes.tolist() == [[90, 50, 100, 60], [0, 0, 9.5, 60]]
     (problem,) = dataset.problems
     assert "clipped" in problem.reason
@@ -105,18 +105,18 @@ def test_a_box_that_reaches_outside_is_clipped_and_listed_beyond_a_pixel(write_c
 def test_a_missing_image_is_left_out_and_listed(write_coco):
     path, folder = write_coco([annotation([1, 2, 10, 20], image=2)])
     (folder / "1.png").unlink()
-    dataset = load_coco(path, folder)
+    dataset = load_split(path, folder)
     assert [image.id for image in dataset.images] == [2]
     assert dataset.problems[0].where == "1.png"
     with pytest.raises(UserError, match="image is missing"):
-        load_coco(path, folder, strict=True)
+        load_split(path, folder, strict=True)
     (folder / "2.png").unlink()
     with pytest.raises(UserError, match="no usable image"):
-        load_coco(path, folder)
+        load_split(path, folder)
 
 
 def test_images_in_subfolders_are_found(write_coco):
-    dataset = load_coco(*write_coco([], images=[{"id": 5, "file_name": "a/x.png", "width": 8, "height": 6}]))
+    dataset = load_split(*write_coco([], images=[{"id": 5, "file_name": "a/x.png", "width": 8, "height": 6}]))
     assert dataset.images[0].path.is_file()
     assert dataset.problems == ()
 
@@ -142,10 +142,10 @@ IMAGE = {"id": 1, "file_name": "1.png", "width": 100, "height": 60}
         ([], [{**IMAGE, "file_name": os.path.abspath(__file__)}], "outside of"),
     ],
 )
-def test_what_contradicts_itself_is_refused_with_one_sentence(write_coco, annotations, images, message):
+def test_contradictions_are_refused_with_one_sentence(write_coco, annotations, images, message):
     files = write_coco(annotations, images=images, draw=images is None)
     with pytest.raises(UserError, match=message) as raised:
-        load_coco(*files)
+        load_split(*files)
     assert "\n" not in str(raised.value)
 
 
@@ -159,9 +159,9 @@ def test_what_contradicts_itself_is_refused_with_one_sentence(write_coco, annota
         *(([{"id": 1, "name": name}], "'name'") for name in (None, "", " ", True, ["a"], {"en": "a"})),
     ],
 )
-def test_categories_that_cannot_be_told_apart_are_refused(write_coco, categories, message):
+def test_bad_categories_are_refused(write_coco, categories, message):
     with pytest.raises(UserError, match=message):
-        load_coco(*write_coco([], categories))
+        load_split(*write_coco([], categories))
 
 
 @pytest.mark.parametrize(
@@ -180,32 +180,35 @@ def test_categories_that_cannot_be_told_apart_are_refused(write_coco, categories
 def test_a_file_in_another_layout_is_refused(tmp_path, text, message):
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(UserError, match=message):
-        load_coco(tmp_path / "x.json", tmp_path)
+        load_split(tmp_path / "x.json", tmp_path)
 
 
 def test_missing_files_and_folders_are_named(tmp_path, write_coco):
     path, folder = write_coco([])
     with pytest.raises(UserError, match=r"none\.json do not exist"):
-        load_coco(tmp_path / "none.json", folder)
+        load_split(tmp_path / "none.json", folder)
     with pytest.raises(UserError, match="none does not exist"):
-        load_coco(path, tmp_path / "none")
+        load_split(path, tmp_path / "none")
     with pytest.raises(UserError, match="cannot be read"):
-        load_coco(tmp_path, folder)
+        load_split(tmp_path, folder)
 
 
 def test_the_models_category_ids_decide_the_classes_and_their_order(write_coco):
     categories = [{"id": 1, "name": "a"}, {"id": 5, "name": "b"}, {"id": 9, "name": "c"}]
     files = write_coco([annotation([1, 1, 5, 5], category=i) for i in (1, 5, 9)], categories)
-    dataset = load_coco(*files, class_ids=(9, 1))
+    dataset = load_split(*files, class_ids=(9, 1))
     assert dataset.classes == ("c", "a")
     assert dataset.images[0].labels.tolist() == [1, 0]  # b, unknown to the model, is left out
     assert dataset.problems == ()
     with pytest.raises(UserError, match="no category with id 3"):
-        load_coco(*files, class_ids=(1, 3))
+        load_split(*files, class_ids=(1, 3))
 
 
 def test_reading_annotations_needs_no_torch():
-    script = "import sys, nanogfl.data.readers.coco, nanogfl.evaluate.coco_ap; print('torch' in sys.modules)"
+    readers = ", ".join(
+        f"nanogfl.data.readers.{name}" for name in ("read", "coco", "lvis", "voc", "yolo", "write_coco")
+    )
+    script = f"import sys, {readers}, nanogfl.evaluate.coco_ap; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "False\n"
 
 
@@ -222,7 +225,7 @@ def test_real_data_sets_count_as_their_json_does(name, split, images, boxes, cla
     file = SHARED / name / f"{split}.json"
     if not file.is_file():
         pytest.skip(f"{name} is not in ../shared/data")
-    dataset = load_coco(file, SHARED / name / split)
+    dataset = load_split(file, SHARED / name / split)
     content = json.loads(file.read_text())
     assert len(dataset.images) == len(content["images"]) == images
     assert sum(len(image.boxes) for image in dataset.images) == len(content["annotations"]) == boxes

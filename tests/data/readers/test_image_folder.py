@@ -1,4 +1,4 @@
-"""Names of images: as they are, nearly so, out of the folder, twice; and links, which are the user's own."""
+"""Image names: exact, nearly right, leading out of the folder, used twice; and links, which are followed."""
 
 import json
 import os
@@ -11,28 +11,23 @@ from nanogfl.cli.main import main
 from nanogfl.data.readers.files_below import files_below
 from nanogfl.data.readers.read import load_split
 from nanogfl.errors import UserError
-from tests.data.any_format import NAMING, write_named
+from tests.data.any_format import LVIS, NAMING, write_named
 from tests.data.voc_set import draw_image
 from tests.data.yolo_set import write_yolo
 
 NEARLY = {
     "Label Studio's upload": ("../../label-studio/media/upload/4/one.png", "one.png"),
     "Label Studio's own name": ("../media/upload/4/0a1b2c3d-one.png", "one.png"),
-    "a blank": (" one.png ", "one.png"),
     "Label Studio's local file": ("/data/local-files/?d=shots/one.png", "one.png"),
     "an address": ("https://example.org/p/one.png?token=a/b", "one.png"),
     "Windows": ("shots\\one.png", "shots/one.png"),
     "an absolute name of Windows": ("C:\\work\\shots\\one.png", "shots/one.png"),
-    "an absolute name of another machine": ("/home/somebody/set/one.png", "one.png"),
     "a folder too deep": ("train/one.png", "one.png"),
     "a folder too high": ("one.png", "train/one.png"),
-    "two folders too high": ("one.png", "a/b/one.png"),
     "quoted": ("shots/one%20more%C3%BC.png", "shots/one moreü.png"),
     "quoted on the disk": ("one more.png", "one%20more.png"),
     "decomposed": (unicodedata.normalize("NFD", "größe.png"), unicodedata.normalize("NFC", "größe.png")),
-    "composed": (unicodedata.normalize("NFC", "größe.png"), unicodedata.normalize("NFD", "größe.png")),
     "another case": ("Shots/One.png", "shots/one.png"),
-    "another case of the suffix": ("one.PNG", "one.png"),
     "no suffix": ("one", "one.png"),
     "dots": ("./shots/../shots/./two/one.png", "two/one.png"),
 }
@@ -40,7 +35,7 @@ NEARLY = {
 
 @pytest.mark.parametrize("name", NEARLY)
 @pytest.mark.parametrize("kind", NAMING)
-def test_an_image_under_nearly_its_name_is_found_and_told(tmp_path, kind, name):
+def test_an_image_under_a_similar_name_is_found_and_listed(tmp_path, kind, name):
     written, there = NEARLY[name]
     files = write_named(kind, tmp_path / "set", [written, "right.png"])
     for file in (there, "right.png"):
@@ -48,7 +43,7 @@ def test_an_image_under_nearly_its_name_is_found_and_told(tmp_path, kind, name):
     data = load_split(*files)
     assert {image.path.relative_to(files[1]).as_posix() for image in data.images} == {there, "right.png"}
     assert [image.boxes.tolist() for image in data.images] == [[[5, 7, 25, 17]]] * 2
-    if kind == "voc" and name in ("a folder too high", "two folders too high", "no suffix", "a blank"):
+    if kind == "voc" and name in ("a folder too high", "no suffix"):
         assert data.problems == ()  # which is what VOC's <filename> means
         return
     (problem,) = data.problems
@@ -61,7 +56,7 @@ def test_an_image_under_nearly_its_name_is_found_and_told(tmp_path, kind, name):
 
 
 @pytest.mark.parametrize("kind", NAMING)
-def test_convert_tells_each_mended_name_and_writes_a_json_that_needs_none(tmp_path, monkeypatch, capsys, kind):
+def test_convert_lists_and_corrects_similar_names(tmp_path, monkeypatch, capsys, kind):
     file, folder = write_named(kind, tmp_path / "set", [f"..\\up\\{n}.PNG" for n in range(3)])
     for n in range(3):
         draw_image(folder / f"{n}.png")
@@ -75,7 +70,7 @@ def test_convert_tells_each_mended_name_and_writes_a_json_that_needs_none(tmp_pa
     assert load_split(output, folder, strict=True).problems == ()
 
 
-@pytest.mark.parametrize("kind", ["coco", "lvis"])
+@pytest.mark.parametrize("kind", ["coco", LVIS])
 @pytest.mark.parametrize(
     ("names", "there", "told"),
     [
@@ -85,7 +80,7 @@ def test_convert_tells_each_mended_name_and_writes_a_json_that_needs_none(tmp_pa
         (["x/a.png", "y/a.png"], ["a.png"], ["2 it is not clear", "x/a.png"]),
     ],
 )
-def test_where_only_some_are_found_or_several_for_one_the_sentence_says_which(tmp_path, kind, names, there, told):
+def test_partly_found_and_ambiguous_names_are_refused_with_examples(tmp_path, kind, names, there, told):
     files = write_named(kind, tmp_path, names)
     for name in there:
         draw_image(files[1] / name)
@@ -96,7 +91,7 @@ def test_where_only_some_are_found_or_several_for_one_the_sentence_says_which(tm
 
 
 @pytest.mark.parametrize("kind", NAMING)
-def test_an_image_of_another_folder_is_not_taken_for_one_that_is_missing(tmp_path, kind):
+def test_an_image_of_another_folder_does_not_replace_a_missing_one(tmp_path, kind):
     files = write_named(kind, tmp_path, ["cam0/1.png", "cam1/1.png", "cam0/2.png"])
     for name in ("cam1/1.png", "cam2/2.png"):
         draw_image(files[1] / name)
@@ -132,7 +127,7 @@ def test_no_name_leads_out_of_the_folder(tmp_path, kind, name):
 
 
 @pytest.mark.parametrize("kind", NAMING)
-def test_an_absolute_name_of_a_file_in_the_folder_is_its_name(tmp_path, kind):
+def test_absolute_names_within_the_folder_are_allowed(tmp_path, kind):
     folder = tmp_path / ("JPEGImages" if kind == "voc" else "images")
     files = write_named(kind, tmp_path, [f"{folder}/one.png"])
     draw_image(folder / "one.png")
@@ -143,7 +138,7 @@ def test_an_absolute_name_of_a_file_in_the_folder_is_its_name(tmp_path, kind):
 
 @pytest.mark.parametrize("name", ["a" * 300 + ".png", "b/" * 3000 + "a.png", "a\0.png", "\ud800.png", "", ".", "/"])
 @pytest.mark.parametrize("kind", NAMING)
-def test_a_name_that_no_file_can_have_is_one_sentence_or_missing(tmp_path, kind, name):
+def test_an_impossible_name_is_refused_or_missing(tmp_path, kind, name):
     if kind == "voc" and not name.isprintable():
         pytest.skip("no xml holds it")
     files = write_named(kind, tmp_path, [name, "b.png"])
@@ -224,7 +219,7 @@ def test_annotations_and_their_folders_may_be_links(tmp_path):
     assert len(load_split(file, folder, strict=True).images) == 1
 
 
-def test_links_that_lead_in_a_circle_end_and_are_told(tmp_path):
+def test_circular_links_are_listed(tmp_path):
     for name in ("a/one", "b/two"):
         (tmp_path / "top" / name).mkdir(parents=True)
         (tmp_path / "top" / name / "file").write_text("")
@@ -241,7 +236,7 @@ def test_links_that_lead_in_a_circle_end_and_are_told(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_is_closed_is_told(tmp_path):
+def test_a_closed_folder_is_listed(tmp_path):
     (tmp_path / "closed").mkdir(mode=0)
     problems = []
     assert files_below(tmp_path, problems) == []

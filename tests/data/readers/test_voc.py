@@ -1,12 +1,8 @@
 """Reading Pascal VOC: what becomes an object, what is listed, what is refused."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
-from nanogfl.data.readers.coco import load_coco
 from nanogfl.data.readers.read import load_split
 from nanogfl.errors import UserError
 from tests.data.voc_set import BOX, SIZE, box, draw_image, thing, write_voc, xml
@@ -24,7 +20,7 @@ def test_corner_points_are_taken_as_they_are_written(tmp_path):
     assert dataset.problems == ()
 
 
-def test_a_voc_database_counts_pixels_from_one_and_the_last_one_belongs_to_the_object(tmp_path):
+def test_a_voc_database_counts_inclusive_pixels_from_one(tmp_path):
     files = {"a": xml(thing(inside=box(1, 1, 100, 60)), thing(inside=box(9, 9, 9, 9)), database="The VOC2007 Database")}
     dataset = load_split(*write_voc(tmp_path, files))
     assert dataset.images[0].boxes.tolist() == [[0, 0, 100, 60], [8, 8, 9, 9]]  # the second: one pixel
@@ -32,7 +28,7 @@ def test_a_voc_database_counts_pixels_from_one_and_the_last_one_belongs_to_the_o
 
 
 @pytest.mark.parametrize("database", ["Unknown", "", "my VOC export", "roboflow.com"])
-def test_any_other_origin_means_corner_points(tmp_path, database):
+def test_any_other_database_has_corner_points(tmp_path, database):
     dataset = load_split(*write_voc(tmp_path, {"a": xml(thing(inside=box(1, 1, 100, 60)), database=database)}))
     assert dataset.images[0].boxes.tolist() == [[1, 1, 100, 60]]
 
@@ -44,7 +40,7 @@ def test_a_difficult_object_is_neither_an_object_nor_background(tmp_path):
     assert "1 boxes of 1 classes" in dataset.summary()
 
 
-def test_classes_are_the_sorted_names_of_the_whole_folder_whatever_a_split_holds(tmp_path):
+def test_classes_are_the_sorted_names_of_the_whole_folder(tmp_path):
     files = {"a": xml(thing("wolf")), "b": xml(thing("cat"), thing("ape")), "c": xml()}
     split, images = write_voc(tmp_path, files, ["a"])
     other = split.with_name("val.txt")
@@ -74,7 +70,7 @@ def test_without_names_a_models_classes_are_found_by_their_ids(tmp_path):
         load_split(*files, class_ids=(3,))
 
 
-def test_parts_of_an_object_are_no_objects(tmp_path):
+def test_parts_of_an_object_are_ignored(tmp_path):
     part = f"<part><name>head</name>{box(6, 7, 8, 9)}</part>"
     dataset = load_split(*write_voc(tmp_path, {"a": xml(thing("person", BOX + part))}))
     assert dataset.classes == ("person",)
@@ -84,14 +80,14 @@ def test_parts_of_an_object_are_no_objects(tmp_path):
 @pytest.mark.parametrize(
     "size", ["", "<size/>", SIZE.replace("100", "0"), SIZE.replace("60", "tall"), SIZE.replace("100", "99.5")]
 )
-def test_a_size_that_is_missing_or_none_is_the_images(tmp_path, size):
+def test_a_missing_or_bad_size_is_the_images(tmp_path, size):
     split, images = write_voc(tmp_path, {"a": xml(thing(), size=size)}, draw=False)
     draw_image(images / "a.png", width=80, height=31)
     (image,) = load_split(split, images).images
     assert image.hw == (31, 80)
 
 
-def test_the_image_is_the_filename_else_the_stem_in_the_folder_or_in_one_in_it(tmp_path):
+def test_the_image_is_found_by_filename_or_stem_in_subfolders_too(tmp_path):
     files = {
         "a": xml(thing(), filename="other.png"),
         "b": xml(filename="b"),
@@ -115,7 +111,7 @@ def test_the_image_is_the_filename_else_the_stem_in_the_folder_or_in_one_in_it(t
         load_split(split, images)
 
 
-def test_windows_line_ends_a_byte_order_mark_blank_lines_and_suffixes_are_taken(tmp_path):
+def test_windows_line_ends_byte_order_marks_blank_lines_and_suffixes_are_accepted(tmp_path):
     files = {name: xml(thing()) for name in ("a b", "c.d", "e", "f")}
     split, images = write_voc(tmp_path, files, b"\xef\xbb\xbfa b\r\n\r\n c.d \r\ne.jpg\r\nf.xml")
     assert [image.path.name for image in load_split(split, images).images] == ["a b.png", "c.d.png", "e.png", "f.png"]
@@ -147,14 +143,7 @@ def test_two_paths_that_mean_one_xml_are_refused(tmp_path):
         load_split(*files)
 
 
-ENCODINGS = [
-    ("gbk", "猫"),
-    ("GB2312", "猫"),
-    ("gb18030", "猫"),
-    ("Shift_JIS", "ソ表"),
-    ("Big5", "功許"),
-    ("euc-kr", "고양이"),
-]
+ENCODINGS = [("gbk", "猫"), ("Shift_JIS", "ソ表"), ("Big5", "功許"), ("euc-kr", "고양이")]
 
 
 @pytest.mark.parametrize(("encoding", "name"), ENCODINGS)
@@ -165,7 +154,7 @@ def test_an_xml_may_be_in_a_multi_byte_encoding_that_it_declares(tmp_path, encod
 
 
 @pytest.mark.parametrize(("encoding", "name"), [*ENCODINGS, ("utf-7", "a")])
-def test_an_encoding_hides_no_declaration(tmp_path, encoding, name):
+def test_entities_are_refused_in_every_encoding(tmp_path, encoding, name):
     text = f"<?xml version='1.0' encoding='{encoding}'?><!DOCTYPE a [<!ENTITY b '{name}'>]><annotation>&b;</annotation>"
     split, images = write_voc(tmp_path, {"a": text.encode(encoding), "b": xml(thing())})
     (problem,) = load_split(split, images).problems
@@ -187,7 +176,7 @@ def test_an_xml_may_be_in_utf_16_or_start_with_a_byte_order_mark(tmp_path):
     assert [len(image.boxes) for image in dataset.images] == [1, 1]
 
 
-def test_a_list_beside_the_annotations_and_one_in_another_folder_of_image_sets_do(tmp_path):
+def test_the_list_may_lie_beside_annotations_or_below_image_sets(tmp_path):
     split, images = write_voc(tmp_path, {"a": xml(thing())})
     for place in ("list.txt", "ImageSets/list.txt", "ImageSets/Segmentation/list.txt"):
         (tmp_path / place).parent.mkdir(exist_ok=True)
@@ -202,14 +191,11 @@ ENTITY_BOMB = (
 )
 BAD_BOX = {
     "nan": (box("nan", 7, 25, 17), "bad box: <bndbox> with four finite numbers xmin ymin xmax ymax expected, got"),
-    "inf": (box(5, 7, "inf", 17), r"bad box: .* got \(5, 7, inf, 17\)"),
     "no number": (box(5, 7, "wide", 17), r"bad box: .* got \(5, 7, wide, 17\)"),
     "no xmin": (BOX.replace("<xmin>5</xmin>", ""), r"bad box: .* got \(nothing, 7, 25, 17\)"),
     "no bndbox": ("<polygon><x1>3</x1></polygon>", r"bad box: .* got \(nothing, nothing, nothing, nothing\)"),
     "inverted": (box(25, 7, 5, 17), "empty box: width -20, height 10"),
-    "flat": (box(5, 17, 25, 17), "empty box: width 20, height 0"),
     "outside": (box(200, 7, 225, 17), r"box outside its image: \(200, 7, 225, 17\) in 100 x 60"),
-    "negative": (box(-30, -7, -5, -1), "box outside its image"),
 }
 
 
@@ -225,21 +211,9 @@ def test_a_box_that_cannot_be_used_is_left_out_and_listed(tmp_path, name):
         load_split(*files, strict=True)
 
 
-def test_a_box_that_reaches_outside_is_clipped_and_listed_beyond_a_pixel(tmp_path):
-    dataset = load_split(
-        *write_voc(tmp_path, {"a": xml(thing(inside=box(90, 50, 101, 61)), thing(inside=box(-3, 5, 9, 9)))})
-    )
-    assert dataset.images[0].boxes.tolist() == [[90, 50, 100, 60], [0, 5, 9, 9]]
-    (problem,) = dataset.problems
-    assert problem.reason.startswith("box reaches outside its image, clipped")
-    assert problem.where == "a.xml, object 2"
-
-
 BAD_FILE = {
     "not well-formed": ("<annotation><object>", "unusable xml: not well-formed: no element found"),
     "empty": ("", "unusable xml: not well-formed: no element found"),
-    "binary": (bytes(range(256)), "unusable xml: not well-formed"),
-    "an image": (b"\xff\xd8\xff\xe0" + bytes(99), "unusable xml: not well-formed"),
     "not UTF-8": (b"<annotation>\xff</annotation>", "unusable xml: not well-formed"),
     "an unknown encoding": ('<?xml version="1.0" encoding="klingon"?><annotation/>', "unusable xml: not well-formed"),
     "another root": ("<html><object/></html>", "unusable xml: <annotation> expected, got <html>"),
@@ -259,7 +233,7 @@ BAD_FILE = {
 
 
 @pytest.mark.parametrize("name", BAD_FILE)
-def test_a_file_that_cannot_be_used_costs_its_image_and_is_listed(tmp_path, name):
+def test_the_image_of_an_unusable_file_is_left_out_and_listed(tmp_path, name):
     content, reason = BAD_FILE[name]
     files = {"bad": content, "good": xml(thing())} if content is not None else {"good": xml(thing())}
     split, images = write_voc(tmp_path, files, ["bad", "good"])
@@ -269,11 +243,11 @@ def test_a_file_that_cannot_be_used_costs_its_image_and_is_listed(tmp_path, name
     (problem,) = dataset.problems
     assert problem.where == "bad.xml"
     assert reason in problem.reason
-    with pytest.raises(UserError, match=r"bad\.xml: .*mend them, or leave --strict out"):
+    with pytest.raises(UserError, match=r"bad\.xml: .*or leave --strict out"):
         load_split(split, images, strict=True)
 
 
-def test_an_object_without_a_class_and_an_image_that_is_missing_or_damaged_are_listed(tmp_path):
+def test_objects_without_a_class_and_missing_or_damaged_images_are_listed(tmp_path):
     files = {"a": xml(thing(), f"<object>{BOX}</object>"), "b": xml(thing()), "c": xml(thing(), size="")}
     split, images = write_voc(tmp_path, files)
     (images / "b.png").unlink()
@@ -290,20 +264,17 @@ def test_an_object_without_a_class_and_an_image_that_is_missing_or_damaged_are_l
     ("listed", "sentence"),
     [
         ("", "is empty: expected a VOC split list"),
-        ("\n \r\n", "is empty"),
         ("a\na\n", "lists a twice"),
         ("a\na.jpg\n", r"lists a\.jpg twice"),
         ("../../../etc/passwd\n", r"image \.\./\.\./\.\./etc/passwd\.xml lies outside of"),
-        ("/etc/passwd\n", "lies outside of"),
         ("a\x01b\n", "not a name that a file can have"),
         ("a  1\n", "is the list of one class"),
-        ("a -1\n", "is the list of one class"),
         (b"\x89PNG\r\n\x1a\n\xff\xfe", "is not text in UTF-8"),
         (b"a\0b", "is a binary file"),
         ("b\n" * 1, r"no usable image in .*: 1 are listed there \(b\.xml: annotation is missing"),
     ],
 )
-def test_a_split_list_that_contradicts_itself_is_refused_with_one_sentence(tmp_path, listed, sentence):
+def test_a_bad_split_list_is_refused_with_one_sentence(tmp_path, listed, sentence):
     files = write_voc(tmp_path, {"a": xml(thing())}, listed)
     with pytest.raises(UserError, match=sentence) as raised:
         load_split(*files)
@@ -345,22 +316,10 @@ def test_missing_files_and_folders_are_named(tmp_path):
         load_split(tmp_path / "list.txt", images)
 
 
-def test_an_image_of_another_size_than_annotated_is_a_matter_of_its_pixels_not_of_the_reader(tmp_path):
-    split, images = write_voc(tmp_path, {"a": xml(thing())}, draw=False)
-    draw_image(images / "a.png", width=50, height=40)
-    assert load_split(split, images).images[0].hw == (60, 100)
-
-
-def test_reading_needs_no_torch():
-    imports = "import sys, nanogfl.data.readers.read, nanogfl.data.readers.voc, nanogfl.data.readers.yolo"
-    script = f"{imports}; print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "False\n"
-
-
 @pytest.mark.parametrize(("voc", "coco", "bad"), [("trainval", "train", ["00338", "00343"]), ("test", "val", [])])
 def test_bccd_from_voc_and_from_coco_has_the_same_boxes_but_for_two_without_a_size(voc, coco, bad):
     ours = load_split(shared(f"data/bccd_voc/ImageSets/Main/{voc}.txt"), shared("data/bccd"))
-    theirs = load_coco(shared(f"data/bccd/{coco}.json"), shared(f"data/bccd/{coco}"))
+    theirs = load_split(shared(f"data/bccd/{coco}.json"), shared(f"data/bccd/{coco}"))
     assert ours.classes == ("Platelets", "RBC", "WBC")
     assert [problem.where[:20] for problem in ours.problems] == [f"BloodImage_{number}.xml" for number in bad]
     assert {problem.reason for problem in ours.problems} <= {"empty box: width 0, height 0"}

@@ -1,4 +1,4 @@
-"""COCO json written from any format: `load_coco` reads the very same."""
+"""COCO json written from any format: `load_split` reads the very same."""
 
 import json
 from dataclasses import fields
@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from nanogfl.data.class_counts import count_in_file, images_per_class
 from nanogfl.data.dataset import DataSet
-from nanogfl.data.readers.coco import load_coco
 from nanogfl.data.readers.read import load_split
 from nanogfl.data.readers.write_coco import write_coco
 from nanogfl.errors import UserError
-from tests.data.any_format import write_named
+from tests.data.any_format import LVIS, write_named
 from tests.data.voc_set import box, draw_image, thing, write_voc, xml
 from tests.data.yolo_set import write_yolo
 from tests.shared_data import shared
@@ -37,7 +36,7 @@ def assert_same(one: DataSet, other: DataSet) -> None:
 
 def round_trip(dataset: DataSet, images: Path, output: Path) -> DataSet:
     write_coco(dataset, images, output)
-    return load_coco(output, images, strict=True)  # nothing is left to list
+    return load_split(output, images, strict=True)  # nothing is left to list
 
 
 def test_voc_comes_back_with_difficult_objects_gaps_and_subfolders(tmp_path):
@@ -80,7 +79,7 @@ def folder(tmp_path_factory) -> Path:
 NUMBERS = st.floats(0, 1, width=64) | st.floats(0, 1e-6) | st.floats(0.999999, 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(lines=st.lists(st.tuples(st.integers(0, 1), NUMBERS, NUMBERS, NUMBERS, NUMBERS), max_size=6))
 def test_any_boxes_come_back_to_the_bit(folder, lines):
     if not (folder / "data.yaml").exists():
@@ -91,7 +90,7 @@ def test_any_boxes_come_back_to_the_bit(folder, lines):
     assert_same(dataset, round_trip(dataset, folder / "images/train", folder / "out.json"))
 
 
-def test_an_image_that_is_a_link_to_elsewhere_is_written_by_its_own_name(tmp_path):
+def test_a_linked_image_is_written_under_its_own_name(tmp_path):
     file, images = write_yolo(tmp_path / "set", {"a": "0 .5 .5 .2 .2"})
     draw_image(tmp_path / "store/x.png")
     (images / "b.png").symlink_to(tmp_path / "store/x.png")
@@ -121,26 +120,24 @@ def test_classes_are_counted_alike_in_every_format(tmp_path):
         count_in_file(file, ("fox",), (7,), images)
 
 
-def test_a_suffix_that_is_no_format_is_refused(tmp_path):
+def test_an_unknown_suffix_is_refused(tmp_path):
     expected = r"boxes\.csv ends in \.csv, but annotations are COCO's or LVIS's \.json, the \.txt list"
     with pytest.raises(UserError, match=expected):
         load_split(tmp_path / "boxes.csv", tmp_path)
 
 
 @pytest.mark.parametrize("flag", [1, "1", True, "true", None, [0], "no", 2])
-def test_what_is_no_plain_object_counts_for_no_class(tmp_path, flag):
+def test_crowds_and_bad_flags_count_for_no_class(tmp_path, flag):
     file, images = write_named("coco", tmp_path, ["a.png"], annotation={"iscrowd": flag})
     draw_image(images / "a.png")
     assert count_in_file(file, ("cat",), (1,)).counts.tolist() == [0]
     assert images_per_class(load_split(file, images)).tolist() == [0]
 
 
-@pytest.mark.parametrize("kind", ["coco", "lvis"])
+@pytest.mark.parametrize("kind", ["coco", LVIS])
 @pytest.mark.parametrize("key", ["image_id", "category_id"])
-@pytest.mark.parametrize(
-    "value", [[1], {"id": 1}, None, True, "1", 1.5, float("nan"), pytest.param(10**400, id="long")]
-)
-def test_an_id_that_is_no_whole_number_is_one_sentence_with_and_without_images(tmp_path, kind, key, value):
+@pytest.mark.parametrize("value", [[1], None, True, "1", 1.5, float("nan"), pytest.param(10**400, id="long")])
+def test_a_bad_id_is_one_sentence_with_and_without_images(tmp_path, kind, key, value):
     file, images = write_named(kind, tmp_path, ["a.png"], annotation={key: value})
     for read in (lambda: count_in_file(file, ("cat",), (1,)), lambda: load_split(file, images)):
         with pytest.raises(UserError, match=key) as raised:

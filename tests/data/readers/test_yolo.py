@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from nanogfl.data.readers.coco import load_coco
 from nanogfl.data.readers.read import load_split
 from nanogfl.data.readers.yolo import labels_folder
 from nanogfl.data.readers.yolo_yaml import read_data_yaml
 from nanogfl.errors import UserError
 from tests.data.voc_set import draw_image
 from tests.data.yolo_set import write_yolo, yolo_copy
+from tests.hostile.configs import LAUGHS
 from tests.shared_data import shared
 
 
-def test_normalised_centres_become_corners_in_pixels_of_an_image_that_is_no_square(tmp_path):
+def test_normalised_centres_become_corners_in_pixels(tmp_path):
     dataset = load_split(*write_yolo(tmp_path, {"a": "1 0.5 0.5 0.2 0.5\n0 0.25 0.75 0.5 0.5\n"}))
     (image,) = dataset.images
     np.testing.assert_allclose(image.boxes, [[40, 15, 60, 45], [0, 30, 50, 60]], atol=1e-5)
@@ -28,7 +28,7 @@ def test_a_polygon_becomes_its_hull(tmp_path):
     np.testing.assert_allclose(image.boxes, [[10, 15, 30, 45]], atol=1e-5)
 
 
-def test_an_image_without_a_label_file_and_one_with_an_empty_one_have_no_objects(tmp_path):
+def test_missing_and_empty_label_files_mean_no_objects(tmp_path):
     dataset = load_split(*write_yolo(tmp_path, {"a": None, "b": "", "c": " \r\n\r\n"}))
     assert [image.boxes.shape for image in dataset.images] == [(0, 4)] * 3
     assert dataset.problems == ()
@@ -126,18 +126,13 @@ BAD_LINE = {
     "three numbers": ("0 .5 .5 .2", "bad line: 'class cx cy w h' or a class and a polygon expected, got '0 .5 .5 .2'"),
     "a confidence": ("0 .5 .5 .2 .2 .9", "bad line"),
     "half a point": ("0 .1 .1 .2 .2 .3 .3 .4", "bad line"),
-    "two points": ("0 .1 .1 .2", "bad line"),
     "text": ("0 .5 .5 .2 wide", "bad line"),
     "a class by name": ("cat .5 .5 .2 .2", "bad line"),
-    "commas": ("0, .5, .5, .2, .2", "bad line"),
     "nan": ("0 nan .5 .2 .2", "bad box: finite numbers of 0 .. 1, parts of the image, expected, got '0 nan .5 .2 .2'"),
-    "inf": ("0 .5 .5 inf .2", "bad box"),
-    "minus infinity": ("0 -inf .5 .2 .2", "bad box"),
     "too large for a float": ("0 .5 1e999 .2 .2", "bad box"),
     "pixels": ("0 50 30 20 10", "bad box"),
     "above 1": ("0 1.02 .5 .2 .2", "bad box"),
     "a negative centre": ("0 -0.2 .5 .2 .2", "bad box"),
-    "a negative width": ("0 .5 .5 -.2 .2", "bad box"),
     "no width": ("0 .5 .5 0 .2", "empty box: width 0, height 12"),
     "a polygon that is a line": ("0 .1 .2 .1 .3 .1 .4", "empty box: width 0, height 12"),
     "a polygon outside": ("0 .1 .2 .1 .3 .1 4", "bad box"),
@@ -178,16 +173,10 @@ def test_a_box_that_reaches_outside_is_clipped_and_listed_beyond_a_pixel(tmp_pat
         (b"0 .5 .5\0 .2 .2", r"label file .*a\.txt is a binary file"),
     ],
 )
-def test_a_label_file_that_contradicts_the_names_or_is_no_text_is_refused(tmp_path, label, sentence):
+def test_unknown_classes_and_binary_label_files_are_refused(tmp_path, label, sentence):
     with pytest.raises(UserError, match=sentence) as raised:
         load_split(*write_yolo(tmp_path, {"a": label}))
     assert "\n" not in str(raised.value)
-
-
-ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
-    for before, name in zip("abcdefghi", "bcdefghij", strict=True)
-)
 
 
 @pytest.mark.parametrize(
@@ -195,35 +184,29 @@ ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     [
         ("", "must hold keys and values"),
         ("- cat\n- dog\n", "must hold keys and values"),
-        ("cat", "must hold keys and values"),
         ("nc: 2", "has no 'names'"),
         ("names: cat", "names must be a list"),
-        ("names:", "names must be a list"),
         ("names: []", "names no classes"),
-        ("names: {}", "names no classes"),
         ("names: [cat, cat]", "two classes have the name 'cat'"),
         ("names: {0: cat, 7: cat}", "two classes have the name 'cat'"),
         ("names: {0: cat, 00: dog}", "two classes have the number 0"),
         ("names: [cat, '']", "class 1 has no name"),
         ("names: [cat, [dog]]", "class 1 has no name"),
-        ("names: {0: {a: b}}", "class 0 has no name"),
         ("names: {first: cat}", "names has the key 'first': class numbers from 0 are expected"),
-        ("names: {-1: cat}", "names has the key '-1'"),
         ("names: [cat]\nnc: 2", "nc is '2', but 1 classes have names"),
         ("names: [cat]\nnc: [1]", "nc is no number"),
         ("names: [cat", "not valid YAML in line 1"),
         ("names: [cat]\n\t- x", "not valid YAML in line 2"),
         ('"\\UFFFFFFFF"', "not valid YAML"),
-        ("[" * 5000, "not valid YAML"),
+        ("[" * 500, "nested too deeply"),
         (b"names: [cat]\0", "is a binary file"),
         (b"\xff\xfen\0", "is not text in UTF-8"),
-        (ALIASES + "names: *j\n", "not valid YAML in line .*more than 100,000 values, aliases written out"),
-        (ALIASES + "nc: *j\nnames: [a]\n", "not valid YAML in line .*aliases written out"),
+        (LAUGHS + "names: *i\n", "not valid YAML in line .*more than 100,000 values, aliases written out"),
         ("names: &n [*n]", "not valid YAML in line 1"),
         ("? [a]\n: b\n", "not valid YAML"),
     ],
 )
-def test_a_data_yaml_that_does_not_name_each_class_is_refused_with_one_sentence(tmp_path, data, sentence):
+def test_a_bad_data_yaml_is_refused_with_one_sentence(tmp_path, data, sentence):
     files = write_yolo(tmp_path, {"a": "0 .5 .5 .2 .2"}, data)
     with pytest.raises(UserError, match=sentence) as raised:
         load_split(*files)
@@ -267,7 +250,7 @@ def test_a_damaged_image_is_listed(tmp_path):
 
 @pytest.mark.parametrize("name", ["bccd", "coco_mini"])
 def test_a_copy_of_a_real_data_set_gives_its_boxes_back(tmp_path, name):
-    theirs = load_coco(shared(f"data/{name}/val.json"), shared(f"data/{name}/val"))
+    theirs = load_split(shared(f"data/{name}/val.json"), shared(f"data/{name}/val"))
     ours = load_split(*yolo_copy(theirs, tmp_path))
     assert ours.classes == theirs.classes
     assert ours.problems == ()
@@ -293,14 +276,14 @@ POSE = {
 
 
 @pytest.mark.parametrize("shape", POSE)
-def test_of_a_box_with_keypoints_the_box_is_taken(tmp_path, shape):
+def test_keypoints_behind_a_box_are_ignored(tmp_path, shape):
     lines = {"a": f"0 {POSE[shape]}\n1 {BOX}\n", "b": f"1 {POSE[shape]}\n"}
     data = load_split(*write_yolo(tmp_path, lines, f"names: [cat, dog]\nkpt_shape: {shape}\n"), strict=True)
     np.testing.assert_allclose(np.concatenate([i.boxes for i in data.images]), [[20, 12, 60, 48]] * 3, atol=1e-4)
     assert [image.labels.tolist() for image in data.images] == [[0, 1], [1]]
 
 
-def test_a_line_of_another_count_than_kpt_shape_has_is_listed(tmp_path):
+def test_a_line_that_contradicts_kpt_shape_is_listed(tmp_path):
     lines = {"a": f"0 {BOX} .25 .3\n0 {POSE['[4, 2]']}\n"}
     data = load_split(*write_yolo(tmp_path, lines, "names: [cat]\nkpt_shape: [4, 2]"))
     assert len(data.images[0].boxes) == 1
@@ -308,7 +291,7 @@ def test_a_line_of_another_count_than_kpt_shape_has_is_listed(tmp_path):
 
 
 @pytest.mark.parametrize("shape", sorted(set(POSE) - {"[2, 2]", "[1, 2]"}))  # of four corners, and a triangle
-def test_without_kpt_shape_keypoints_are_seen_and_it_is_told(tmp_path, shape):
+def test_without_kpt_shape_keypoints_are_recognised_and_listed(tmp_path, shape):
     data = load_split(*write_yolo(tmp_path, {"a": f"0 {POSE[shape]}\n", "b": "", "c": f"1 {POSE[shape]}\n"}))
     np.testing.assert_allclose(np.concatenate([i.boxes for i in data.images]), [[20, 12, 60, 48]] * 2, atol=1e-4)
     (problem,) = data.problems
@@ -326,7 +309,7 @@ POLYGONS = {
 
 
 @pytest.mark.parametrize("name", POLYGONS)
-def test_polygons_stay_polygons_and_what_might_be_keypoints_is_told(tmp_path, name):
+def test_polygons_stay_polygons_and_doubtful_ones_are_listed(tmp_path, name):
     lines, told = POLYGONS[name]
     files = write_yolo(tmp_path, {"a": lines})
     data = load_split(*files)
@@ -337,15 +320,14 @@ def test_polygons_stay_polygons_and_what_might_be_keypoints_is_told(tmp_path, na
     assert load_split(*files).problems == ()
 
 
-@pytest.mark.parametrize("shape", ["[4]", "[4, 4]", "[-1, 2]", "[a, 2]", "17", "{a: 2}", "[[4], 2]", "[99999999, 2]"])
-def test_a_kpt_shape_that_is_none_is_refused(tmp_path, shape):
+@pytest.mark.parametrize("shape", ["[4]", "[4, 4]", "[a, 2]", "17", "[99999999, 2]"])
+def test_a_bad_kpt_shape_is_refused(tmp_path, shape):
     files = write_yolo(tmp_path, {"a": f"0 {BOX}"}, f"names: [cat]\nkpt_shape: {shape}")
     with pytest.raises(UserError, match="kpt_shape"):
         load_split(*files)
 
 
-@pytest.mark.parametrize("folder", ["Images", "IMAGES", "JPEGImages"])
-@pytest.mark.parametrize("labels", ["labels", "Labels"])
+@pytest.mark.parametrize(("folder", "labels"), [("Images", "labels"), ("IMAGES", "Labels"), ("JPEGImages", "labels")])
 def test_image_folders_of_other_names_have_their_labels_in_labels(tmp_path, folder, labels):
     draw_image(tmp_path / folder / "train/a.png")
     (tmp_path / labels / "train").mkdir(parents=True)
@@ -370,7 +352,7 @@ def test_two_label_files_of_one_name_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".HEIC"])
-def test_pictures_of_a_kind_that_is_not_read_are_told_with_and_without_labels(tmp_path, suffix):
+def test_pictures_in_other_formats_are_listed(tmp_path, suffix):
     file, images = write_yolo(tmp_path, {"a": "0 .5 .5 .2 .2"})
     for name in ("b", "c"):
         (images / f"{name}{suffix}").write_bytes(b"GIF89a")
@@ -380,13 +362,13 @@ def test_pictures_of_a_kind_that_is_not_read_are_told_with_and_without_labels(tm
     assert f"b{suffix}" in told["b.txt"]
 
 
-def test_a_folder_that_is_not_there_is_named_with_what_data_yaml_says(tmp_path):
+def test_a_missing_folder_is_named_with_the_paths_of_data_yaml(tmp_path):
     file, _ = write_yolo(tmp_path, {"a": "0 .5 .5 .2 .2"}, "names: [cat]\ntrain: ../train/images\nval: [x, y]")
     with pytest.raises(UserError, match=r"none does not exist.*train: \.\./train/images, val: x and y"):
         load_split(file, tmp_path / "none")
 
 
-def test_further_folders_of_a_part_are_told(tmp_path):
+def test_further_folders_of_a_split_are_listed(tmp_path):
     data = "names: [cat]\npath: PATH\ntrain: [images/train, images/more]\nval: images/val\ntest: ''\n"
     for path in (".", "/nowhere"):
         file, images = write_yolo(tmp_path / path.strip("/"), {"a": "0 .5 .5 .2 .2"}, data.replace("PATH", path))
@@ -394,7 +376,7 @@ def test_further_folders_of_a_part_are_told(tmp_path):
         assert ["images/more" in reason for reason in told] == ([True] if path == "." else [])
 
 
-def test_lists_of_images_that_part_a_folder_are_refused_and_others_told(tmp_path):
+def test_lists_that_divide_a_folder_are_refused_and_others_listed(tmp_path):
     data = "names: [cat]\ntrain: train.txt\nval: val.txt\ntest: nowhere.txt\n"
     file, images = write_yolo(tmp_path, dict.fromkeys("abc", "0 .5 .5 .2 .2"), data)
     train, val = tmp_path / "train.txt", tmp_path / "val.txt"
