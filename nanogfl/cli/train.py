@@ -74,7 +74,7 @@ def train(
 
     from nanogfl.cli.extras import require
 
-    require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools")
+    require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools", "pooch", "filelock")
     from nanogfl.errors import Interrupted
     from nanogfl.recipe import load_config
     from nanogfl.train.distributed.launch import count_processes, run_ranks
