@@ -77,7 +77,7 @@ def train(
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools", "pooch", "filelock")
     from nanogfl.errors import Interrupted
     from nanogfl.recipe import load_config
-    from nanogfl.train.distributed.launch import count_processes, run_ranks
+    from nanogfl.train.distributed.launch import count_processes, place_from_environment, run_ranks
 
     shortcuts = [f"train.device={device}"] if device else []
     shortcuts += ["data.strict=true"] if strict else []
@@ -89,7 +89,6 @@ def train(
         keys = [word for override in (*overrides, *shortcuts) for word in ("--set", override)]
         again = ["train", str(config), *keys, "--run-dir", str(folder), *([f"--resume={resume}"] if resume else [])]
         sys.exit(run_ranks([sys.executable, "-m", "nanogfl", *again], count))
-    from nanogfl.train.distributed.place import place_from_environment
     from nanogfl.train.loop import train as run_training
 
     place = place_from_environment()

@@ -84,7 +84,7 @@ def cached_as(url: str, sha256: str | None) -> tuple[Path, str | None]:
 
 def _download(url: str, target: Path, expected: str | None, by_hand: str) -> None:
     """The target then holds the whole, checked file; on any error there is none."""
-    import pooch
+    import pooch  # type: ignore[import-untyped]
     from requests.exceptions import RequestException
 
     def get(_url: str, temporary: str, _pooch: object) -> None:
