@@ -39,7 +39,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(device: torch.device, wanted: str) -> Precision:
-    """auto: bf16 where the device computes in it, fp16 on older GPUs, fp32 elsewhere. Raises UserError."""
+    """auto: bf16 where the device computes in it, fp16 on older GPUs, fp32 elsewhere.
+
+    Raises UserError for fp16 without a GPU.
+    """
     if wanted == "auto":
         if device.type == "cuda":
             return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
@@ -51,7 +54,7 @@ def choose_precision(device: torch.device, wanted: str) -> Precision:
 
 
 def require_compiler(device: torch.device, wanted: bool | str) -> None:
-    """Raises UserError where train.compile cannot work: found before the images are read, not by the compiler."""
+    """Raises UserError where train.compile cannot work, before the images are read."""
     if wanted == "cuda_graphs" and device.type != "cuda":
         raise UserError(f"train.compile=cuda_graphs needs a CUDA GPU, the device is {device.type}: use true or false")
     if wanted and device.type == "cpu":
@@ -65,14 +68,14 @@ def require_compiler(device: torch.device, wanted: bool | str) -> None:
 
 
 def _cpu_computes_in_bf16() -> bool:
-    """Multiplies bf16 natively; others would emulate it, slower than fp32."""
+    """Whether the processor multiplies bf16 natively. Emulation would be slower than fp32."""
     ask = getattr(torch.cpu, "get_capabilities", dict)  # older torch cannot say: fp32
     abilities: dict[str, bool] = ask()
     return any(abilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # the last: ARM's
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
-    """The forward pass's precision. The loss is computed in fp32 outside of it."""
+    """A context for the forward pass in that precision. The loss is computed in fp32, outside of it."""
     context: AbstractContextManager[None] = torch.autocast(
         device.type, _DTYPES[precision] if precision != "fp32" else torch.bfloat16, enabled=precision != "fp32"
     )

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from nanogfl.data.synthetic.dataset import draw_dataset
 from nanogfl.errors import STOP_SIGNALS
 from nanogfl.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nanogfl.model.detector import build_detector
+from tests.thinned import thinned
 
 ROOT = Path(__file__).parents[2]
 PATHS = os.pathsep.join(str(ROOT / part) for part in ("", "export", "deploy"))
@@ -96,6 +98,7 @@ def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedPr
     )
 
 
+BY_DEFAULT = {("train", "| true"), ("eval", "> /dev/full"), ("detect", "| true"), ("data check", "> /dev/full")}
 ENDINGS = {
     "| true": (0, "Broken pipe"),  # a reader that ends before the first line
     "> /dev/full": (2, "No space left"),
@@ -108,7 +111,13 @@ ENDINGS = {
 @pytest.mark.parametrize(
     ("command", "ending"),
     [
-        pytest.param(command, ending, marks=[] if command == "help" else pytest.mark.slow)
+        pytest.param(
+            command,
+            ending,
+            marks=[]
+            if command == "help"
+            else [pytest.mark.slow, *([] if (command, ending) in BY_DEFAULT else [pytest.mark.exhaustive])],
+        )
         for command in COMMANDS
         for ending in (ENDINGS if command in ("help", "train") else ("| true", "> /dev/full"))
     ],
@@ -129,7 +138,11 @@ def test_the_work_is_done_though_nobody_reads_of_it(folder, command, ending):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("command", "encoding"), [*((name, "cp1252") for name in COMMANDS), ("info", "ascii"), ("train", "ascii")]
+    ("command", "encoding"),
+    thinned(
+        [*((name, "cp1252") for name in COMMANDS), ("info", "ascii"), ("train", "ascii")],
+        *(("info", "ascii"), ("train", "cp1252"), ("eval", "cp1252")),
+    ),
 )
 def test_names_that_the_outputs_encoding_lacks_end_no_command(folder, command, encoding):
     done = shell(f"nanogfl {' '.join(COMMANDS[command])}", folder, PYTHONIOENCODING=encoding)
@@ -167,9 +180,16 @@ WRITING = {
 
 
 @pytest.mark.usefixtures("_signals_are_heard")
-@pytest.mark.parametrize("number", STOP_SIGNALS)
 @pytest.mark.parametrize(
-    "command", [pytest.param(n, marks=[pytest.mark.slow] if n == "export" else []) for n in WRITING]
+    ("command", "number"),
+    [
+        *thinned(
+            product((command for command in WRITING if command != "export"), STOP_SIGNALS),
+            *((command, signal.SIGTERM) for command in WRITING if command != "export"),
+            ("data convert", signal.SIGINT),
+        ),
+        pytest.param("export", signal.SIGTERM, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_in_the_middle_of_writing_leaves_nothing_half_written(folder, monkeypatch, capsys, command, number):
     if command == "import-nanodet":

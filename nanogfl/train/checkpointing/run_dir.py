@@ -25,12 +25,12 @@ _NAME_AT = 1  # where the lock file names its holder: on Windows nobody can read
 
 
 def has_state(run_dir: Path) -> bool:
-    """It holds a run that `resume` goes on with."""
+    """Whether the folder holds a run that can be resumed."""
     return (run_dir / LAST).exists() or (run_dir / PREVIOUS).exists()
 
 
 def require_state(run_dir: Path, resume: bool) -> None:
-    """Raises UserError where there is no run to resume, or one that a new run would overwrite."""
+    """Raises UserError where there is no run to resume, or where a new run would overwrite one."""
     if resume and not has_state(run_dir):
         raise UserError(
             f"checkpoint {run_dir / LAST} does not exist: nothing was saved there yet, start it without --resume"
@@ -42,7 +42,7 @@ def require_state(run_dir: Path, resume: bool) -> None:
 
 
 def go_on_command(run_dir: Path) -> str:
-    """The folder's config.yaml has every override in it."""
+    """The command that resumes the run. The folder's config.yaml includes every override."""
     run = shlex.quote(str(run_dir))
     return f"nanogfl train {shlex.quote(str(run_dir / CONFIG))} --run-dir {run} --resume"
 

@@ -1,4 +1,4 @@
-"""When a loss or a gradient is no longer a finite number: which tensor was the first, and the batch kept to look at."""
+"""When a loss or gradient is not finite: which tensor was the first, and the batch kept to look at."""
 
 from pathlib import Path
 
@@ -44,10 +44,10 @@ def no_longer_finite(bad_step: int, state: RunState, loader: Loader) -> UserErro
 
 
 def first_bad_tensor(step: TrainStep, batch: Batch, *, detach_guide: bool) -> str | None:
-    """Runs the batch once more and names the first tensor, in the order of computing, that is not finite.
+    """Runs the batch again and names the first tensor, in the order of computation, that is not finite; else None.
 
-    None: everything is finite this time. Gradients of `step` are overwritten. All is computed before anything is looked
-    at: of several processes each takes part in what the others compute.
+    Overwrites the gradients of `step`. Everything is computed before anything is examined, as all ranks must take part
+    in each other's computation.
     """
     batch = batch.to(step.device)
     modules = {"": step.detector} if step.assist is None else {"": step.detector, "assist.": step.assist}
@@ -85,7 +85,7 @@ def first_bad_tensor(step: TrainStep, batch: Batch, *, detach_guide: bool) -> st
 
 
 def _stage(found: str | None) -> int:
-    """Where in the order of computing `first_bad_tensor` found it; after all of them where it found nothing."""
+    """The number of the stage in which `first_bad_tensor` found it; the last number where it found nothing."""
     return next((i for i, word in enumerate(_STAGES) if found and found.startswith(word)), len(_STAGES))
 
 
@@ -107,7 +107,7 @@ def _describe(name: str, tensor: Tensor) -> str | None:
 
 
 def _save_batch(run_dir: Path, batch: Batch, dataset: DataSet) -> None:
-    """bad_batch.npz (the arrays and the files' names; nothing to execute) and bad_batch.png."""
+    """Writes bad_batch.npz (arrays and file names, no pickles) and bad_batch.png."""
     arrays, picture = run_dir / BAD_ARRAYS, run_dir / BAD_PICTURE
     truth = {f"truth_{name}": value.cpu().numpy() for name, value in batch.truth._asdict().items()}
     files = np.array([dataset.images[int(index)].path.name for index in batch.indices])

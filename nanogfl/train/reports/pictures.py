@@ -22,7 +22,7 @@ _GAP = 0.05  # between two names, as a share of the axis
 
 
 def save_curves(path: Path, log: list[dict[str, Any]]) -> None:
-    """Losses and learning rate, AP, over epochs."""
+    """Losses and AP over epochs."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot: no display, no global state
     from matplotlib.figure import Figure
 
@@ -47,7 +47,7 @@ def save_curves(path: Path, log: list[dict[str, Any]]) -> None:
 
 
 def save_validation_picture(path: Path, detect: Detect, dataset: DataSet) -> None:
-    """A few validation images, spread over the set: the truth on the left, detections on the right."""
+    """A few validation images, spread over the set: ground truth on the left, detections on the right."""
     step = max(1, len(dataset.images) // SHOWN_IMAGES)
     pictures, titles = [], []
     for image in dataset.images[: step * SHOWN_IMAGES : step]:

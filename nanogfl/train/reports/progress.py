@@ -1,4 +1,4 @@
-"""What training tells people: a live bar in a terminal, plain lines elsewhere."""
+"""Output of a training: a live bar in a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -21,7 +21,7 @@ def _in_terminal() -> bool:
 
 
 def show_reading(results: Iterable[str | None], count: int) -> Iterable[str | None]:
-    """A bar while images are read for the first time; it vanishes when done, and there is none without a terminal."""
+    """A bar while images are read for the first time. It vanishes when done; without a terminal there is none."""
     return track(results, "reading images", total=count, transient=True, disable=not _in_terminal())
 
 
@@ -53,7 +53,7 @@ class DownloadBar:
 
 
 class Progress:
-    """Loss, rate, AP, time left, and the share of time spent waiting for data."""
+    """Shows loss, learning rate, AP, time left, and the share of time spent waiting for data."""
 
     def __init__(self, config: Config, run_dir: Path, *, silent: bool = False) -> None:
         self._epochs = config.train.epochs
@@ -78,7 +78,7 @@ class Progress:
             self._console.print(printable(part), markup=False)
 
     def step(self, epoch: int, done: int, loader: Loader, means: dict[str, float], rate: float, started: float) -> None:
-        """After `done` batches of an epoch that began at `started` (perf_counter)."""
+        """Call after `done` batches of an epoch that began at `started` (perf_counter)."""
         seconds = time.perf_counter() - started
         share = done / loader.steps
         left = self._left(self._epochs - epoch - share, seconds / share)
@@ -93,7 +93,7 @@ class Progress:
         )
 
     def epoch(self, entry: dict[str, Any], best_ap: float) -> None:
-        """After a whole epoch and its evaluation, with the log's entry."""
+        """Call after a whole epoch and its evaluation, with the log's entry."""
         self._done_seconds.append(entry["seconds"] + entry.get("eval_seconds", 0.0))
         evaluated = entry.get("ap") is not None
         if evaluated:
@@ -115,5 +115,5 @@ class Progress:
 
 
 def _parts(entry: dict[str, Any]) -> str:
-    """Those that this run has: side and quality are 0 where nothing learns them."""
+    """The parts that this run has. Side and quality are 0 where nothing learns them."""
     return " ".join(f"{name} {entry[name]:.3f}" for name in LOSS_PARTS if entry.get(name))

@@ -51,7 +51,7 @@ _USED: tuple[tuple[str, str, Callable[[Config], bool]], ...] = (
     ("train.momentum", "train.optimizer sgd", lambda c: c.train.optimizer == "sgd"),
     ("train.final_lr", "train.schedule cosine or flat_cosine", lambda c: c.train.schedule != "step"),
 )
-"""key, what alone reads it, whether that is there"""
+"""key, the setting it belongs to, whether that setting is in use"""
 
 
 def introduce(
@@ -78,7 +78,7 @@ def introduce(
 
 
 def idle_settings(config: Config) -> list[str]:
-    """Keys that differ from their defaults although nothing in this config reads them."""
+    """Keys that differ from their defaults but have no effect in this config."""
     given, defaults = values(config), values(Config())
     return [
         f"{key} {given[key]} (it belongs to {owner})"
@@ -88,7 +88,7 @@ def idle_settings(config: Config) -> list[str]:
 
 
 def has_objects(dataset: DataSet) -> bool:
-    """One at least that an AP can be measured on."""
+    """Whether there is at least one object, so that an AP can be measured."""
     return any((~image.crowd).any() for image in dataset.images)
 
 

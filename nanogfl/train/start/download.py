@@ -88,32 +88,25 @@ def _download(url: str, target: Path, expected: str | None, by_hand: str) -> Non
     from requests.exceptions import RequestException
 
     def get(_url: str, temporary: str, _pooch: object) -> None:
-        with open(temporary, "wb") as file, DownloadBar(_name(url)) as bar, ExitStack() as stack:
-            body = _Body(file, url, by_hand)
+        with ExitStack() as stack:
 
             def close_at_the_end(response: Any, **_: object) -> None:
                 stack.callback(response.close)
 
+            bar = stack.enter_context(_WatchedBar(url))
             hooks = {"response": close_at_the_end}
-            download = pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT_S, headers=_HEADERS, hooks=hooks)
-            download(url, body, None)
-            os.fsync(file.fileno())
-        if bar.total and body.size < bar.total:  # urllib3 1 does not say so
-            raise UserError(f"{url} broke off after {body.size:,} of {bar.total:,} bytes: nothing was kept{by_hand}")
-        actual = body.sha.hexdigest()
-        if expected is not None and not actual.startswith(expected):
-            raise UserError(
-                f"{url} has sha256 {actual}, expected {expected}{'...' if len(expected) < 64 else ''}:"
-                f" nothing was kept; check the URL and the hash{by_hand}"
-            )
+            pooch.HTTPDownloader(bar, timeout=TIMEOUT_S, headers=_HEADERS, hooks=hooks)(url, temporary, None)
+        _check(Path(temporary), bar.total, expected)
 
     pooch.get_logger().setLevel("WARNING")
     try:
         target.unlink(missing_ok=True)  # it is damaged, and pooch would take it
         pooch.retrieve(url, None, target.name, target.parent, downloader=get)
+    except _DownloadError as error:
+        raise UserError(f"{url} {error}: nothing was kept; check the URL, the hash and the network{by_hand}") from None
     except RequestException as error:
-        response = error.response
-        reason = f"HTTP {response.status_code} {response.reason}" if response is not None else _reason(error)
+        answer = error.response
+        reason = f"HTTP {answer.status_code} {answer.reason}" if answer is not None else _reason(error)
         raise UserError(f"{url} cannot be downloaded ({reason}): check the URL and the connection{by_hand}") from None
     except OSError as error:
         raise UserError(f"{target} cannot be written: {error.strerror or error}") from None
@@ -121,31 +114,41 @@ def _download(url: str, target: Path, expected: str | None, by_hand: str) -> Non
         raise UserError(f"{url} cannot be downloaded ({error}): check the URL{by_hand}") from None
 
 
-class _Body:
-    """The file that pooch writes to. Refuses what is no file of weights."""
+class _DownloadError(Exception):
+    """What is wrong with a download."""
 
-    def __init__(self, file: Any, url: str, by_hand: str) -> None:
-        self._file, self._url, self._by_hand = file, url, by_hand
-        self._began = time.monotonic()
-        self.size, self.sha = 0, hashlib.sha256()
 
-    def write(self, chunk: bytes) -> None:
-        if not self.size and chunk.lstrip()[:1] == b"<":
-            self._refuse("gave a web page, not a file of weights (the log-in page of a network?)")
-        self.size += len(chunk)
-        self.sha.update(chunk)
-        if self.size > _MOST_BYTES:
-            self._refuse(f"has more than {_MOST_BYTES:,} bytes, which no file of weights has")
+class _WatchedBar(DownloadBar):
+    """Ends a download that is too large or too slow."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(_name(url))
+        self._done, self._began = 0, time.monotonic()
+
+    def update(self, count: int) -> None:
+        super().update(count)
+        self._done += count
+        if self._done > _MOST_BYTES:
+            raise _DownloadError(f"has more than {_MOST_BYTES:,} bytes, which no file of weights has")
         seconds = time.monotonic() - self._began
-        if seconds > TIMEOUT_S and self.size < SLOWEST * seconds:
-            self._refuse(f"sends too slowly, {self.size:,} bytes in {seconds:.0f} s")
-        self._file.write(chunk)
+        if seconds > TIMEOUT_S and self._done < SLOWEST * seconds:
+            raise _DownloadError(f"sends too slowly, {self._done:,} bytes in {seconds:.0f} s")
 
-    def flush(self) -> None:
-        """Not after every chunk."""
+    def reset(self) -> None:
+        super().reset()
+        self._done = 0
 
-    def _refuse(self, why: str) -> None:
-        raise UserError(f"{self._url} {why}: nothing was kept; check the URL and the network{self._by_hand}")
+
+def _check(path: Path, stated: int, expected: str | None) -> None:
+    with path.open("r+b") as file:
+        if file.read(64).lstrip()[:1] == b"<":
+            raise _DownloadError("gave a web page, not a file of weights (the log-in page of a network?)")
+        os.fsync(file.fileno())
+    if (size := path.stat().st_size) < stated:  # urllib3 1 does not say so
+        raise _DownloadError(f"broke off after {size:,} of {stated:,} bytes")
+    actual = _sha256(path)
+    if expected is not None and not actual.startswith(expected):
+        raise _DownloadError(f"has sha256 {actual}, expected {expected}{'...' if len(expected) < 64 else ''}")
 
 
 def _reason(error: BaseException) -> str:

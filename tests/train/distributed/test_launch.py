@@ -96,7 +96,7 @@ def start_waiting_ranks(folder: Path) -> subprocess.Popen[bytes]:
         "signal.signal(signal.SIGTERM, end)\nsignal.signal(signal.SIGHUP, end)\nend_with_launcher()\n"
         f"open(r'{folder}/ready' + os.environ['RANK'], 'w').close()\n{FOREVER}"
     )
-    start = "import sys\nfrom nanogfl.train import launch\nlaunch.GRACE_S = 0.3\n"
+    start = "import sys\nfrom nanogfl.train.distributed import launch\nlaunch.GRACE_S = 0.3\n"
     start += f"sys.exit(launch.run_ranks({of_rank(code, code)!r}, 2))"
     process = subprocess.Popen([sys.executable, "-c", start], env={**os.environ, "PYTHONPATH": str(ROOT)})
     while not all((folder / f"ready{rank}").exists() for rank in range(2)):

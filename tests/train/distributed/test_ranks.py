@@ -28,6 +28,7 @@ from nanogfl.train.distributed.launch import Place, run_ranks
 from nanogfl.train.distributed.meeting import joined
 from nanogfl.train.distributed.ranks import Ranks
 from nanogfl.train.step import share_statistics
+from tests.thinned import thinned
 from tests.train.distributed import rank_checks
 from tests.train.test_loop import fingerprint
 
@@ -276,7 +277,7 @@ def test_settings_that_differ_between_machines_are_named_by_both(recipe, tmp_pat
     assert not run.exists()
 
 
-@pytest.mark.parametrize("cache", ["memory", "off"])
+@pytest.mark.parametrize("cache", thinned(["memory", "off"], "memory"))
 def test_other_pixels_under_the_same_names_are_seen_by_both(shapes, recipe, tmp_path, cache):
     shutil.copytree(shapes, tmp_path / "other")
     picture = tmp_path / "other/val/1.png"
