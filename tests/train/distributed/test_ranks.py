@@ -176,7 +176,7 @@ def recipe(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def nanogfl(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
 def descendants(process: int) -> list[int]:
@@ -321,6 +321,15 @@ def test_a_signal_to_one_rank_stops_both_and_torchrun_goes_on_to_the_same_end(re
     for line in ("resuming in epoch 2", "epoch 2/2", "best AP", "next: nanogfl export"):
         assert done.stdout.count(line) == 1  # torchrun shows what every rank says
     assert fingerprint(run) == fingerprint(whole[0])
+
+
+def test_torchrun_restarts_a_killed_rank_and_the_run_ends_as_one_that_was_left_alone(recipe, whole, tmp_path):
+    torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node", 2, "--max-restarts", 1)
+    script = HERE.parent / "checkpointing/restarted_run.py"
+    done = nanogfl(*torchrun, script, recipe, tmp_path / "run", 3)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "resuming after epoch 1" in done.stdout
+    assert fingerprint(tmp_path / "run") == fingerprint(whole[0])
 
 
 def test_a_rank_that_is_killed_ends_the_run_with_its_name(recipe, tmp_path, capfd):
