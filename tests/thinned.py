@@ -1,4 +1,4 @@
-"""Parametrisations of which some cases run by default, and all with --exhaustive."""
+"""Long parametrisations: a few cases by default, all of them with `pytest --exhaustive`."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,14 +6,12 @@ from typing import Any
 import pytest
 
 
-def thinned(cases: Iterable[Any], always: Iterable[Any]) -> list[Any]:
-    """The cases, those that are not in `always` marked as exhaustive. A case is a value or a tuple of values."""
-    kept = list(always)
-    every = list(cases)
-    assert all(case in every for case in kept)
+def thinned(cases: Iterable[Any], *kept: Any) -> list[Any]:
+    """For `parametrize`: every case, all but `kept` marked as exhaustive. A case of several values is a tuple."""
+    cases = list(cases)
+    assert all(case in cases for case in kept)
+    exhaustive = pytest.mark.exhaustive
     return [
-        case
-        if case in kept
-        else pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.exhaustive)
-        for case in every
+        case if case in kept else pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=exhaustive)
+        for case in cases
     ]

@@ -10,7 +10,7 @@ from nanogfl.cli.say import say
 
 
 class _ResumeAlone(click.Command):
-    """Without it click would take the argument behind a bare --resume as its value."""
+    """Otherwise click would take the argument after a bare --resume as its value."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         following = [*args[1:], ""]
@@ -30,15 +30,17 @@ class _ResumeAlone(click.Command):
     flag_value="must",
     type=click.Choice(["must", "auto"]),
     metavar="[auto]",
-    help="Go on from the run folder's last.pt, wherever the run was stopped; auto: start a new run where there is none"
-    " yet, for systemd, a queue or torchrun --max-restarts.",
+    help="Go on from the run folder's last.pt, wherever the run was stopped. auto: start a new run if there is none,"
+    " for systemd, a queue or torchrun --max-restarts.",
 )
 @click.option(
-    "--init-from", type=click.Path(path_type=Path), help="Start from a checkpoint's weights: --set train.init_from=..."
+    "--init-from",
+    type=click.Path(path_type=Path),
+    help="Start from a checkpoint's weights: --set train.init_from=...",
 )
 @click.option("--device", help="auto, cpu, cuda, cuda:1 or mps: short for --set train.device=...")
 @click.option(
-    "--devices", metavar="N", help="Train in N processes of this machine, one for each GPU; auto: as many as it has."
+    "--devices", metavar="N", help="Train in N processes on this machine, one per GPU; auto: one for each GPU it has."
 )
 @click.option("--strict", is_flag=True, help="A bad box or a missing image is an error instead of left out and listed.")
 def train(
@@ -57,9 +59,11 @@ def train(
 
     The data set is COCO json, a VOC split list or YOLO's data.yaml with a folder of images (data.root, data.train,
     data.val); the number of classes comes from it. The run folder gets config.yaml, log.jsonl, last.pt and
-    previous.pt, best.pt (averaged weights of the best epoch), curves.png and validation.png. Ctrl-C, SIGTERM and a
-    closed terminal (SIGHUP, but not under nohup) end the run with its state saved; however it was ended, --resume goes
-    on as if it had never been stopped. When whoever reads its output ends (| head), the run goes on.
+    previous.pt, best.pt (averaged weights of the best epoch), curves.png and validation.png. train.loggers adds
+    TensorBoard, MLflow or Weights & Biases.
+
+    Ctrl-C, SIGTERM and a closed terminal (SIGHUP, but not under nohup) end the run with its state saved. However it
+    ended, --resume goes on as if it had never been stopped. A closed output (| head) does not end the run.
 
     \b
     nanogfl train configs/bccd.yaml --set data.root=datasets/bccd
@@ -67,6 +71,7 @@ def train(
     nanogfl train my.yaml --init-from runs/other/best.pt
     nanogfl train my.yaml --run-dir runs/my --resume
     nanogfl train my.yaml --run-dir runs/my --resume auto
+    nanogfl train my.yaml --set 'train.loggers=[tensorboard]'
     nanogfl train my.yaml --devices 4
     torchrun --nnodes 2 --nproc-per-node 4 ... -m nanogfl train my.yaml
     """
@@ -74,10 +79,10 @@ def train(
 
     from nanogfl.cli.extras import require
 
-    require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools")
+    require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools", "pooch", "filelock")
     from nanogfl.errors import Interrupted
     from nanogfl.recipe import load_config
-    from nanogfl.train.distributed.launch import count_processes, run_ranks
+    from nanogfl.train.distributed.launch import count_processes, place_from_environment, run_ranks
 
     shortcuts = [f"train.device={device}"] if device else []
     shortcuts += ["data.strict=true"] if strict else []
@@ -89,7 +94,6 @@ def train(
         keys = [word for override in (*overrides, *shortcuts) for word in ("--set", override)]
         again = ["train", str(config), *keys, "--run-dir", str(folder), *([f"--resume={resume}"] if resume else [])]
         sys.exit(run_ranks([sys.executable, "-m", "nanogfl", *again], count))
-    from nanogfl.train.distributed.place import place_from_environment
     from nanogfl.train.loop import train as run_training
 
     place = place_from_environment()

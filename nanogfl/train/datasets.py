@@ -1,4 +1,4 @@
-"""The data sets of a run: read and checked before any training, their images decoded once, their problems listed."""
+"""The data sets of a run: read and checked before the training, decoded once, their problems listed."""
 
 import hashlib
 from collections.abc import Iterator
@@ -29,8 +29,10 @@ class Data(NamedTuple):
     val_frames: Frames
 
     def digest(self) -> str:
-        """SHA-256 (64 hex digits) of what is learned and measured: the classes, the images in their order by name and
-        size, the objects in them. Equal on every machine and wherever the files lie. The pixels are not in it."""
+        """SHA-256 (64 hex digits) of the classes, the images in order (name and size), and their objects.
+
+        It does not depend on the machine or the folder, nor on the pixels.
+        """
         sha = hashlib.sha256()
         for dataset in (self.train, self.val):
             sha.update(repr((dataset.classes, tuple(map(int, dataset.category_ids)))).encode())
@@ -40,19 +42,19 @@ class Data(NamedTuple):
         return sha.hexdigest()
 
     def facts(self) -> dict[str, str]:
-        """For a checkpoint: what it was trained on and chosen by. `saved.py` compares `data`, and shows the others."""
+        """For a checkpoint: its training and validation data. `saved.py` compares `data` and shows the others."""
         return {"data": self.digest(), "train_data": self.train.summary(), "val_data": self.val.summary()}
 
     def pixels_digest(self) -> tuple[str, str]:
-        """Of the images' pixels in the training and in the validation set; with cache off of their files, all read."""
+        """Digests of the pixels in the training and the validation set; with cache off, of their files."""
         train = self.train_frames.digest() or _files_digest(self.train)
         return train, self.val_frames.digest() or _files_digest(self.val)
 
 
 def load_data(config: Config) -> Data:
-    """Training and validation set with the same classes, without the images that cannot be read.
+    """Reads the training and the validation set, which have the same classes. Unreadable images are left out.
 
-    Raises UserError before any training.
+    Raises UserError for data that cannot be trained on.
     """
     root, data, spec = Path(config.data.root), config.data, config.model.input
     train_set = load_split(root / data.train.annotations, root / data.train.images, strict=data.strict)
@@ -65,7 +67,7 @@ def load_data(config: Config) -> Data:
     )
     require_labels(train_set, data.min_labelled)
     train_set, train_frames = open_frames(train_set, spec, data, zoom=data.cache_zoom, track=show_reading)
-    # The network's own inputs; kept in memory where the training set is: the device has no use for them.
+    # Validation frames are network inputs, which the device need not hold: they stay in memory.
     val_data = replace(data, cache="memory") if data.cache == "device" else data
     val_set, val_frames = open_frames(
         val_set, spec, val_data, in_use=train_frames.nbytes if data.cache == "memory" else 0, track=show_reading
@@ -81,7 +83,7 @@ def _files_digest(dataset: DataSet) -> str:
 
 
 def require_labels(dataset: DataSet, least: float) -> None:
-    """Raises UserError where no image, or a smaller share than `least`, has a box to learn from."""
+    """Raises UserError where no image, or a smaller share of them than `least`, has a box."""
     labelled = sum(bool((~image.crowd).any()) for image in dataset.images)
     if not labelled:
         raise UserError(
@@ -103,7 +105,7 @@ def _left_out(dataset: DataSet) -> str:
 
 
 def plain_truths(dataset: DataSet, spec: InputSpec, most: int = 1024) -> Iterator[Truth]:
-    """The objects of up to `most` images, spread over the set, where validation sees them: without augmentation."""
+    """The objects of up to `most` images, spread over the set, in network-input pixels without augmentation."""
     images = dataset.images[:: max(1, len(dataset.images) // most)]
     for first in range(0, len(images), _IMAGES_TOGETHER):
         boxes, labels, owner = [], [], []
@@ -117,7 +119,7 @@ def plain_truths(dataset: DataSet, spec: InputSpec, most: int = 1024) -> Iterato
 
 
 def list_problems(run_dir: Path, progress: Progress, *datasets: DataSet) -> None:
-    """What each data set holds; what was left out or mended is counted, and written to data_problems.txt."""
+    """Says what each data set holds, and how many entries were left out or mended; data_problems.txt lists them."""
     for dataset in datasets:
         progress.say(f"{dataset.name}: {dataset.summary()}")
         if dataset.problems:

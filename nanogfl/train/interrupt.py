@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP during a training: it ends in order; one more Ctrl-C ends it at once."""
+"""Ctrl-C, SIGTERM and SIGHUP during a training: it ends in order. One more Ctrl-C ends it at once."""
 
 import os
 import signal
@@ -13,19 +13,18 @@ from nanogfl.train.distributed.ranks import Ranks
 
 
 class Interrupt:
-    """While entered it notes the first signal, and gives a Ctrl-C after it to whoever handled that before.
+    """A context that notes the first signal. A second Ctrl-C goes to the handler that was there before.
 
-    The other signals that follow say nothing new: a service manager sends SIGTERM to every process, and a launcher
-    passes its own on; a terminal that is closed sends SIGHUP twice. In a thread other than the main one it does
-    nothing: Python leaves signals to the main thread. A signal that the process ignores (a background job's Ctrl-C)
-    stays ignored.
+    Other signals after the first are ignored: a service manager sends SIGTERM to every process while a launcher passes
+    its own on, and a closed terminal sends SIGHUP twice. A signal that the process ignores (a background job's Ctrl-C)
+    stays ignored. Outside the main thread the context does nothing, because Python handles signals there alone.
     """
 
     def __init__(self, how_to_go_on: Callable[[], str]) -> None:
-        """`how_to_go_on`: the sentence for people, asked for when the state is saved."""
+        """`how_to_go_on` gives the message of Interrupted; it is called when the state is saved."""
         self._came: signal.Signals | None = None
         self.asked: signal.Signals | None = None
-        """what all processes have agreed on"""
+        """the signal that all processes have agreed on"""
         self._how_to_go_on = how_to_go_on
         self._before: dict[signal.Signals, Any] = {}
         self._at_once = False
@@ -45,13 +44,13 @@ class Interrupt:
         self._restore()
 
     def check(self) -> None:
-        """Raises Interrupted if that was agreed. To be called where everything is saved."""
+        """Raises Interrupted if the processes agreed on it. Call it where everything is saved."""
         self._raise(self.asked)
 
     def agree(self, ranks: Ranks, *, due: bool = False) -> bool:
-        """A signal that came to any process is `asked` of all from here on -> whether `due` is true of any.
+        """Makes a signal to any process `asked` in all. Returns whether `due` is true in any.
 
-        All call it at the same places: who looked at its own signals would leave the others waiting.
+        All processes call it at the same places; otherwise one that saw a signal would leave the others waiting.
         """
         came, any_due = ranks.largest(self._came or 0, int(due))
         self.asked = signal.Signals(came) if came else None
@@ -59,7 +58,7 @@ class Interrupt:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """For what is saved already and can be repeated: within, a signal raises Interrupted wherever it finds us."""
+        """For work that can be repeated, with the state saved: within, a signal raises Interrupted at once."""
         self._at_once = True
         try:
             self._raise(self._came)
@@ -75,7 +74,7 @@ class Interrupt:
             signal.signal(signal.SIGINT, self._before.pop(signal.SIGINT))
         if self._at_once:
             self._raise(self._came)
-        with suppress(OSError):  # nobody may be reading; print could meet itself in the middle of a line
+        with suppress(OSError):  # stderr may be closed; print is not safe in a signal handler
             os.write(2, b"\nnanogfl: stopping after this update of the weights; one more Ctrl-C ends at once\n")
 
     def _raise(self, number: signal.Signals | None) -> None:

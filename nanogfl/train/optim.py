@@ -1,5 +1,6 @@
-"""The optimizer and its schedule."""
+"""The optimizer, its schedule, and the averaged weights."""
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -8,41 +9,44 @@ import torch
 from torch import Tensor, nn
 
 from nanogfl.config import TrainConfig
+from nanogfl.model.detector import Detector
 from nanogfl.train.checkpointing.training_state import cannot_resume, require_tensors
 
 STEP_FACTOR = 0.1  # of the learning rate at every milestone
-WARMUP_PART = 5  # the warm-up takes a fifth of all updates at most: a short run would end before its peak
+WARMUP_PART = 5  # the warm-up takes at most a fifth of all updates: otherwise a short run would end before its peak
 FLAT_UNTIL = 0.5  # share of all updates that flat_cosine holds the learning rate for (RTMDet, arXiv:2212.07784)
 
 
 def build_optimizer(modules: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Weight decay on matrices and kernels only: norms and biases have one dimension. Frozen ones are left out."""
+    """Decays matrices and kernels only: norms and biases have one dimension. Frozen parameters are left out."""
     trained = [p for p in modules.parameters() if p.requires_grad]
     decayed = [p for p in trained if p.ndim > 1]
     free = [p for p in trained if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    # Both are fused: these kernels leave everything as it is after a step that was not finite (TrainStep.update).
+    # Both are fused: these kernels can be told to change nothing after a step that was not finite (TrainStep.update).
     match config.optimizer:
         case "adamw":
             return torch.optim.AdamW(groups, lr=config.lr, fused=True)
         case "sgd":
             sgd = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
-            # A first step that is left out, usual in fp16, would leave torch's own buffers as memory was: the gradient
-            # added to zeros is what torch starts from otherwise.
+            # If the first step is skipped, which is usual in fp16, torch's buffers would hold uninitialised memory.
+            # Adding the gradient to zeros is how torch starts otherwise.
             for parameter in trained if config.momentum else ():
                 sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
             return sgd
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any], path: Path) -> None:
-    """Takes the moments over from a state dict in the file `path`. Rates, decay and momentum stay the optimizer's own,
-    which are the config's. Raises UserError where the moments are not those of its parameters."""
+    """Loads the moments of a state dict from the file `path`. Rates, decay and momentum stay those of the config.
+
+    Raises UserError where the moments are not those of the optimizer's parameters.
+    """
     names = ("exp_avg", "exp_avg_sq", "step") if isinstance(optimizer, torch.optim.AdamW) else ("momentum_buffer",)
     moments = saved.get("state")
     if not isinstance(moments, dict) or not all(isinstance(of_one, dict) for of_one in moments.values()):
         raise cannot_resume(path, "optimizer: no moments by parameter")
     if names == ("momentum_buffer",) and not (moments and optimizer.param_groups[0]["momentum"]):
-        return  # plain descent has none; with momentum from here on, it starts from the zeros that are there
+        return  # saved without momentum: it starts from zeros
     scalar = torch.zeros(())
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     expected: dict[str, Tensor] = {
@@ -60,8 +64,10 @@ def warmup_updates(total_updates: int, config: TrainConfig) -> int:
 
 
 def learning_rate(update: int, total_updates: int, config: TrainConfig) -> float:
-    """Linear warm-up; with flat_cosine the peak up to half of all updates; then a cosine to final_lr * lr. With step a
-    tenth from every milestone, an epoch, on."""
+    """The rate of update number `update`, from 0: a linear warm-up, then a cosine to final_lr * lr.
+
+    flat_cosine holds the peak up to half of all updates. step takes a tenth from every milestone (an epoch) on.
+    """
     warmup = warmup_updates(total_updates, config)
     if update < warmup:
         return config.lr * max(0.001, update / warmup)
@@ -76,3 +82,30 @@ def learning_rate(update: int, total_updates: int, config: TrainConfig) -> float
             return config.lr * STEP_FACTOR**passed
     progress = min(1.0, max(0.0, (update - start) / max(1.0, total_updates - start)))
     return config.lr * (config.final_lr + (1 - config.final_lr) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+class AveragedDetector:
+    """An exponential moving average of a detector: what is evaluated and exported.
+
+    `detector` is a copy of `trained` in eval mode, whose weights and norms' statistics follow the trained ones.
+    """
+
+    def __init__(self, trained: Detector, decay: float) -> None:
+        self.detector = copy.deepcopy(trained).eval().requires_grad_(False)
+        self.decay = decay
+        self.updates = 0
+        # Looked up once: parameters and statistics keep their storage during a training.
+        source, target = trained.state_dict(), self.detector.state_dict()
+        changing = [name for name, value in target.items() if value.is_floating_point() and name not in ("mean", "std")]
+        self._source: list[Tensor] = [source[name] for name in changing]
+        self._target: list[Tensor] = [target[name] for name in changing]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """One step towards the trained weights. The decay grows with the updates, so that the start is forgotten.
+
+        The norms' counters of batches stay as they are: no norm here reads them.
+        """
+        self.updates += 1
+        decay = min(self.decay, self.updates / (self.updates + 9))
+        torch._foreach_lerp_(self._target, self._source, 1 - decay)

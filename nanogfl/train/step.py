@@ -1,7 +1,10 @@
-"""One training step: forward, assignment, losses, backward; then clipping, the optimizer and the average."""
+"""One training step: forward, assignment, losses, backward; then clipping, optimizer and average.
+
+B batch, H x W the network input.
+"""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +21,10 @@ from nanogfl.loss.equalized import Equalizer
 from nanogfl.model.detector import Detector, Predictions
 from nanogfl.train.device import autocast, choose_precision
 from nanogfl.train.distributed.ranks import Ranks
-from nanogfl.train.ema import AveragedDetector
+from nanogfl.train.optim import AveragedDetector, build_optimizer
 from nanogfl.train.start.freeze import STATISTICS
 
+Module = TypeVar("Module", bound=nn.Module)
 Lap = Callable[[str], None]
 """called with a phase's name when it ends: benchmarks time with it"""
 
@@ -28,15 +32,15 @@ Lap = Callable[[str], None]
 class Outputs(NamedTuple):
     predictions: Predictions
     guide: Predictions | None
-    """the auxiliary branch's, which then assign"""
+    """of the auxiliary branch, which then decide the assignment"""
 
 
 class TrainStep:
-    """Holds what a step changes: detector, auxiliary branch, optimizer, average, account of the classes.
+    """Holds what a step changes: detector, auxiliary branch, optimizer, average, the account of the classes.
 
-    Nothing but `read` waits for the device. A step whose loss or gradient is not finite changes no weight, and neither
-    does any step after it: so the weights that made it are still there to look at (in fp16 the scaler's rule holds).
-    In several processes all have the same weights, and what is not finite in one of them stops all.
+    Only `read` waits for the device. A step whose loss or gradient is not finite changes no weight, nor does any later
+    step, so that the weights which caused it can be examined (in fp16 the scaler skips the step instead). Of several
+    processes all have the same weights, and all stop when one meets a number that is not finite.
     """
 
     def __init__(
@@ -59,8 +63,8 @@ class TrainStep:
         self._stopped = torch.zeros((), device=device)
         self._bad_step = torch.full((), -1.0, device=device)
         self.sums = torch.zeros(len(Losses._fields), device=device)
-        """of every entry of Losses, since this was last set to 0; of several ranks the mean is the whole batches', and
-        all have it after an update"""
+        """of every entry of Losses, since this was last set to 0; the mean over the ranks is that of whole batches, and
+        every rank has it after an update"""
         self._compiled: Callable[..., Losses] | None = None
         if config.train.compile:
             mode = "reduce-overhead" if config.train.compile == "cuda_graphs" else None
@@ -72,7 +76,7 @@ class TrainStep:
     def accumulate(
         self, batch: Batch, step: int, *, detach_guide: bool, share: float, lap: Lap = lambda _: None
     ) -> None:
-        """Adds `share` of the batch's gradient to what is there."""
+        """Adds `share` of the batch's gradient to the gradients so far. `step`: its number, for `read`."""
         batch = batch.to(self.device)
         if self._compiled is not None:
             if self.config.train.compile == "cuda_graphs":
@@ -91,7 +95,7 @@ class TrainStep:
         self._watch(everything.sum(), step)
 
     def update(self, step: int, lap: Lap = lambda _: None) -> None:
-        """Changes the weights by the gradient and the average by the weights."""
+        """Updates the weights from the gradients, and the average from the weights."""
         if self.ranks.several:
             self._average_over_ranks(step)
         self.scaler.unscale_(self.optimizer)
@@ -111,15 +115,15 @@ class TrainStep:
         lap("average")
 
     def read(self) -> tuple[list[float], int | None]:
-        """`sums` of the whole batches, and the first step whose loss or gradient was not finite, in whichever process.
+        """`sums` over whole batches, and the number of the first step that was not finite in any process, or None.
         Waits for the device."""
         rows = self.ranks.all_of(torch.cat((self.sums, self._bad_step[None])).tolist())
         *sums, _ = (sum(column) / len(rows) for column in zip(*rows, strict=True))
         return sums, min((int(bad) for *_, bad in rows if bad >= 0), default=None)
 
     def _average_over_ranks(self, step: int) -> None:
-        """By one all-reduce: gradients, still scaled, so that the scaler finds the same overflow everywhere; norms'
-        statistics, which saw other pictures in every process; the losses' sums; and whether anything was not finite."""
+        """One all-reduce of the gradients (still scaled, so that all scalers find the same overflow), the norms'
+        statistics, the losses' sums and the flag of what is not finite."""
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         if not self.scaler.is_enabled():
             self._watch(torch.stack([gradient.sum() for gradient in gradients]).sum(), step)
@@ -142,7 +146,7 @@ class TrainStep:
         self._stopped = torch.maximum(self._stopped, bad.to(self._stopped.dtype))
 
     def forward(self, images: Tensor, colour: Tensor, detach_guide: bool) -> Outputs:
-        """uint8 (B, H, W, 3), (B, 3, 4) -> predictions in the training precision."""
+        """uint8 (B, H, W, 3) BGR, (B, 3, 4) colour changes -> predictions in the training precision."""
         pictures = apply_colour(images, colour)
         with autocast(self.device, self.precision):
             if self.assist is None:
@@ -157,7 +161,7 @@ class TrainStep:
         return assign(guide, self.detector.grid, batch_truth, self.config.loss)
 
     def losses(self, outputs: Outputs, truth: Truth, assignment: Assignment) -> Losses:
-        """With an auxiliary branch `total` includes its loss; the parts are the detector's own."""
+        """With an auxiliary branch, `total` includes its loss; the parts are of the detector alone."""
         loss, grid = self.config.loss, self.detector.grid
         if outputs.guide is None:
             return losses_of_assignment(outputs.predictions, grid, truth, assignment, loss, self.equalizer)
@@ -176,3 +180,27 @@ class TrainStep:
         if lap:
             lap("loss")
         return losses
+
+
+def share_statistics(module: Module, config: Config, ranks: Ranks) -> Module:
+    """The module with batch norms over the whole batch: of several processes on GPUs, unless train.sync_batch_norm is
+    off."""
+    if not ranks.shares_statistics(config.train):
+        return module
+    shared: Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
+    return shared
+
+
+def build_step(config: Config, detector: Detector, device: torch.device, ranks: Ranks | None = None) -> TrainStep:
+    """Moves a fresh `detector` to the device and builds what trains it. All ranks start from rank 0's weights."""
+    ranks = ranks or Ranks(device)
+    detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trained = nn.ModuleList([detector])
+    assist: AssistBranch | None = None
+    if config.loss.assist:
+        assist = share_statistics(AssistBranch(detector, config.loss, config.model.activation), config, ranks)
+        trained.append(assist.to(device=device, memory_format=torch.channels_last))  # type: ignore[call-overload]
+    ranks.spread(trained)
+    averaged = AveragedDetector(detector, config.train.ema_decay)
+    optimizer = build_optimizer(trained, config.train)
+    return TrainStep(config, detector, averaged, optimizer, device, assist, ranks)

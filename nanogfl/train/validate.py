@@ -1,4 +1,4 @@
-"""AP during a training: whole batches of cached network inputs instead of one decoded picture at a time."""
+"""AP during a training, in batches of cached network inputs."""
 
 import time
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ BATCH = 16
 
 
 def validate(predictor: Predictor, dataset: DataSet, frames: Frames, ranks: Ranks | None = None) -> Report:
-    """What `evaluate` gives, from frames cached at the input's own size, else from the files.
+    """The same report as `evaluate`, from frames cached at the input's size, or from the files.
 
-    Each of several processes detects in its share of the batches; rank 0 scores, and all get its report.
+    Each of several processes detects in its share of the batches. Rank 0 scores, and all get its report.
     """
     ranks = ranks or Ranks()
     if dataset.federated is not None:
@@ -43,7 +43,7 @@ def validate(predictor: Predictor, dataset: DataSet, frames: Frames, ranks: Rank
 
 
 def _detect(predictor: Predictor, dataset: DataSet, frames: Frames, first: int) -> Iterator[Detections]:
-    """In BATCH images from `first` on."""
+    """Detections in BATCH images from number `first` on, in source pixels."""
     images = dataset.images[first : first + BATCH]
     if frames.slots is None:
         for image in images:

@@ -6,12 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from _pytest.mark import ParameterSet
 
 from nanogfl.cli.main import main
 from nanogfl.config import BackboneConfig, Config, DataConfig, HeadConfig, ModelConfig, NeckConfig, TrainConfig
@@ -20,6 +20,7 @@ from nanogfl.data.synthetic.dataset import draw_dataset
 from nanogfl.errors import STOP_SIGNALS
 from nanogfl.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nanogfl.model.detector import build_detector
+from tests.thinned import thinned
 
 ROOT = Path(__file__).parents[2]
 PATHS = os.pathsep.join(str(ROOT / part) for part in ("", "export", "deploy"))
@@ -97,10 +98,7 @@ def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedPr
     )
 
 
-def thorough(*values: object) -> ParameterSet:
-    return pytest.param(*values, marks=(pytest.mark.slow, pytest.mark.exhaustive))
-
-
+BY_DEFAULT = {("train", "| true"), ("eval", "> /dev/full"), ("detect", "| true"), ("data check", "> /dev/full")}
 ENDINGS = {
     "| true": (0, "Broken pipe"),  # a reader that ends before the first line
     "> /dev/full": (2, "No space left"),
@@ -113,10 +111,15 @@ ENDINGS = {
 @pytest.mark.parametrize(
     ("command", "ending"),
     [
-        *(("help", ending) for ending in ENDINGS),
-        pytest.param("train", "> /dev/full", marks=pytest.mark.slow),
-        *(thorough("train", ending) for ending in ENDINGS),
-        *(thorough(name, ending) for name in LEAVES for ending in ("| true", "> /dev/full")),
+        pytest.param(
+            command,
+            ending,
+            marks=[]
+            if command == "help"
+            else [pytest.mark.slow, *([] if (command, ending) in BY_DEFAULT else [pytest.mark.exhaustive])],
+        )
+        for command in COMMANDS
+        for ending in (ENDINGS if command in ("help", "train") else ("| true", "> /dev/full"))
     ],
 )
 def test_a_command_completes_without_a_reader(folder, command, ending):
@@ -135,7 +138,11 @@ def test_a_command_completes_without_a_reader(folder, command, ending):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("command", "encoding"), [("train", "ascii"), *(thorough(name, "cp1252") for name in COMMANDS)]
+    ("command", "encoding"),
+    thinned(
+        [*((name, "cp1252") for name in COMMANDS), ("info", "ascii"), ("train", "ascii")],
+        *(("info", "ascii"), ("train", "cp1252"), ("eval", "cp1252")),
+    ),
 )
 def test_a_command_completes_in_an_encoding_that_lacks_characters(folder, command, encoding):
     done = shell(f"nanogfl {' '.join(COMMANDS[command])}", folder, PYTHONIOENCODING=encoding)
@@ -176,9 +183,12 @@ WRITING = {
 @pytest.mark.parametrize(
     ("command", "number"),
     [
-        *((name, signal.SIGTERM) for name in WRITING if name != "export"),
-        *(("detect", number) for number in STOP_SIGNALS if number != signal.SIGTERM),
-        *(thorough(name, number) for name in WRITING for number in STOP_SIGNALS),
+        *thinned(
+            product((command for command in WRITING if command != "export"), STOP_SIGNALS),
+            *((command, signal.SIGTERM) for command in WRITING if command != "export"),
+            ("data convert", signal.SIGINT),
+        ),
+        pytest.param("export", signal.SIGTERM, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_in_the_middle_of_writing_leaves_nothing_half_written(folder, monkeypatch, capsys, command, number):

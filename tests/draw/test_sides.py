@@ -94,7 +94,7 @@ def test_neither_side_hides_the_other_where_both_have_probability_at_the_grid_po
 
 @pytest.mark.parametrize(
     ("hw", "count"),
-    thinned(product([(1, 1), (30, 400), (900, 40), (1500, 2000)], [0, 1, 4, 7]), [((1, 1), 0), ((900, 40), 7)]),
+    thinned(product([(1, 1), (30, 400), (900, 40), (1500, 2000)], [0, 1, 4, 7]), ((1, 1), 0), ((900, 40), 7)),
 )
 def test_any_picture_with_any_number_of_boxes_can_be_explained(hw, count):
     rng = np.random.default_rng(1)

@@ -1,6 +1,7 @@
 """Every representation of box and quality that is allowed is trained: every weight moves, the loss falls."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -11,8 +12,9 @@ from nanogfl.data.truth import Truth
 from nanogfl.loss.assist import AssistBranch
 from nanogfl.model.detector import build_detector
 from nanogfl.train.datasets import load_data
-from nanogfl.train.loop import build_step
+from nanogfl.train.step import build_step
 from tests.representations import DGQP, PER_LEVEL, RETINA, matching_loss
+from tests.thinned import thinned
 
 pytestmark = pytest.mark.slow  # all together longer than make check may take
 
@@ -51,8 +53,14 @@ def run(config: Config, steps: int) -> tuple[torch.nn.Module, list[dict[str, flo
     return step.detector, log
 
 
-@pytest.mark.parametrize("head", [*PER_LEVEL.values(), *DGQP.values()], ids=[*PER_LEVEL, *DGQP])
-def test_a_few_steps_on_one_batch_lower_the_loss(tiny, head):
+@pytest.mark.parametrize(
+    "name",
+    thinned(
+        [*PER_LEVEL, *DGQP], "dirac, none", "dirac, iou", "gaussian, centerness", "general, joint", "general+dfl, DGQP"
+    ),
+)
+def test_a_few_steps_on_one_batch_lower_the_loss(tiny, name):
+    head = {**PER_LEVEL, **DGQP}[name]
     _, log = run(with_head(tiny, head), 12)
     assert log[0]["positives"] > 0
     assert log[-1]["total"] < 0.9 * log[0]["total"]
@@ -69,15 +77,21 @@ def test_retinanet_learns(tiny):
     assert all(entry["side"] == entry["quality"] == 0 for entry in log)
 
 
-@pytest.mark.parametrize("name", ["dirac, iou", "gaussian, joint", "general+dfl, DGQP", "general, centerness"])
-@pytest.mark.parametrize("assigner", ["dsla", "tal"])
+@pytest.mark.parametrize(
+    ("assigner", "name"),
+    thinned(
+        product(("dsla", "tal"), ("dirac, iou", "gaussian, joint", "general+dfl, DGQP", "general, centerness")),
+        ("dsla", "general+dfl, DGQP"),
+        ("tal", "dirac, iou"),
+    ),
+)
 def test_the_assigners_that_look_at_predictions_take_any_representation(tiny, name, assigner):
     head = {**PER_LEVEL, **DGQP}[name]
     _, log = run(with_head(tiny, head, assigner=assigner), 12)
     assert log[-1]["box"] < log[0]["box"]
 
 
-@pytest.mark.parametrize("name", ["gaussian, centerness", "general+dfl, DGQP"])
+@pytest.mark.parametrize("name", thinned(["gaussian, centerness", "general+dfl, DGQP"], "gaussian, centerness"))
 def test_the_auxiliary_branch_has_the_same_representation(tiny, name):
     head = {**PER_LEVEL, **DGQP}[name]
     config = with_head(tiny, head, assigner="dsla", assist=True, assist_channels=64)

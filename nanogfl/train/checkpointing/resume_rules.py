@@ -1,4 +1,4 @@
-"""What --resume may change: a rule for every key of the config."""
+"""What --resume may change: one rule per key of the config."""
 
 from typing import Any, Literal
 
@@ -8,19 +8,20 @@ from nanogfl.recipe import config_from_dict
 Rule = Literal["free", "fixed", "within an epoch", "start"]
 
 _RULES: dict[Rule, dict[str, str]] = {
-    # takes effect from here on
+    # the new value is used from here on
     "free": {
         "data": "root train.annotations train.images val.annotations val.images strict cache cache_dir cache_zoom"
-        " memory_gb workers min_labelled",  # their content is compared by its digest
+        " memory_gb workers min_labelled",  # their content is compared by digest
         "augment": "scale stretch translate rotate shear perspective flip flip_vertical brightness contrast saturation"
         " mosaic mosaic_scale mixup copy_paste plain_end keep_visible",
         "loss": "cls box side quality box_weight smooth_l1_beta beta assigner atss_candidates atss_anchor"
         " dsla_candidates dsla_iou_weight tal_candidates tal_alpha tal_beta assist_detach_epochs classification alpha"
         " gamma efl_scale",
         "train": "epochs momentum lr weight_decay schedule milestones warmup_steps final_lr clip_norm ema_decay"
-        " eval_every save_every patience device precision compile threads sync_batch_norm timeout_minutes",
+        " eval_every save_every patience device precision compile threads sync_batch_norm timeout_minutes"
+        " loggers",
     },
-    # the saved tensors are of this one
+    # the saved tensors depend on it
     "fixed": {
         "model": "input.hw input.resize input.mean input.std activation backbone.kind backbone.width neck.kind"
         " neck.channels neck.extra_level neck.p6_from head.kind head.box head.quality head.dgqp head.dgqp_top"
@@ -29,9 +30,9 @@ _RULES: dict[Rule, dict[str, str]] = {
         "loss": "assist assist_channels",
         "train": "optimizer freeze",
     },
-    # decides what is in each of an epoch's batches: another one would show some images twice and others never
+    # decides the batches of an epoch: a change would show some images twice and others never
     "within an epoch": {"data": "repeat_threshold", "train": "batch_size accumulate seed"},
-    # read once, before the first step: what the run was started with stays in its config
+    # read once, before the first step: the config keeps the value that the run was started with
     "start": {
         "model": "backbone.weights backbone.weights_sha256 backbone.weights_order head.prior",
         "train": "init_from",
@@ -46,7 +47,7 @@ RULES: dict[str, Rule] = {
 
 
 def values(config: Config) -> dict[str, Any]:
-    """Every key with its value: "train.lr" and so on."""
+    """Every key, such as "train.lr", with its value."""
 
     def walk(content: dict[str, Any], path: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -58,13 +59,13 @@ def values(config: Config) -> dict[str, Any]:
 
 
 def changes(then: Config, now: Config, *rules: Rule) -> list[str]:
-    """Keys under one of the rules that differ, as "train.optimizer adamw -> sgd"."""
+    """The keys under `rules` that differ, as "train.optimizer adamw -> sgd"."""
     old, new = values(then), values(now)
     return [f"{key} {old[key]} -> {new[key]}" for key in new if RULES[key] in rules and old[key] != new[key]]
 
 
 def as_started(then: Config, now: Config) -> Config:
-    """`now` with the values of `then` where only a start reads them."""
+    """`now`, with the values of `then` for keys that only a start reads."""
     content, old = now.to_dict(), values(then)
     for key in (key for key, rule in RULES.items() if rule == "start"):
         *parents, name = key.split(".")

@@ -1,4 +1,4 @@
-"""Reading what a run saved: the last state that is whole, if it fits what goes on with it."""
+"""Reading what a run saved: the last whole state, if it fits the config and the data that go on with it."""
 
 import os
 from itertools import zip_longest
@@ -21,11 +21,11 @@ class Saved(NamedTuple):
     checkpoint: Checkpoint
     path: Path
     complaint: str | None
-    """what is wrong with last.pt, where `path` is previous.pt"""
+    """what is wrong with last.pt, if `path` is previous.pt"""
 
 
 def read_saved(run_dir: Path) -> Saved:
-    """run_dir/last.pt, or previous.pt where that is not whole. Raises UserError where neither can be read."""
+    """Reads run_dir/last.pt, or previous.pt if that is damaged. Raises UserError where neither can be read."""
     last, previous = run_dir / LAST, run_dir / PREVIOUS
     try:
         return Saved(load_checkpoint(last), last, None)
@@ -51,16 +51,16 @@ class GoingOn(NamedTuple):
     complaint: str | None
     """as of Saved"""
     config: Config
-    """of the rest of the run: what only a start reads is as it was"""
+    """for the rest of the run; keys that only a start reads keep their values"""
     lines: list[str]
     """for people"""
 
 
 def load_last(run_dir: Path, config: Config, data: Data, batches: int) -> GoingOn:
-    """The state to go on from; `batches`: of an epoch. A last.pt that is not whole becomes damaged.pt.
+    """The state to go on from. `batches`: per epoch. A damaged last.pt is renamed to damaged.pt.
 
-    Raises UserError where there is none, one that is not as a run saves it, or one that does not go together with the
-    config (resume_rules.py), the data set or, in the middle of an epoch, its batches.
+    Raises UserError where there is no state, where it is not as a run saves it, and where it does not fit the config
+    (resume_rules.py), the data set or, in the middle of an epoch, its batches.
     """
     saved = read_saved(run_dir)
     checkpoint, path = saved.checkpoint, saved.path
@@ -118,7 +118,7 @@ def _require_same_config(then: Config, now: Config, training: TrainingState, pat
 
 
 def _compare_data(checkpoint: Checkpoint, data: Data, path: Path) -> list[str]:
-    """Raises UserError where the data set is another one; -> a note where the file does not say which it was."""
+    """Raises UserError for another data set. Returns a note where the file does not name its data set."""
     then, now, facts = checkpoint, data.train, data.facts()
     if (then.classes, then.category_ids) != (now.classes, now.category_ids):
         pairs = zip_longest(

@@ -1,7 +1,8 @@
-"""The state of a run: what last.pt holds beside the averaged weights, and going on from it."""
+"""The state of a run: saving it, and going on from it."""
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,10 +24,10 @@ from nanogfl.train.step import TrainStep
 
 @dataclass
 class RunState:
-    """Everything that changes during a run. Data and learning rate are functions of the step and are not kept.
+    """Everything that changes during a run. Data and learning rate are functions of the step and need no state.
 
-    It is saved between two updates of the weights only, so no gradient is a part of it. All of several processes keep
-    it, and rank 0 writes it while the others wait.
+    It is saved only between two updates of the weights, so it contains no gradient. Every process keeps it; rank 0
+    writes it while the others wait.
     """
 
     run_dir: Path
@@ -36,25 +37,27 @@ class RunState:
     batches: int
     """of an epoch"""
     epochs_done: int = 0
-    """whole ones, in the log"""
+    """whole epochs, all in the log"""
     batches_done: int = 0
-    """of the unfinished epoch; all of them, until it has been validated"""
+    """of the unfinished epoch; after its last batch, until it has been validated, all of them"""
     seconds: float = 0.0
-    """that the unfinished epoch has taken until it was last saved"""
+    """spent in the unfinished epoch"""
     waited: float = 0.0
-    """of these for data"""
+    """of these seconds, spent waiting for data"""
     log: list[dict[str, Any]] = field(default_factory=list)
-    """an entry for every whole epoch"""
+    """one entry per whole epoch"""
     saved_at: float = field(default_factory=time.monotonic)
+    wrote: Callable[[Path], object] = lambda path: None
+    """called in rank 0 with every checkpoint that was written"""
 
     @property
     def ranks(self) -> Ranks:
         return self.step.ranks
 
     def restore(self, last: GoingOn) -> None:
-        """Raises UserError, before anything is written, where the tensors are not this training's."""
+        """Takes over the saved state. Raises UserError, before anything is written, where its tensors do not fit."""
         step, training, path = self.step, last.training, last.path
-        had_account = last.checkpoint.config.loss.equalized  # else the run had another classification so far
+        had_account = last.checkpoint.config.loss.equalized  # the run may have had another classification so far
         parts: list[tuple[str, Any, Any]] = [
             ("the averaged weights", step.averaged.detector, last.checkpoint.weights),
             ("the trained weights", step.detector, training.detector),
@@ -81,7 +84,7 @@ class RunState:
             self.batches_done = unfinished.batches
             self.seconds, self.waited = unfinished.seconds, unfinished.waited
             step.sums.copy_(unfinished.sums)
-        self._write_log()  # a kill may have come between last.pt and it
+        self._write_log()  # a kill may have come after last.pt was written and before the log
 
     @property
     def best_ap(self) -> float | None:
@@ -90,12 +93,11 @@ class RunState:
 
     @property
     def best_epoch(self) -> int:
-        """Of best.pt; 0: there is none yet."""
+        """The epoch of best.pt; 0 before the first evaluation."""
         return self._best()[1]
 
     def _best(self) -> tuple[float | None, int]:
-        """The first epoch of the largest AP. Without an AP, and as long as it is 0, the newest: nothing but their
-        training tells those epochs apart."""
+        """The first epoch with the largest AP. While no AP is above 0, the newest evaluated epoch."""
         best: tuple[float | None, int] = None, 0
         for entry in self.log:
             if "ap" in entry and (not best[0] or (entry["ap"] or 0.0) > best[0]):
@@ -112,28 +114,29 @@ class RunState:
         )
 
     def out_of_patience(self) -> bool:
-        """train.patience evaluations or more since the best one, which count from the first AP above 0 on."""
+        """Whether train.patience evaluations brought no better AP. They count from the first AP above 0 on."""
         since: int = sum(entry.get("ap") is not None and entry["epoch"] > self.best_epoch for entry in self.log)
         patience: int = self.config.train.patience
         return 0 < patience <= since
 
     def due(self) -> bool:
-        """train.save_every minutes have passed since the last save."""
+        """Whether train.save_every minutes have passed since the last save."""
         return time.monotonic() - self.saved_at >= 60 * self.config.train.save_every
 
     def end_epoch(self, entry: dict[str, Any]) -> None:
-        """Writes log.jsonl, last.pt, and best.pt where the entry's evaluation is the best so far."""
+        """Writes last.pt, log.jsonl, and best.pt if the entry's evaluation is the best so far. Raises UserError."""
         self.log.append(entry)
         self.epochs_done = entry["epoch"]
         self.batches_done, self.seconds, self.waited = 0, 0.0, 0.0
         if self.best_epoch == self.epochs_done and self.ranks.first:
             with going_on_after_errors(self.run_dir):
                 save_checkpoint(self.run_dir / BEST, self._checkpoint(None))
+            self.wrote(self.run_dir / BEST)
         self.save()
         self._write_log()
 
     def save(self) -> None:
-        """last.pt, which becomes previous.pt with the next one."""
+        """Writes last.pt; the one before becomes previous.pt. Raises UserError, which says how to go on."""
         if self.ranks.first:
             self._write_last()
         self.ranks.meet("saving last.pt")
@@ -158,6 +161,7 @@ class RunState:
         checkpoint = self._checkpoint(training.to_dict())
         with going_on_after_errors(self.run_dir):
             save_checkpoint(self.run_dir / LAST, checkpoint, keep_as=self.run_dir / PREVIOUS)
+        self.wrote(self.run_dir / LAST)
 
     def _checkpoint(self, training: dict[str, Any] | None) -> Checkpoint:
         entry = self.log[-1] if self.log and not self.batches_done else {}
@@ -170,7 +174,7 @@ class RunState:
 
     @cached_property
     def _data_facts(self) -> dict[str, str]:
-        """Once a run: it reads every box."""
+        """Computed once per run, as it reads every box."""
         return self.data.facts()
 
     def _write_log(self) -> None:

@@ -1,4 +1,4 @@
-"""What last.pt holds beside the averaged weights, and the checks that it passes before a run goes on from it."""
+"""What last.pt holds besides the averaged weights, and the checks before a run goes on from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,10 +19,10 @@ _CONFIG = {"arbitrary_types_allowed": True}
 
 @dataclass(frozen=True)
 class Unfinished:
-    """An epoch that was left between two updates of the weights."""
+    """An epoch that was interrupted between two updates of the weights."""
 
     batches: Annotated[int, Field(gt=0, strict=True)]
-    """that are done"""
+    """done so far"""
     of: _Count
     sums: Tensor
     """of the losses, as TrainStep.sums"""
@@ -34,7 +34,7 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Data and learning rate are functions of the step and are not kept; nor is what follows from the log."""
+    """As saved. Data and learning rate are functions of the step and are not kept, nor is what the log tells."""
 
     detector: dict[str, Tensor]
     """the trained weights, of which the checkpoint's are the average"""
@@ -44,9 +44,9 @@ class TrainingState:
     epoch: _Count
     """whole epochs"""
     log: list[dict[str, JsonValue]]
-    """an entry for each of them"""
+    """one entry per whole epoch"""
     unfinished: Unfinished | None = None
-    """older versions saved whole epochs only"""
+    """None after whole epochs, which is all that older versions saved"""
     assist: dict[str, Tensor] | None = None
     equalizer: dict[str, Tensor] | None = None
     scaler: dict[str, int | FiniteFloat] = field(default_factory=dict)
@@ -54,14 +54,14 @@ class TrainingState:
     __pydantic_config__ = _CONFIG
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain, for torch.save. The tensors are not copied."""
+        """A plain dict for torch.save. Tensors are not copied."""
         return {**vars(self), "unfinished": self.unfinished and dict(vars(self.unfinished))}
 
 
 def read_training(content: dict[str, Any], path: Path) -> TrainingState:
-    """The training part of the checkpoint at `path`. Raises UserError where it is not as a run saves it.
+    """Checks the training part of the checkpoint at `path`. Raises UserError where it is not as a run saves it.
 
-    Whether the tensors fit the detector is seen when they are taken over (`require_tensors`).
+    Whether the tensors fit the detector is checked when they are loaded (`require_tensors`).
     """
     try:
         state: TrainingState = TypeAdapter(TrainingState).validate_python(content)
@@ -89,7 +89,7 @@ def cannot_resume(path: Path, what: str) -> UserError:
 
 
 def require_tensors(path: Path, what: str, found: Mapping[Any, object], expected: Mapping[Any, Tensor]) -> None:
-    """Raises UserError where the names, shapes or types differ, or a number is not finite."""
+    """Raises UserError where names, shapes or types of `found` and `expected` differ, or a number is not finite."""
     if odd := sorted(map(str, found.keys() ^ expected.keys())):
         raise cannot_resume(path, f"{what}: {odd[0]} {'is missing' if odd[0] in map(str, expected) else 'is unknown'}")
     for name, tensor in expected.items():

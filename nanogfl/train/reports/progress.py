@@ -1,12 +1,10 @@
-"""What training tells people: a live bar in a terminal, plain lines elsewhere."""
+"""Output of a training: a live bar in a terminal, plain lines elsewhere."""
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, track
@@ -23,21 +21,39 @@ def _in_terminal() -> bool:
 
 
 def show_reading(results: Iterable[str | None], count: int) -> Iterable[str | None]:
-    """A bar while images are read for the first time; it vanishes when done, and there is none without a terminal."""
+    """A bar while images are read for the first time. It vanishes when done; without a terminal there is none."""
     return track(results, "reading images", total=count, transient=True, disable=not _in_terminal())
 
 
-@contextmanager
-def show_download(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar of bytes while a file is downloaded, called with each chunk's size; none without a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), DownloadColumn(), TimeRemainingColumn())
-    with Bar(*columns, transient=True, disable=not _in_terminal()) as bar:
-        task = bar.add_task(f"downloading {name}", total=size)
-        yield lambda count: bar.advance(task, count)
+class DownloadBar:
+    """A bar of bytes, as pooch drives one: it sets `total` (0: unknown), then calls the methods. None without a
+    terminal."""
+
+    def __init__(self, name: str) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), DownloadColumn(), TimeRemainingColumn())
+        self._bar = Bar(*columns, transient=True, disable=not _in_terminal())
+        self._task = self._bar.add_task(f"downloading {name}", total=None)
+        self.total = 0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def update(self, count: int) -> None:
+        self._bar.update(self._task, advance=count, total=self.total or None)
+
+    def reset(self) -> None:
+        self._bar.reset(self._task)
+
+    def close(self) -> None:
+        """Done by `with`."""
 
 
 class Progress:
-    """Loss, rate, AP, time left, and the share of time spent waiting for data."""
+    """Shows loss, learning rate, AP, time left, and the share of time spent waiting for data."""
 
     def __init__(self, config: Config, run_dir: Path, *, silent: bool = False) -> None:
         self._epochs = config.train.epochs
@@ -50,13 +66,11 @@ class Progress:
         self._ap = "AP -"
         self.say(f"run folder: {run_dir}")
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def say(self, line: str) -> None:
@@ -64,7 +78,7 @@ class Progress:
             self._console.print(printable(part), markup=False)
 
     def step(self, epoch: int, done: int, loader: Loader, means: dict[str, float], rate: float, started: float) -> None:
-        """After `done` batches of an epoch that began at `started` (perf_counter)."""
+        """Call after `done` batches of an epoch that began at `started` (perf_counter)."""
         seconds = time.perf_counter() - started
         share = done / loader.steps
         left = self._left(self._epochs - epoch - share, seconds / share)
@@ -79,7 +93,7 @@ class Progress:
         )
 
     def epoch(self, entry: dict[str, Any], best_ap: float) -> None:
-        """After a whole epoch and its evaluation, with the log's entry."""
+        """Call after a whole epoch and its evaluation, with the log's entry."""
         self._done_seconds.append(entry["seconds"] + entry.get("eval_seconds", 0.0))
         evaluated = entry.get("ap") is not None
         if evaluated:
@@ -101,5 +115,5 @@ class Progress:
 
 
 def _parts(entry: dict[str, Any]) -> str:
-    """Those that this run has: side and quality are 0 where nothing learns them."""
+    """The parts that this run has. Side and quality are 0 where nothing learns them."""
     return " ".join(f"{name} {entry[name]:.3f}" for name in LOSS_PARTS if entry.get(name))

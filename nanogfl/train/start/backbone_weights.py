@@ -1,4 +1,4 @@
-"""A backbone's published weights: state dicts with torchvision's names."""
+"""Published backbone weights: state dicts with torchvision's names."""
 
 from typing import get_args, get_type_hints
 
@@ -13,11 +13,11 @@ from nanogfl.train.start.download import fetch
 
 KEY = "model.backbone.weights"
 _IGNORED = ("conv5.", "fc.")  # torchvision's classifier
-_COUNTER = ".num_batches_tracked"  # files of old versions lack it; nothing here uses it
+_COUNTER = ".num_batches_tracked"  # missing in old files; unused here
 
 
 def read_trunk(config: BackboneConfig) -> tuple[dict[str, Tensor], list[str]]:
-    """The backbone's state dict, wholly checked, and what to tell people. Raises UserError."""
+    """The backbone's state dict, fully checked, and lines for people. Raises UserError for a file that does not fit."""
     assert config.weights is not None
     first = _shapes_of(config).first_kernel
     fetched = fetch(KEY, config.weights, config.weights_sha256)
@@ -75,7 +75,7 @@ def _all_kinds() -> list[BackboneConfig]:
 
 
 def _shapes_of(config: BackboneConfig) -> Backbone:
-    """Names and shapes only."""
+    """A backbone on the meta device: names and shapes only."""
     with torch.device("meta"):
         return build_backbone(config, "relu")
 

@@ -1,4 +1,4 @@
-"""The detector's parts: which tensor belongs to which, and keeping some of them as they are."""
+"""train.freeze: the detector's parts, and keeping some of them unchanged."""
 
 from collections.abc import Iterable
 from typing import get_args
@@ -12,8 +12,6 @@ from nanogfl.model.backbones.shufflenetv2 import ShuffleNetV2
 from nanogfl.model.detector import Detector
 
 PARTS: tuple[Part, ...] = get_args(Part)
-
-
 _COUNTER = ".num_batches_tracked"  # no weight: nothing reads it
 STATISTICS = ("running_mean", "running_var")
 
@@ -30,13 +28,13 @@ _OWNERS = {
 
 
 def part_of(name: str) -> str:
-    """Where a tensor's name lies, for people: backbone.stem, backbone.stage3, neck, head.towers, head.outputs."""
+    """The part of the tensor `name`: backbone.stem, backbone.stage3, neck, head.towers, head.outputs."""
     first, second, *_ = name.split(".")
     return first if first == "neck" else _OWNERS[f"{first}.{second}"]
 
 
 def _names_in(detector: Detector, part: Part) -> list[str]:
-    """The tensors of the detector's state that stay as they are."""
+    """The names in the detector's state dict that freezing `part` keeps unchanged."""
     names = [name for name in detector.state_dict() if name not in ("mean", "std")]
     if part == "backbone.statistics":
         return [name for name in names if name.startswith("backbone.") and name.endswith(STATISTICS)]
@@ -44,7 +42,10 @@ def _names_in(detector: Detector, part: Part) -> list[str]:
 
 
 class FrozenParts:
-    """No gradient, no decay, no optimizer state, and batch norms that keep their statistics."""
+    """The frozen parts of a detector: no gradient, no decay, no optimizer state, norms that keep their statistics.
+
+    Raises UserError for a part that the detector lacks, and where nothing is left to train.
+    """
 
     def __init__(self, detector: Detector, parts: tuple[Part, ...]) -> None:
         self.parts = [part for part in PARTS if part in parts]
@@ -80,7 +81,7 @@ class FrozenParts:
                 )
 
     def train_mode(self, *trained: nn.Module) -> None:
-        """Everything in training mode but the frozen parts."""
+        """Puts everything but the frozen parts into training mode."""
         for module in trained:
             module.train()
         for norm in self._norms:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from nanogfl.config import HeadConfig
 from nanogfl.model.heads.layout import HeadLayout
 
-# A convolution for all rows, in HeadLayout's order; or one for each kind.
+# One convolution for all rows, in HeadLayout's order, or one per kind.
 _KINDS = {
     "head.outputs.": ("classes", "box", "quality"),
     "head.class_output.": ("classes",),
@@ -36,16 +36,16 @@ class Rows:
     ours: list[int]
     """those that have a counterpart"""
     theirs: list[int]
-    """where it is in the other head's output of the same name"""
+    """their numbers in the other head's output of the same name"""
     reason: str
     """why the others have none: "other classes" """
 
 
 def matching_rows(name: str, ours: Head, theirs: Head) -> list[Rows]:
-    """Of the tensor `name`, one entry for each kind of rows that it has with us.
+    """The rows of the tensor `name`, one entry per kind of rows that it has in `ours`.
 
-    Class logits match by the class's name and the anchor; a box's rows where the same numbers mean the same box; a
-    quality's where it is the same quality.
+    Class logits match by class name and anchor, box rows where the same numbers mean the same box, and a quality row
+    where both heads predict the same quality.
     """
     kinds, found = _KINDS[next(prefix for prefix in OUTPUTS if name.startswith(prefix))], []
     start = their_start = 0
@@ -70,7 +70,7 @@ def matching_rows(name: str, ours: Head, theirs: Head) -> list[Rows]:
 
 
 def _classes(ours: Head, theirs: Head) -> tuple[list[tuple[int, int]], str]:
-    """Rows of the class logits that match; why others do not."""
+    """Pairs of matching rows of the class logits, and why other rows have no match."""
     anchors = ours.layout.anchors
     if anchors != theirs.layout.anchors:
         return [], "other anchors"
@@ -84,7 +84,7 @@ def _classes(ours: Head, theirs: Head) -> tuple[list[tuple[int, int]], str]:
 
 
 def _other_box(ours: HeadConfig, theirs: HeadConfig) -> str:
-    """Why the numbers that a box is read from mean another box; empty where they mean the same.
+    """Why the same numbers would mean another box; empty where they mean the same box.
 
     general and general+dfl differ in their training alone.
     """

@@ -1,4 +1,4 @@
-"""Fine-tuning: another checkpoint's weights where they fit, fresh ones where they don't, and saying which."""
+"""Fine-tuning: a checkpoint's weights where they fit, fresh ones elsewhere, and a report of both."""
 
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ from nanogfl.train.start.freeze import part_of
 from nanogfl.train.start.head_rows import OUTPUTS, Head, matching_rows
 
 LEAST_SHARE = 0.1
-"""of the detector's parameters: the stem's shape is that of every width, so that something always fits"""
+"""of the detector's parameters; something always fits, as the stem has the same shape at every width"""
 
 _INPUT = ("mean", "std")  # they follow model.input, not the file
 
@@ -26,7 +26,7 @@ class CarriedOver:
     kept: list[str] = field(default_factory=list)
     """equal to the file's"""
     partly: list[str] = field(default_factory=list)
-    """outputs of the head of which some rows are the file's and the others fresh"""
+    """outputs of the head with some rows from the file and some fresh"""
     fresh: dict[str, str] = field(default_factory=dict)
     """name -> why"""
     unused: list[str] = field(default_factory=list)
@@ -34,11 +34,11 @@ class CarriedOver:
     shared_classes: tuple[str, ...] = ()
     new_classes: tuple[str, ...] = ()
     rows: dict[str, str] = field(default_factory=dict)
-    """what became of the outputs' other rows, by what they are called: kept or fresh"""
+    """the outputs' other rows by name: kept or fresh"""
     notes: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """Counts and names by part."""
+        """Counts and names by part, for people."""
         by_part: dict[str, list[str]] = {}
         for name in (*self.kept, *self.partly, *self.fresh):
             by_part.setdefault(part_of(name), []).append(name)
@@ -61,9 +61,9 @@ class CarriedOver:
 
 
 def carry_over(detector: Detector, config: Config, classes: tuple[str, ...], source: Checkpoint) -> CarriedOver:
-    """Copies the averaged weights into a fresh `detector` where name and shape fit.
+    """Copies the averaged weights of `source` into a fresh `detector` where name and shape fit.
 
-    Of the head's outputs the rows are judged one by one, by what they mean (head_rows.py).
+    The rows of the head's outputs are copied one by one, where they mean the same (head_rows.py).
     """
     result, state, copied = CarriedOver(), detector.state_dict(), set[str]()
     ours, theirs = Head(config.model.head, classes), Head(source.config.model.head, source.classes)
@@ -99,7 +99,7 @@ def carry_over(detector: Detector, config: Config, classes: tuple[str, ...], sou
 
 
 def require_enough(result: CarriedOver, detector: Detector, origin: str) -> None:
-    """Raises UserError where hardly anything of the detector came from the file: it is of another model."""
+    """Raises UserError where the file filled less than LEAST_SHARE of the detector: it is of another model."""
     sizes = {name: parameter.numel() for name, parameter in detector.named_parameters()}
     kept = sum(sizes.get(name, 0) for name in (*result.kept, *result.partly))
     if kept < LEAST_SHARE * sum(sizes.values()):
@@ -111,7 +111,7 @@ def require_enough(result: CarriedOver, detector: Detector, origin: str) -> None
 
 
 def _carry_rows(name: str, tensor: Tensor, given: Tensor, ours: Head, theirs: Head, result: CarriedOver) -> set[str]:
-    """An output of the detector and the file's of the same name -> the kinds of rows that were copied."""
+    """Copies the matching rows of one output. Returns the kinds of rows that were copied."""
     matching = matching_rows(name, ours, theirs)
     copied = [rows for rows in matching if rows.ours]
     with torch.no_grad():
@@ -127,7 +127,7 @@ def _carry_rows(name: str, tensor: Tensor, given: Tensor, ours: Head, theirs: He
 
 
 def _short(names: list[str]) -> str:
-    """Every name, tensors of one module together: neck.reduce.0.1.{weight, bias}."""
+    """All names, grouped by module: neck.reduce.0.1.{weight, bias}."""
     modules: dict[str, list[str]] = {}
     for name in names:
         module, _, tensor = name.rpartition(".")

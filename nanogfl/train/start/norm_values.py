@@ -1,4 +1,4 @@
-"""Whether every batch norm sees enough of a batch: there is no variance of one value."""
+"""Checks that every batch norm sees more than one value per channel: one value has no variance."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from nanogfl.train.start.freeze import FrozenParts
 
 
 def require_norm_values(config: Config, class_count: int, images: int) -> None:
-    """Raises UserError where a batch norm that is trained sees one value a channel. `images`: of a process's batch.
+    """Raises UserError where a trained batch norm would see one value per channel. `images`: per batch and process.
 
-    With two images it has two values; with one the network is run on it without computing anything.
+    Two images always suffice. With one, the network is run on the meta device, which computes nothing.
     """
     if images > 1:
         return

@@ -1,4 +1,4 @@
-"""The weights that a training starts from: random, a backbone's file, or a checkpoint of ours."""
+"""The weights that a training starts from: random, a backbone's file, or a nanogfl checkpoint."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from nanogfl.train.start.init_from import carry_over, require_enough
 
 @dataclass(frozen=True)
 class Start:
-    """What was read; `fill` uses it. At most one of trunk and checkpoint is there."""
+    """What `read_start` read, for `fill`. At most one of trunk and checkpoint is set."""
 
     trunk: dict[str, Tensor] | None
     checkpoint: Checkpoint | None
@@ -25,12 +25,12 @@ class Start:
 @dataclass(frozen=True)
 class Filled:
     loaded: frozenset[str]
-    """names in the detector's state dict that hold what was read, whole"""
+    """names in the detector's state dict whose tensors come from the file as a whole"""
     lines: list[str]
 
 
 def read_start(config: Config) -> Start:
-    """Fetches and reads the files, so that a wrong one ends the run before the images are read. Raises UserError."""
+    """Fetches and reads the files before the images are read. Raises UserError for a file that cannot be used."""
     weights, init_from = config.model.backbone.weights, config.train.init_from
     if weights is not None and init_from is not None:
         raise UserError(
@@ -48,7 +48,7 @@ def read_start(config: Config) -> Start:
 
 
 def fill(detector: Detector, config: Config, classes: tuple[str, ...], start: Start) -> Filled:
-    """A fresh `detector` on the CPU -> the same with what `start` has for it. Random numbers are not drawn."""
+    """Fills a fresh `detector` on the CPU from `start`. Draws no random numbers. Raises UserError where little fits."""
     if start.trunk is not None:
         load_trunk(detector.backbone, start.trunk)
         loaded = [f"backbone.{name}" for name in detector.backbone.state_dict()]

@@ -1,26 +1,19 @@
 """--resume auto: what restarts a training by itself needs one command, for its first start and for every other."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 from click.testing import CliRunner
 
 from nanogfl.cli.main import nanogfl
 from nanogfl.cli.train import _default_run_dir
 from nanogfl.config import Config
 from nanogfl.errors import UserError
-from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.train import loop
 from nanogfl.train.loop import train
 from tests.train.checkpointing.test_resume import cut_off
 from tests.train.test_loop import PowerCut, fingerprint
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -87,28 +80,3 @@ def test_without_a_folder_it_takes_the_one_of_its_first_start(tmp_path, monkeypa
     assert _default_run_dir("my", False) == Path("runs/my-2")
     (tmp_path / "runs/my/last.pt").write_bytes(b"")
     assert _default_run_dir("my", True) == Path("runs/my")
-
-
-@pytest.mark.slow
-def test_torchrun_restarts_a_killed_worker_and_the_run_ends_as_one_that_was_left_alone_to_the_bit(short, tmp_path):
-    path = tmp_path / "c.yaml"
-    path.write_text(yaml.safe_dump(short.to_dict()))
-
-    def run(name: str, dies_before: int, *options: str) -> None:
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *options]
-        script = [
-            str(ROOT / "tests/train/checkpointing/restarted_run.py"),
-            str(path),
-            str(tmp_path / name),
-            str(dies_before),
-        ]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            [*torchrun, *script], capture_output=True, text=True, timeout=300, env=environment, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    run("whole", 0)
-    run("restarted", 3, "--max-restarts", "2")
-    assert load_checkpoint(tmp_path / "whole/last.pt").training["epoch"] == 2
-    assert fingerprint(tmp_path / "restarted") == fingerprint(tmp_path / "whole")

@@ -7,7 +7,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
@@ -24,8 +23,8 @@ pytestmark = pytest.mark.slow  # a process with torch for every kill
 
 @pytest.fixture
 def config(tiny: Config, tmp_path: Path) -> Config:
-    """5 epochs of 3 batches: an update after two of them and one after the third; saved after each."""
-    knobs = {"epochs": 5, "batch_size": 3, "accumulate": 2, "precision": "fp32", "save_every": 0.0}
+    """3 epochs of 3 batches: an update after two of them and one after the third; saved after each."""
+    knobs = {"epochs": 3, "batch_size": 3, "accumulate": 2, "precision": "fp32", "save_every": 0.0}
     return replace(
         tiny,
         data=replace(tiny.data, cache_dir=str(tmp_path / "cache")),
@@ -52,21 +51,29 @@ def start(config: Path, run_dir: Path, moment: str = "") -> subprocess.Completed
     )
 
 
-def test_a_run_killed_ten_times_ends_as_one_that_never_was_to_the_bit(config, tmp_path):
-    random = np.random.default_rng(7)
+MOMENTS = [
+    "in cache:3",
+    "before update:2",
+    "in checkpoint:1",
+    "between batches:2",
+    "before rename:3",  # config.yaml, log.jsonl; last.pt
+    "after rename:3",  # previous.pt is not yet the one before
+    "after update:1",
+    "in validation:1",
+    "before sync:7",
+    "before update:1",
+]
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        pytest.param([MOMENTS[0], MOMENTS[1], MOMENTS[2], MOMENTS[5]], id="4 kills"),
+        pytest.param(MOMENTS, id="10 kills", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_a_run_killed_again_and_again_ends_as_one_that_never_was_to_the_bit(config, tmp_path, moments):
     file, run, cache = write(config, tmp_path / "c.yaml"), tmp_path / "run", tmp_path / "cache"
-    moments = [
-        "in cache:3",
-        f"before update:{random.integers(2, 4)}",
-        "in checkpoint:1",
-        f"between batches:{random.integers(1, 3)}",
-        "before rename:3",  # config.yaml, log.jsonl; last.pt
-        "after rename:3",  # previous.pt is not yet the one before
-        f"after update:{random.integers(1, 3)}",
-        "in validation:1",
-        "before sync:7",
-        f"before update:{random.integers(1, 3)}",
-    ]
     reached, torn = [], 0
     for moment in moments:
         killed = start(file, run, moment)
@@ -77,9 +84,9 @@ def test_a_run_killed_ten_times_ends_as_one_that_never_was_to_the_bit(config, tm
             training = load_checkpoint(state).training
             unfinished = training["unfinished"] or {"batches": 0}
             reached.append(3 * training["epoch"] + unfinished["batches"])
-    assert torn >= 3
+    assert torn >= 1
     assert reached == sorted(reached)
-    assert 0 < reached[0] < reached[-1] < 15
+    assert 0 < reached[0] <= reached[-1] < 9
     assert any(batches % 3 for batches in reached)
     done = start(file, run)
     assert done.returncode == 0, done.stderr
@@ -87,6 +94,6 @@ def test_a_run_killed_ten_times_ends_as_one_that_never_was_to_the_bit(config, tm
 
     assert train(config, tmp_path / "whole").best_epoch
     assert fingerprint(run) == fingerprint(tmp_path / "whole")
-    assert len((run / "log.jsonl").read_text().splitlines()) == 5
+    assert len((run / "log.jsonl").read_text().splitlines()) == 3
     assert sorted(p.name for p in run.iterdir()) == sorted(p.name for p in (tmp_path / "whole").iterdir())
     assert cache.is_dir()

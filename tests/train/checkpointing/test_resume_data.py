@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from nanogfl.model.detector import build_detector
 from nanogfl.train.checkpointing.saved import load_last
 from nanogfl.train.checkpointing.state import RunState
 from nanogfl.train.datasets import load_data
-from nanogfl.train.loop import build_step
 from nanogfl.train.start.init_from import carry_over
+from nanogfl.train.step import build_step
+from tests.thinned import thinned
 
 
 @pytest.fixture
@@ -90,8 +92,13 @@ def test_swapped_names_are_refused_by_their_names(config, run):
         load_last(run, config, load_data(config), 2)
 
 
-@pytest.mark.parametrize("split", ["train", "val"])
-@pytest.mark.parametrize("case", CHANGES)
+@pytest.mark.parametrize(
+    ("case", "split"),
+    thinned(
+        product(CHANGES, ("train", "val")),
+        *(("a box less", "train"), ("an image less", "val"), ("a box moved", "val"), ("another class", "train")),
+    ),
+)
 def test_another_data_set_is_refused(config, run, case, split):
     if case == "an image of another name":
         shutil.copy(Path(config.data.root) / split / "0.png", Path(config.data.root) / split / "other.png")

@@ -24,11 +24,11 @@ from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.detector import build_detector
 from nanogfl.train.datasets import load_data
 from nanogfl.train.distributed import launch
-from nanogfl.train.distributed.launch import run_ranks
+from nanogfl.train.distributed.launch import Place, run_ranks
 from nanogfl.train.distributed.meeting import joined
-from nanogfl.train.distributed.place import Place
 from nanogfl.train.distributed.ranks import Ranks
-from nanogfl.train.loop import share_statistics
+from nanogfl.train.step import share_statistics
+from tests.thinned import thinned
 from tests.train.distributed import rank_checks
 from tests.train.test_loop import fingerprint
 
@@ -176,7 +176,7 @@ def recipe(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def nanogfl(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
 def descendants(process: int) -> list[int]:
@@ -277,7 +277,7 @@ def test_settings_that_differ_between_machines_are_named_by_both(recipe, tmp_pat
     assert not run.exists()
 
 
-@pytest.mark.parametrize("cache", ["memory", "off"])
+@pytest.mark.parametrize("cache", thinned(["memory", "off"], "memory"))
 def test_other_pixels_under_the_same_names_are_seen_by_both(shapes, recipe, tmp_path, cache):
     shutil.copytree(shapes, tmp_path / "other")
     picture = tmp_path / "other/val/1.png"
@@ -321,6 +321,15 @@ def test_a_signal_to_one_rank_stops_both_and_torchrun_goes_on_to_the_same_end(re
     for line in ("resuming in epoch 2", "epoch 2/2", "best AP", "next: nanogfl export"):
         assert done.stdout.count(line) == 1  # torchrun shows what every rank says
     assert fingerprint(run) == fingerprint(whole[0])
+
+
+def test_torchrun_restarts_a_killed_rank_and_the_run_ends_as_one_that_was_left_alone(recipe, whole, tmp_path):
+    torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node", 2, "--max-restarts", 1)
+    script = HERE.parent / "checkpointing/restarted_run.py"
+    done = nanogfl(*torchrun, script, recipe, tmp_path / "run", 3)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "resuming after epoch 1" in done.stdout
+    assert fingerprint(tmp_path / "run") == fingerprint(whole[0])
 
 
 def test_a_rank_that_is_killed_ends_the_run_with_its_name(recipe, tmp_path, capfd):

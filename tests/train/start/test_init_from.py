@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -13,10 +14,12 @@ from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
 from nanogfl.model.detector import build_detector
 from nanogfl.train.start.weights import fill, read_start
 from tests.representations import matching_loss
+from tests.thinned import thinned
 
 MODEL = ModelConfig(
     InputSpec((64, 96)), backbone=BackboneConfig("0.5x"), neck=NeckConfig(channels=64), head=HeadConfig(convs=1)
 )
+
 OLD = ("cat", "dog", "cow")
 BINS = 4 * 8  # 4 (reg_max + 1) rows of distributions
 
@@ -253,8 +256,12 @@ def with_box(box, quality="joint", **keys):
 P = {"dirac": 1, "gaussian": 2, "general": 8, "general+dfl": 8}
 
 
-@pytest.mark.parametrize("ours", P)
-@pytest.mark.parametrize("theirs", P)
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    thinned(
+        product(P, P), ("dirac", "dirac"), ("general", "general+dfl"), ("gaussian", "dirac"), ("general+dfl", "dirac")
+    ),
+)
 def test_box_rows_are_kept_exactly_where_the_numbers_mean_the_same(tmp_path, theirs, ours):
     same = theirs == ours or {theirs, ours} == {"general", "general+dfl"}
     classes = ("horse", "dog", "cow")
@@ -301,8 +308,13 @@ def test_reg_max_says_nothing_of_a_box_without_distributions(tmp_path):
     assert outputs(after) <= filled.loaded
 
 
-@pytest.mark.parametrize("ours", ["none", "joint", "centerness", "iou", "iou-guided"])
-@pytest.mark.parametrize("theirs", ["none", "centerness", "iou"])
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    thinned(
+        product(("none", "centerness", "iou"), ("none", "joint", "centerness", "iou", "iou-guided")),
+        *(("none", "iou"), ("iou", "none"), ("iou", "iou"), ("centerness", "iou")),
+    ),
+)
 def test_the_quality_row_is_kept_where_it_is_the_same_quality(tmp_path, theirs, ours):
     weights, before, after, filled, shown = start_with(tmp_path, with_box("dirac", theirs), with_box("dirac", ours))
     own_row = ours in ("centerness", "iou")
