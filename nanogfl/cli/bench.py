@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 
 from nanogfl.cli.ending import stoppable
-from nanogfl.cli.extras import require
 from nanogfl.cli.say import say, say_lines
-from nanogfl.errors import UserError
+from nanogfl.errors import UserError, require
 
 _MOST_THREADS = 256
 _LARGEST_SIDE = 16384

@@ -45,7 +45,7 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     nanogfl data check my.yaml --quick
     nanogfl data check my.yaml --strict -o check      for a script: exit code 1, check/check.json
     """
-    from nanogfl.cli.extras import require
+    from nanogfl.errors import require
 
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml")
     from nanogfl.data.lint.files import check_listed

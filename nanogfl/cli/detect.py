@@ -1,7 +1,6 @@
 """`nanogfl detect`: a model on an image, a folder, a video, a camera or a stream."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -9,9 +8,6 @@ from nanogfl.cli.ending import stoppable
 from nanogfl.cli.say import say
 from nanogfl.cli.score import SCORE
 from nanogfl.errors import UserError
-
-if TYPE_CHECKING:
-    from nanogfl.cli.models import OpenedModel
 
 
 @click.command()
@@ -50,12 +46,13 @@ def detect(
     .mp4 cannot.
     """
     with stoppable() as ending:
+        from nanogfl.api.model import load
         from nanogfl.cli.detect_run import Run
         from nanogfl_deploy.sinks.pictures import DetectionsFile, default_place, open_saver
         from nanogfl_deploy.sinks.window import Window, window_problem
         from nanogfl_deploy.sources.open import open_source
 
-        detector = load_detector(model, threads)
+        detector = load(model, threads=threads)
         if spread and not detector.has_spread:
             raise UserError(
                 f"--spread needs the standard deviations of sides, {model} delivers none: leave --spread out, or take a"
@@ -75,13 +72,3 @@ def detect(
                     listing.close(False)
                 raise
             Run(detector, frames, threshold, spread, saver, listing, window).to_the_end(ending)
-
-
-def load_detector(path: Path, threads: int | None) -> "OpenedModel":
-    """An .onnx through onnxruntime, anything else as a checkpoint through torch."""
-    from nanogfl.cli.models import open_model
-    from nanogfl.io.read_file import is_file
-
-    if not is_file(path):
-        raise UserError(f"model {path} does not exist or is no file: check the path")
-    return open_model(path, threads=threads)

@@ -17,7 +17,7 @@ from nanogfl_deploy.sources.open import Pictures
 from nanogfl_deploy.sources.video import Video
 
 if TYPE_CHECKING:
-    from nanogfl.cli.models import OpenedModel
+    from nanogfl.api.model import Model
 
 _LONGEST_NAME = 60
 
@@ -31,7 +31,7 @@ class Run:
 
     def __init__(
         self,
-        detector: "OpenedModel",
+        detector: "Model",
         frames: Source,
         threshold: float,
         spread: bool,

@@ -7,8 +7,6 @@ import click
 from nanogfl.cli.ending import stoppable
 from nanogfl.cli.say import say, say_lines
 
-_MOST_LISTED = 50
-
 
 @click.command("eval", short_help="AP of a checkpoint or an .onnx, by pycocotools.")
 @click.argument("model", type=click.Path(path_type=Path))
@@ -72,82 +70,36 @@ def evaluate(
     nanogfl eval runs/bccd/best.onnx --data datasets/bccd/val.json --images datasets/bccd/val
     nanogfl eval runs/lvis/best.pt --by-frequency
     """
-    from nanogfl.cli.extras import require
+    from nanogfl.errors import require
 
     require("eval", "pycocotools", "pydantic", "yaml")
     import json
 
-    from nanogfl.cli.models import open_model, require_there
-    from nanogfl.data.cache.frames import without_unreadable
-    from nanogfl.data.class_counts import count_in_file
-    from nanogfl.data.readers.read import is_coco, load_split
-    from nanogfl.errors import UserError
+    from nanogfl.api.evaluation import evaluate as run_evaluation
     from nanogfl.evaluate.coco_ap import NO_OBJECTS, format_report
-    from nanogfl.evaluate.coco_ap import evaluate as run_evaluation
-    from nanogfl.evaluate.frequency import by_frequency as group_by_frequency
-    from nanogfl.evaluate.frequency import format_frequency, require_limits
-    from nanogfl.evaluate.lvis_ap import MOST_DETECTIONS
+    from nanogfl.evaluate.frequency import format_frequency
     from nanogfl.io.atomic import atomic_path
 
-    require_limits(frequency_limits)
-    if train_images is not None and train_data is None:
-        raise UserError("--train-images is the image folder of --train-data FILE, which is missing: give both")
-    opened = open_model(model, device=device, threads=threads)
-    if data is None:
-        if opened.validation is None:
-            raise UserError(f"{model} does not say where its validation set lies: give --data FILE --images FOLDER")
-        data, default_images = opened.validation
-        require_there(data, "--data FILE --images FOLDER")
-        if images is None:
-            images = default_images
-            require_there(images, "--images FOLDER")
-    trained_on = None
-    if by_frequency or train_data:  # before the images: a wrong file ends the run at once
-        if train_data is None:
-            if opened.training is None:
-                raise UserError(f"{model} does not say where its training set lies: give --train-data FILE")
-            train_data, default_images = opened.training
-            train_images = train_images or default_images
-        trained_on = count_in_file(train_data, opened.class_names, opened.category_ids, train_images)
-        for problem in trained_on.notes:
-            say(f"{train_data}: {problem.where}: {problem.reason}")
-    if images is None:
-        if not is_coco(data):
-            raise UserError(f"--data {data} needs its image folder: give --images FOLDER")
-        images = data.with_suffix("")
-    dataset = load_split(data, images, strict=strict, class_ids=opened.category_ids, class_names=opened.class_names)
-    dataset = without_unreadable(dataset, strict=strict)
-    say(f"{data}: {dataset.summary()}")
-    for problem in dataset.problems[:_MOST_LISTED]:
-        say(f"  left out or mended: {problem.where}: {problem.reason}")
-    if len(dataset.problems) > _MOST_LISTED:
-        say(f"  these are {_MOST_LISTED} of {len(dataset.problems)}, in all: {dataset.problem_summary()}")
-    detector = opened.detect
-    if dataset.federated is not None and opened.keep < MOST_DETECTIONS:
-        if opened.keeping is None:
-            say(
-                f"{model} delivers at most {opened.keep} detections an image where LVIS counts {MOST_DETECTIONS}:"
-                f" its AP is of those {opened.keep}"
-            )
-        else:
-            detector = opened.keeping(MOST_DETECTIONS)
-    with click.progressbar(length=len(dataset.images), label="evaluating") as bar:
-
-        def detect(frame):  # type: ignore[no-untyped-def]
-            found = detector(frame)
-            bar.update(1)
-            return found
-
-        report = run_evaluation(detect, dataset)
+    found = run_evaluation(
+        model,
+        data,
+        images,
+        by_frequency=by_frequency,
+        train_data=train_data,
+        train_images=train_images,
+        frequency_limits=frequency_limits,
+        strict=strict,
+        device=device,
+        threads=threads,
+        verbose=True,
+    )
+    report = found.report
     say_lines(format_report(report))
     if report.ap is None:
         say(f"no AP: {NO_OBJECTS}")
-    figures = report.to_dict()
-    if trained_on is not None:
-        frequency = group_by_frequency(report, trained_on.counts.tolist(), frequency_limits)
-        say_lines(format_frequency(frequency))
-        figures["frequency"] = frequency.to_dict()
+    if found.frequency is not None:
+        say_lines(format_frequency(found.frequency))
     say(f"{report.images} images in {report.seconds:.1f} s, reading them included")
     if json_file:
         with atomic_path(json_file) as temporary:
-            temporary.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+            temporary.write_text(json.dumps(found.to_dict(), indent=1), encoding="utf-8")

@@ -35,7 +35,7 @@ def explain(model: Path, image: Path, output: Path | None, threshold: float, max
     """
     import numpy as np
 
-    from nanogfl.cli.detect import load_detector
+    from nanogfl.api.model import load
     from nanogfl.draw.sides import explain_picture
     from nanogfl.io.images import IMAGE_SUFFIXES, read_frame
     from nanogfl_deploy.sinks.pictures import write_picture
@@ -45,7 +45,7 @@ def explain(model: Path, image: Path, output: Path | None, threshold: float, max
         raise UserError(f"the picture is written to an image file, got {target}: name a .png")
     if os.path.realpath(target) == os.path.realpath(image):
         raise UserError(f"{target} would replace the image: name another file with -o")
-    opened = load_detector(model, None)
+    opened = load(model)
     if opened.explain is None:
         raise UserError(f"{model} delivers no distributions: write it again with `nanogfl export --distributions`")
     frame = read_frame(image)

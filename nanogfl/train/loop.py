@@ -26,6 +26,7 @@ from nanogfl.train.checkpointing.run_dir import (
     BEST,
     CURVES,
     GAMMA,
+    LAST,
     PICTURE,
     go_on_command,
     going_on_after_errors,
@@ -69,14 +70,23 @@ class Outcome:
     report: Report
     """of the last epoch"""
 
+    @property
+    def best(self) -> Path:
+        """The checkpoint of `best_epoch`, its weights averaged."""
+        return self.run_dir / BEST
+
+    @property
+    def last(self) -> Path:
+        """The training state after the last epoch, to resume from."""
+        return self.run_dir / LAST
+
     def __str__(self) -> str:
-        best = self.run_dir / BEST
         if self.best_ap is None:
-            return f"no AP: {NO_OBJECTS}; the newest evaluated epoch, {self.best_epoch}, is {best}"
-        return f"best AP {self.best_ap:.3f} after epoch {self.best_epoch}: {best}"
+            return f"no AP: {NO_OBJECTS}; the newest evaluated epoch, {self.best_epoch}, is {self.best}"
+        return f"best AP {self.best_ap:.3f} after epoch {self.best_epoch}: {self.best}"
 
 
-def train(config: Config, run_dir: Path, *, resume: bool | Literal["auto"] = False) -> Outcome:
+def train(config: Config, run_dir: Path, *, resume: bool | Literal["auto"] = False, silent: bool = False) -> Outcome:
     """Trains into `run_dir`: config.yaml, log.jsonl, last.pt and previous.pt, best.pt, curves.png, validation.png; with
     an equalized loss gamma.png.
 
@@ -90,10 +100,12 @@ def train(config: Config, run_dir: Path, *, resume: bool | Literal["auto"] = Fal
     require_compiler(device, config.train.compile)
     with joined(device, config.train.timeout_minutes, shared_settings(config, device, resume=resume)) as ranks:
         run_dir = ranks.of_first(run_dir)
-        return _train(config, run_dir, ranks.of_first(has_state(run_dir) if resume == "auto" else resume), ranks)
+        return _train(
+            config, run_dir, ranks.of_first(has_state(run_dir) if resume == "auto" else resume), ranks, silent
+        )
 
 
-def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks) -> Outcome:
+def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks, silent: bool) -> Outcome:
     if ranks.first or resume:
         require_state(run_dir, resume)
     device = ranks.device
@@ -126,7 +138,7 @@ def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks) -> Outcome
         last = _take_over(run_dir, config, data, resume, loader, ranks)
         if last is not None:
             config = last.config
-        progress = Progress(config, run_dir, silent=not ranks.first)
+        progress = Progress(config, run_dir, silent=silent or not ranks.first)
         if ranks.first:
             lines = [*started_from, *frozen.lines(), *ranks.lines(config), *remarks(config, data, loader)]
             _introduce(config, run_dir, data, detector, lines, progress)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nanogfl.cli.models import require_there
+from nanogfl.api.model import require_there
 from nanogfl.data.synthetic.dataset import FIRST_VAL_INDEX, draw_image, image_hw
 from nanogfl.errors import UserError
 from nanogfl.io.images import IMAGE_SUFFIXES, read_frame
