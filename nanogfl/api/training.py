@@ -40,7 +40,7 @@ def train(
     """
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools")
     from nanogfl.config import Config
-    from nanogfl.recipe import load_config
+    from nanogfl.recipe import load_config, recipe_name
     from nanogfl.train.loop import train as run_training
 
     if isinstance(recipe, Config):
@@ -48,7 +48,7 @@ def train(
             raise UserError("overrides are for a recipe by its path or name: change the Config itself")
         name, config = "config", recipe
     else:
-        name, config = Path(recipe).stem, load_config(recipe, as_settings(overrides))
+        name, config = recipe_name(recipe), load_config(recipe, as_settings(overrides))
     folder = default_run_dir(name, bool(resume)) if run_dir is None else Path(run_dir)
     return run_training(config, folder, resume=resume, silent=not verbose)
 

@@ -55,10 +55,10 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     from nanogfl.data.readers.read import load_split
     from nanogfl.errors import UserError
     from nanogfl.evaluate.frequency import LVIS_LIMITS
-    from nanogfl.recipe import load_config
+    from nanogfl.recipe import load_config, recipe_name
     from nanogfl.train.reports.progress import show_reading
 
-    folder = output or Path("runs") / "data-check" / config.stem
+    folder = output or Path("runs") / "data-check" / recipe_name(config)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: --output names a folder, which is made where it is not there")
     loaded = load_config(config, overrides)

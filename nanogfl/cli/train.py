@@ -77,7 +77,7 @@ def train(
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools")
     from nanogfl.api.training import default_run_dir
     from nanogfl.api.training import train as run_training
-    from nanogfl.recipe import load_config
+    from nanogfl.recipe import load_config, recipe_name
     from nanogfl.train.distributed.launch import count_processes, run_ranks
 
     shortcuts = [f"train.device={device}"] if device else []
@@ -85,7 +85,7 @@ def train(
     # quoted: YAML would read a file called 1e3 as a number
     shortcuts += [f"train.init_from={json.dumps(str(init_from), ensure_ascii=False)}"] if init_from else []
     loaded = load_config(config, (*overrides, *shortcuts))
-    folder = run_dir or default_run_dir(config.stem, resume is not None)
+    folder = run_dir or default_run_dir(recipe_name(config), resume is not None)
     if devices is not None and (count := count_processes(devices, loaded.train.device)) > 1:
         keys = [word for override in (*overrides, *shortcuts) for word in ("--set", override)]
         again = ["train", str(config), *keys, "--run-dir", str(folder), *([f"--resume={resume}"] if resume else [])]
