@@ -488,6 +488,8 @@ class TrainConfig:
     timeout_minutes: float = 30.0
     """the longest that a process waits for the others: more than reading all images for the first time, an evaluation
     or a save takes"""
+    loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
+    """where the figures of every epoch go besides log.jsonl; each needs its package (pip install tensorboard)"""
 
     __pydantic_config__ = _FORBID
 

@@ -17,8 +17,8 @@ from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
 from nanogfl.model.detector import build_detector
 from nanogfl.recipe import load_config
 from nanogfl.train.datasets import load_data
-from nanogfl.train.loop import build_step
 from nanogfl.train.start.freeze import FrozenParts
+from nanogfl.train.step import build_step
 from nanogfl_deploy.runtime import Detector
 from nanogfl_export.export import export_checkpoint
 from tests.lively import enliven

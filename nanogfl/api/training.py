@@ -9,7 +9,7 @@ from nanogfl.errors import UserError, require
 
 if TYPE_CHECKING:
     from nanogfl.config import Config
-    from nanogfl.train.loop import Outcome
+    from nanogfl.train.callbacks import Callback, Outcome
 
 
 def train(
@@ -18,6 +18,7 @@ def train(
     *,
     overrides: Mapping[str, object] | Sequence[str] = (),
     resume: bool | Literal["auto"] = False,
+    callbacks: "Sequence[Callback]" = (),
     verbose: bool = False,
 ) -> "Outcome":
     """Trains a recipe into a run folder.
@@ -31,6 +32,7 @@ def train(
             free one of runs/NAME, runs/NAME-2, ...
         overrides: keys of the recipe and their values, or "key=value" texts as for `--set`. The last one wins.
         resume: go on from the folder's last.pt; "auto" also starts where there is none.
+        callbacks: `Callback`s that are told of each epoch, evaluation and checkpoint.
         verbose: show progress and results as `nanogfl train` does.
 
     Returns the outcome: `best` and `last` (paths), `best_ap`, `best_epoch`, `report` (of the last evaluation).
@@ -38,7 +40,7 @@ def train(
     Raises UserError, and Interrupted (a KeyboardInterrupt) when a signal ended the run with its state saved. Under
     torchrun each process trains its share of every batch; `nanogfl train --devices` starts the processes itself.
     """
-    require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools")
+    require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools", "pooch", "filelock")
     from nanogfl.config import Config
     from nanogfl.recipe import load_config, recipe_name
     from nanogfl.train.loop import train as run_training
@@ -50,7 +52,7 @@ def train(
     else:
         name, config = recipe_name(recipe), load_config(recipe, as_settings(overrides))
     folder = default_run_dir(name, bool(resume)) if run_dir is None else Path(run_dir)
-    return run_training(config, folder, resume=resume, silent=not verbose)
+    return run_training(config, folder, resume=resume, callbacks=callbacks, silent=not verbose)
 
 
 def as_settings(overrides: Mapping[str, object] | Sequence[str]) -> tuple[str, ...]:

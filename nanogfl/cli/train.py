@@ -74,11 +74,11 @@ def train(
 
     from nanogfl.errors import Interrupted, require
 
-    require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools")
+    require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools", "pooch", "filelock")
     from nanogfl.api.training import default_run_dir
     from nanogfl.api.training import train as run_training
     from nanogfl.recipe import load_config, recipe_name
-    from nanogfl.train.distributed.launch import count_processes, run_ranks
+    from nanogfl.train.distributed.launch import count_processes, place_from_environment, run_ranks
 
     shortcuts = [f"train.device={device}"] if device else []
     shortcuts += ["data.strict=true"] if strict else []
@@ -90,7 +90,6 @@ def train(
         keys = [word for override in (*overrides, *shortcuts) for word in ("--set", override)]
         again = ["train", str(config), *keys, "--run-dir", str(folder), *([f"--resume={resume}"] if resume else [])]
         sys.exit(run_ranks([sys.executable, "-m", "nanogfl", *again], count))
-    from nanogfl.train.distributed.place import place_from_environment
 
     place = place_from_environment()
     first = place is None or place.rank == 0

@@ -1,32 +1,31 @@
 """Training, top to bottom."""
 
+import math
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import cv2
 import torch
-from torch import nn
 
 from nanogfl.config import Config
 from nanogfl.data.class_counts import images_per_class
-from nanogfl.data.lint.run import advise_before_training
-from nanogfl.data.loader import Loader
-from nanogfl.evaluate.coco_ap import NO_OBJECTS, Report, format_report
+from nanogfl.data.loader import Batch, Loader
+from nanogfl.evaluate.coco_ap import Report, format_report
 from nanogfl.evaluate.frequency import LVIS_LIMITS, by_frequency, format_frequency, frequency_figures
-from nanogfl.loss.assist import AssistBranch
-from nanogfl.loss.reach import measure_reach
+from nanogfl.loss.criterion import Losses
 from nanogfl.model.checkpoint import weights_digest
-from nanogfl.model.complexity import count_complexity
-from nanogfl.model.detector import Detector, build_detector
+from nanogfl.model.detector import build_detector
 from nanogfl.model.predictor import Predictor
 from nanogfl.model.torch_threads import limit_torch_threads
+from nanogfl.train.callbacks import Begun, Callback, Callbacks
+from nanogfl.train.callbacks import Outcome as Outcome  # what train returns
 from nanogfl.train.checkpointing.run_dir import (
-    BEST,
     CURVES,
     GAMMA,
-    LAST,
     PICTURE,
     go_on_command,
     going_on_after_errors,
@@ -37,75 +36,56 @@ from nanogfl.train.checkpointing.run_dir import (
 )
 from nanogfl.train.checkpointing.saved import GoingOn, load_last
 from nanogfl.train.checkpointing.state import RunState
-from nanogfl.train.datasets import Data, list_problems, load_data, plain_truths
-from nanogfl.train.device import choose_device, require_compiler
-from nanogfl.train.distributed.meeting import joined
+from nanogfl.train.datasets import Data, load_data
+from nanogfl.train.device import choose_device, keep_freed_memory, require_compiler
+from nanogfl.train.distributed.meeting import joined, shared_settings
 from nanogfl.train.distributed.ranks import Ranks
-from nanogfl.train.distributed.settings import shared_settings
-from nanogfl.train.ema import AveragedDetector
-from nanogfl.train.epoch import run_epoch
 from nanogfl.train.interrupt import Interrupt
-from nanogfl.train.memory import keep_freed_memory
-from nanogfl.train.optim import build_optimizer
-from nanogfl.train.reports.curves import save_curves, save_validation_picture
-from nanogfl.train.reports.focus import focus_entry, save_focus
+from nanogfl.train.optim import learning_rate
+from nanogfl.train.reports.diagnose import no_longer_finite
+from nanogfl.train.reports.loggers import build_loggers
+from nanogfl.train.reports.pictures import focus_entry, save_curves, save_focus, save_validation_picture
 from nanogfl.train.reports.progress import Progress
-from nanogfl.train.reports.remarks import remarks
+from nanogfl.train.reports.remarks import introduce
 from nanogfl.train.start.freeze import FrozenParts
 from nanogfl.train.start.norm_values import require_norm_values
 from nanogfl.train.start.weights import fill, read_start
-from nanogfl.train.step import TrainStep
+from nanogfl.train.step import build_step, share_statistics
 from nanogfl.train.validate import validate
 
-Module = TypeVar("Module", bound=nn.Module)
+READ_EVERY = 10  # steps between reads of the loss: a read waits for the device
+LOGGED = ("loss", *Losses._fields[1:])  # the log calls the total the loss
 
 
-@dataclass(frozen=True)
-class Outcome:
-    run_dir: Path
-    best_ap: float | None
-    """None where the validation set gives no AP"""
-    best_epoch: int
-    """of best.pt"""
-    report: Report
-    """of the last epoch"""
+def train(
+    config: Config,
+    run_dir: Path,
+    *,
+    resume: bool | Literal["auto"] = False,
+    callbacks: Sequence[Callback] = (),
+    silent: bool = False,
+) -> Outcome:
+    """Trains into `run_dir`: config.yaml, log.jsonl, last.pt and previous.pt, best.pt, curves.png, validation.png, and
+    gamma.png with an equalized loss.
 
-    @property
-    def best(self) -> Path:
-        """The checkpoint of `best_epoch`, its weights averaged."""
-        return self.run_dir / BEST
+    With `resume` the run goes on from run_dir/last.pt and ends as if it had never been stopped. "auto" starts a new run
+    where there is none yet: one command for services and queues that restart trainings.
 
-    @property
-    def last(self) -> Path:
-        """The training state after the last epoch, to resume from."""
-        return self.run_dir / LAST
+    `callbacks` are called by rank 0, before those of train.loggers (train/callbacks.py). `silent`: nothing is printed.
 
-    def __str__(self) -> str:
-        if self.best_ap is None:
-            return f"no AP: {NO_OBJECTS}; the newest evaluated epoch, {self.best_epoch}, is {self.best}"
-        return f"best AP {self.best_ap:.3f} after epoch {self.best_epoch}: {self.best}"
-
-
-def train(config: Config, run_dir: Path, *, resume: bool | Literal["auto"] = False, silent: bool = False) -> Outcome:
-    """Trains into `run_dir`: config.yaml, log.jsonl, last.pt and previous.pt, best.pt, curves.png, validation.png; with
-    an equalized loss gamma.png.
-
-    With `resume` it goes on from run_dir/last.pt, whatever it started from, and ends as if it had never been stopped;
-    with "auto" where there is one, and starts where there is none: for what restarts trainings by itself.
-
-    Raises UserError, and Interrupted when a signal ended it. In each of several processes that the environment tells of
-    (train/distributed/launch.py, torchrun) it trains its share of every batch, and rank 0 alone writes and speaks.
+    In each of several processes (`nanogfl train --devices N`, torchrun) it trains its share of every batch; rank 0
+    alone writes and speaks. Raises UserError, and Interrupted when a signal ended the training.
     """
     device = choose_device(config.train.device)
     require_compiler(device, config.train.compile)
     with joined(device, config.train.timeout_minutes, shared_settings(config, device, resume=resume)) as ranks:
         run_dir = ranks.of_first(run_dir)
-        return _train(
-            config, run_dir, ranks.of_first(has_state(run_dir) if resume == "auto" else resume), ranks, silent
-        )
+        going_on = ranks.of_first(has_state(run_dir) if resume == "auto" else resume)
+        told = Callbacks([*callbacks, *build_loggers(config.train.loggers)] if ranks.first else [])
+        return _train(config, run_dir, going_on, ranks, told, silent)
 
 
-def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks, silent: bool) -> Outcome:
+def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks, callbacks: Callbacks, silent: bool) -> Outcome:
     if ranks.first or resume:
         require_state(run_dir, resume)
     device = ranks.device
@@ -119,7 +99,7 @@ def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks, silent: bo
         start = None if resume else read_start(config)
         data = load_data(config)
     ranks.require_same("data set", data.digest())
-    if ranks.several:  # one process has nothing to read them for
+    if ranks.several:  # one process need not read the pixels
         ranks.require_same("picture under an image's name", data.pixels_digest())
     if not ranks.shares_statistics(config.train):
         images = min(config.train.batch_size, len(data.train.images)) // ranks.place.world
@@ -140,8 +120,8 @@ def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks, silent: bo
             config = last.config
         progress = Progress(config, run_dir, silent=silent or not ranks.first)
         if ranks.first:
-            lines = [*started_from, *frozen.lines(), *ranks.lines(config), *remarks(config, data, loader)]
-            _introduce(config, run_dir, data, detector, lines, progress)
+            lines = [*started_from, *frozen.lines(), *ranks.lines(config)]
+            introduce(config, run_dir, data, loader, detector, lines, progress)
         state = RunState(run_dir, config, data, build_step(config, detector, device, ranks), loader.steps)
         if last is not None:
             state.restore(last)
@@ -152,11 +132,14 @@ def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks, silent: bo
                 progress.say(f"  {line}")
         if ranks.first:
             write_config(run_dir, config)
-        return _train_epochs(state, frozen, loader, progress)
+        state.wrote = lambda path: callbacks.tell(lambda callback: callback.checkpoint_written(path))
+        with callbacks.started(Begun(run_dir, config, data.train.classes, state.epochs_done, resume)):
+            callbacks.outcome = _train_epochs(state, frozen, loader, progress, callbacks)
+    return callbacks.outcome
 
 
 def _take_over(run_dir: Path, config: Config, data: Data, resume: bool, loader: Loader, ranks: Ranks) -> GoingOn | None:
-    """The state to go on from, which rank 0 reads before the others: it may find last.pt damaged and put it aside."""
+    """The state to go on from. Rank 0 reads it before the others: it may find last.pt damaged and put it aside."""
     if not ranks.first:
         ranks.meet("reading the run folder")
     if ranks.first or resume:
@@ -168,28 +151,20 @@ def _take_over(run_dir: Path, config: Config, data: Data, resume: bool, loader: 
     return last
 
 
-def _introduce(
-    config: Config, run_dir: Path, data: Data, detector: Detector, lines: list[str], progress: Progress
-) -> None:
-    list_problems(run_dir, progress, data.train, data.val)
-    progress.say(f"frames: {data.train_frames.summary}")
-    progress.say(f"detector: {count_complexity(detector)}")
-    for line in lines:
-        progress.say(line)
-    finest = float(detector.grid.strides.min())
-    for line in advise_before_training(data.train, data.val, config, finest_stride=finest, rare=LVIS_LIMITS[0]):
-        progress.say(line)
-    if config.model.head.bins:
-        truths = plain_truths(data.train, config.model.input)
-        progress.say(str(measure_reach(detector.grid, truths, config.loss)))
-
-
-def _train_epochs(state: RunState, frozen: FrozenParts, loader: Loader, progress: Progress) -> Outcome:
+def _train_epochs(
+    state: RunState, frozen: FrozenParts, loader: Loader, progress: Progress, callbacks: Callbacks
+) -> Outcome:
     config, data, step, ranks = state.config, state.data, state.step, state.ranks
     predictor = Predictor(step.averaged.detector, config.model, data.train.classes)
-    # who shows rare classes more often wants to see what it brings them
+    # with repeat sampling on, the AP of rare classes is shown as well
     tail = images_per_class(data.train).tolist() if config.data.repeat_threshold > 0 else []
     report: Report | None = None
+
+    def evaluate(epoch: int) -> Report:
+        with stop.at_once():
+            report = validate(predictor, data.val, data.val_frames, ranks)
+        callbacks.tell(lambda callback: callback.evaluation_done(epoch, report))
+        return report
 
     with (
         Interrupt(
@@ -207,22 +182,21 @@ def _train_epochs(state: RunState, frozen: FrozenParts, loader: Loader, progress
             entry |= focus_entry(step.equalizer)
             evaluated = (epoch + 1) % config.train.eval_every == 0 or epoch + 1 == config.train.epochs
             if evaluated:
-                state.save()  # validation may take longer than anybody waits
+                state.save()  # the validation may take long
                 stop.agree(ranks)
                 stop.check()
-                with stop.at_once():
-                    report = validate(predictor, data.val, data.val_frames, ranks)
+                report = evaluate(epoch + 1)
                 entry |= _figures(report, tail)
             state.end_epoch(entry)
             progress.epoch(entry, state.best_ap or 0.0)
+            callbacks.tell(lambda callback, entry=entry: callback.epoch_ended(dict(entry)))  # type: ignore[misc]
             if evaluated:
                 _save_pictures(state, predictor, data)
             stop.agree(ranks)
             stop.check()
 
         if report is None:  # resumed after the last epoch
-            with stop.at_once():
-                report = validate(predictor, data.val, data.val_frames, ranks)
+            report = evaluate(state.epochs_done)
             if "ap" not in state.log[-1]:  # train.epochs was lowered to what is done
                 state.end_epoch(state.log.pop() | _figures(report, tail))
             _save_pictures(state, predictor, data)  # the run may have ended before them
@@ -234,8 +208,61 @@ def _train_epochs(state: RunState, frozen: FrozenParts, loader: Loader, progress
     return Outcome(state.run_dir, state.best_ap, state.best_epoch, report)
 
 
+def run_epoch(
+    state: RunState, loader: Loader, batches: Iterator[Batch], progress: Progress, interrupt: Interrupt
+) -> dict[str, Any]:
+    """Trains the rest of the unfinished epoch. Returns the log's entry of the whole epoch.
+
+    Saves the state when that is due, and before it raises Interrupted. Raises UserError for a loss that is not finite.
+    """
+    config, step, epoch = loader.config, state.step, state.epochs_done
+    train, groups = config.train, math.ceil(loader.steps / config.train.accumulate)
+    detach_guide = epoch >= config.loss.assist_detach_epochs
+    started, loader.waited = time.perf_counter() - state.seconds, state.waited
+    if not state.batches_done:
+        step.sums.zero_()
+    for batch in islice(batches, loader.steps - state.batches_done):
+        # every group has `accumulate` batches, but the epoch's last one has what is left
+        group, within = divmod(state.batches_done, train.accumulate)
+        size = min(train.accumulate, loader.steps - group * train.accumulate)
+        done = epoch * loader.steps + state.batches_done
+        rate = learning_rate(epoch * groups + group, train.epochs * groups, train)
+        step.accumulate(batch, done, detach_guide=detach_guide, share=1 / size)
+        if within + 1 == size:
+            for parameters in step.optimizer.param_groups:
+                parameters["lr"] = rate
+            step.update(done)
+        state.batches_done += 1
+        state.seconds, state.waited = time.perf_counter() - started, loader.waited
+        if state.batches_done % READ_EVERY == 0 or state.batches_done == loader.steps:
+            progress.step(epoch, state.batches_done, loader, _means(state, loader), rate, started)
+        if within + 1 == size and state.batches_done < loader.steps:
+            due = interrupt.agree(state.ranks, due=state.due())
+            if interrupt.asked or due:
+                _means(state, loader)  # raises: a state that is not finite is not saved
+                state.save()
+                interrupt.check()
+    return {
+        "epoch": epoch + 1,
+        "step": (epoch + 1) * loader.steps,
+        "lr": learning_rate((epoch + 1) * groups - 1, train.epochs * groups, train),
+        **_means(state, loader),
+        "images_per_second": loader.steps * loader.batch_size / state.seconds,
+        "waiting": state.waited / state.seconds,
+        "seconds": state.seconds,
+    }
+
+
+def _means(state: RunState, loader: Loader) -> dict[str, float]:
+    """Mean losses of the epoch's batches so far. Raises UserError where one is not finite. Waits for the device."""
+    sums, bad_step = state.step.read()
+    if bad_step is not None:
+        raise no_longer_finite(bad_step, state, loader)
+    return {name: value / state.batches_done for name, value in zip(LOGGED, sums, strict=True)}
+
+
 def _figures(report: Report, tail: list[int]) -> dict[str, Any]:
-    """An evaluation's part of the log's entry."""
+    """What an evaluation adds to the log's entry."""
     figures = {"ap": report.ap, "ap50": report.ap50, "eval_seconds": report.seconds}
     return figures | (frequency_figures(report, tail) if tail or report.groups else {})
 
@@ -248,26 +275,3 @@ def _save_pictures(state: RunState, predictor: Predictor, data: Data) -> None:
         save_validation_picture(state.run_dir / PICTURE, predictor, data.val)
         if state.step.equalizer is not None:
             save_focus(state.run_dir / GAMMA, state.log, data.train)
-
-
-def share_statistics(module: Module, config: Config, ranks: Ranks) -> Module:
-    """With batch norms of the whole batch, where several processes train on GPUs and train.sync_batch_norm says so."""
-    if not ranks.shares_statistics(config.train):
-        return module
-    shared: Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
-    return shared
-
-
-def build_step(config: Config, detector: Detector, device: torch.device, ranks: Ranks | None = None) -> TrainStep:
-    """A fresh `detector`, and what trains it, on the device. All processes start from rank 0's weights."""
-    ranks = ranks or Ranks(device)
-    detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    trained = nn.ModuleList([detector])
-    assist: AssistBranch | None = None
-    if config.loss.assist:
-        assist = share_statistics(AssistBranch(detector, config.loss, config.model.activation), config, ranks)
-        trained.append(assist.to(device=device, memory_format=torch.channels_last))  # type: ignore[call-overload]
-    ranks.spread(trained)
-    averaged = AveragedDetector(detector, config.train.ema_decay)
-    optimizer = build_optimizer(trained, config.train)
-    return TrainStep(config, detector, averaged, optimizer, device, assist, ranks)

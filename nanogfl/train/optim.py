@@ -1,5 +1,6 @@
-"""The optimizer and its schedule."""
+"""The optimizer, its schedule, and the averaged weights."""
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nanogfl.config import TrainConfig
+from nanogfl.model.detector import Detector
 from nanogfl.train.checkpointing.training_state import cannot_resume, require_tensors
 
 STEP_FACTOR = 0.1  # of the learning rate at every milestone
@@ -76,3 +78,30 @@ def learning_rate(update: int, total_updates: int, config: TrainConfig) -> float
             return config.lr * STEP_FACTOR**passed
     progress = min(1.0, max(0.0, (update - start) / max(1.0, total_updates - start)))
     return config.lr * (config.final_lr + (1 - config.final_lr) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+class AveragedDetector:
+    """An exponential moving average of a detector: what is evaluated and exported.
+
+    `detector` is a copy of `trained` in eval mode, whose weights and norms' statistics follow the trained ones.
+    """
+
+    def __init__(self, trained: Detector, decay: float) -> None:
+        self.detector = copy.deepcopy(trained).eval().requires_grad_(False)
+        self.decay = decay
+        self.updates = 0
+        # Looked up once: parameters and statistics keep their storage during a training.
+        source, target = trained.state_dict(), self.detector.state_dict()
+        changing = [name for name, value in target.items() if value.is_floating_point() and name not in ("mean", "std")]
+        self._source: list[Tensor] = [source[name] for name in changing]
+        self._target: list[Tensor] = [target[name] for name in changing]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """One step towards the trained weights. The decay grows with the updates, so that the start is forgotten.
+
+        The norms' counters of batches stay as they are: no norm here reads them.
+        """
+        self.updates += 1
+        decay = min(self.decay, self.updates / (self.updates + 9))
+        torch._foreach_lerp_(self._target, self._source, 1 - decay)

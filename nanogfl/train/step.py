@@ -1,7 +1,7 @@
 """One training step: forward, assignment, losses, backward; then clipping, the optimizer and the average."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,10 @@ from nanogfl.loss.equalized import Equalizer
 from nanogfl.model.detector import Detector, Predictions
 from nanogfl.train.device import autocast, choose_precision
 from nanogfl.train.distributed.ranks import Ranks
-from nanogfl.train.ema import AveragedDetector
+from nanogfl.train.optim import AveragedDetector, build_optimizer
 from nanogfl.train.start.freeze import STATISTICS
 
+Module = TypeVar("Module", bound=nn.Module)
 Lap = Callable[[str], None]
 """called with a phase's name when it ends: benchmarks time with it"""
 
@@ -176,3 +177,27 @@ class TrainStep:
         if lap:
             lap("loss")
         return losses
+
+
+def share_statistics(module: Module, config: Config, ranks: Ranks) -> Module:
+    """The module with batch norms over the whole batch: of several processes on GPUs, unless train.sync_batch_norm is
+    off."""
+    if not ranks.shares_statistics(config.train):
+        return module
+    shared: Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
+    return shared
+
+
+def build_step(config: Config, detector: Detector, device: torch.device, ranks: Ranks | None = None) -> TrainStep:
+    """Moves a fresh `detector` to the device and builds what trains it. All ranks start from rank 0's weights."""
+    ranks = ranks or Ranks(device)
+    detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trained = nn.ModuleList([detector])
+    assist: AssistBranch | None = None
+    if config.loss.assist:
+        assist = share_statistics(AssistBranch(detector, config.loss, config.model.activation), config, ranks)
+        trained.append(assist.to(device=device, memory_format=torch.channels_last))  # type: ignore[call-overload]
+    ranks.spread(trained)
+    averaged = AveragedDetector(detector, config.train.ema_decay)
+    optimizer = build_optimizer(trained, config.train)
+    return TrainStep(config, detector, averaged, optimizer, device, assist, ranks)

@@ -17,9 +17,8 @@ from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.detector import build_detector
 from nanogfl.model.heads.per_level import GflHead
 from nanogfl.train.datasets import load_data
-from nanogfl.train.loop import build_step, train
-from nanogfl.train.reports.focus import count_objects, save_focus, spread_out
-from nanogfl.train.step import TrainStep
+from nanogfl.train.reports.pictures import count_objects, save_focus, spread_out
+from nanogfl.train.step import TrainStep, build_step, train
 from nanogfl_deploy.runtime import Detector
 from nanogfl_export.export import export_checkpoint
 

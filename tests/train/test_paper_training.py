@@ -14,7 +14,7 @@ from nanogfl.model.checkpoint import describe_checkpoint, load_checkpoint
 from nanogfl.model.detector import build_detector
 from nanogfl.model.predictor import load_predictor
 from nanogfl.train.datasets import load_data
-from nanogfl.train.loop import build_step, train
+from nanogfl.train.step import build_step, train
 
 PAPERS_FREEZE = ("backbone.stem", "backbone.stage1", "backbone.statistics")
 

@@ -11,7 +11,7 @@ from nanogfl.data.truth import Truth
 from nanogfl.loss.assist import AssistBranch
 from nanogfl.model.detector import build_detector
 from nanogfl.train.datasets import load_data
-from nanogfl.train.loop import build_step
+from nanogfl.train.step import build_step
 from tests.representations import DGQP, PER_LEVEL, RETINA, matching_loss
 
 pytestmark = pytest.mark.slow  # all together longer than make check may take

@@ -13,9 +13,8 @@ from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.detector import build_detector
 from nanogfl.train.datasets import load_data
-from nanogfl.train.loop import build_step, train
 from nanogfl.train.reports.diagnose import first_bad_tensor
-from nanogfl.train.step import TrainStep
+from nanogfl.train.step import TrainStep, build_step, train
 
 CPU = torch.device("cpu")
 

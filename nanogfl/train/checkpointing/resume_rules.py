@@ -18,7 +18,8 @@ _RULES: dict[Rule, dict[str, str]] = {
         " dsla_candidates dsla_iou_weight tal_candidates tal_alpha tal_beta assist_detach_epochs classification alpha"
         " gamma efl_scale",
         "train": "epochs momentum lr weight_decay schedule milestones warmup_steps final_lr clip_norm ema_decay"
-        " eval_every save_every patience device precision compile threads sync_batch_norm timeout_minutes",
+        " eval_every save_every patience device precision compile threads sync_batch_norm timeout_minutes"
+        " loggers",
     },
     # the saved tensors are of this one
     "fixed": {

@@ -1,20 +1,27 @@
-"""The run folder: one process at a time, and what it needs to go on."""
+"""The run folder: its files, its lock (one process at a time), and how to go on with the run in it."""
 
+import errno
+import os
 import shlex
+import socket
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
+from filelock import FileLock, Timeout
 
 from nanogfl.config import Config
 from nanogfl.errors import UserError
 from nanogfl.io.atomic import atomic_path, remove_unfinished, sync_folder
-from nanogfl.train.checkpointing.lock import locked
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 CONFIG, LOG = "config.yaml", "log.jsonl"
 CURVES, PICTURE, GAMMA = "curves.png", "validation.png", "gamma.png"
+_LOCK = "train.lock"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+_NAME_AT = 1  # where the lock file names its holder: on Windows nobody can read the locked byte, the first one
 
 
 def has_state(run_dir: Path) -> bool:
@@ -42,7 +49,7 @@ def go_on_command(run_dir: Path) -> str:
 
 @contextmanager
 def going_on_after_errors(run_dir: Path) -> Iterator[None]:
-    """Around what writes to the folder: its UserErrors (a full disk) then say how to go on, too."""
+    """Wraps code that writes to the folder: its UserErrors (a full disk) also say how to go on."""
     try:
         yield
     except UserError as error:
@@ -56,9 +63,9 @@ def going_on_after_errors(run_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def own_run_dir(run_dir: Path) -> Iterator[None]:
-    """Makes the folder, keeps other processes from training into it, and clears what a killed one left half-written.
+    """Makes the folder, locks it, and removes what a killed process left half-written.
 
-    Raises UserError where another one does, and where the folder cannot be made.
+    Raises UserError where another process trains into the folder, and where it cannot be made.
     """
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -69,6 +76,46 @@ def own_run_dir(run_dir: Path) -> Iterator[None]:
         for name in (LAST, BEST, CONFIG, LOG, CURVES, PICTURE, GAMMA):
             remove_unfinished(run_dir / name)
         yield
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Holds the lock file run_dir/train.lock, which names its holder. The system releases it with the process.
+
+    Raises UserError where another process holds it. On a file system without locks nobody is kept out.
+    """
+    path = run_dir / _LOCK
+    lock = FileLock(path, timeout=0, fallback_to_soft=False)
+    try:
+        lock.acquire()
+        with path.open("r+b", buffering=0) as file:
+            file.truncate(_NAME_AT)
+            file.seek(_NAME_AT)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+    except Timeout:
+        raise UserError(
+            f"{_holder(path)} trains into {run_dir} at this moment: wait for it, end it, or choose another --run-dir"
+        ) from None
+    except OSError as error:
+        lock.release()
+        if error.errno not in _NO_LOCKS:
+            raise UserError(f"{path} cannot be written ({error.strerror}): choose another --run-dir") from None
+    try:
+        yield
+    finally:
+        if sys.platform != "win32":  # which keeps the name of an open file
+            path.unlink(missing_ok=True)  # while it is still ours
+        lock.release()
+        if sys.platform == "win32":
+            with suppress(OSError):  # another process has opened it
+                path.unlink(missing_ok=True)
+
+
+def _holder(path: Path) -> str:
+    with suppress(OSError), path.open("rb", buffering=0) as file:
+        file.seek(_NAME_AT)
+        return file.read().decode(errors="replace") or "another process"
+    return "another process"
 
 
 def write_config(run_dir: Path, config: Config) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +47,8 @@ class RunState:
     log: list[dict[str, Any]] = field(default_factory=list)
     """an entry for every whole epoch"""
     saved_at: float = field(default_factory=time.monotonic)
+    wrote: Callable[[Path], object] = lambda path: None
+    """called in rank 0 with every checkpoint that was written"""
 
     @property
     def ranks(self) -> Ranks:
@@ -129,6 +132,7 @@ class RunState:
         if self.best_epoch == self.epochs_done and self.ranks.first:
             with going_on_after_errors(self.run_dir):
                 save_checkpoint(self.run_dir / BEST, self._checkpoint(None))
+            self.wrote(self.run_dir / BEST)
         self.save()
         self._write_log()
 
@@ -158,6 +162,7 @@ class RunState:
         checkpoint = self._checkpoint(training.to_dict())
         with going_on_after_errors(self.run_dir):
             save_checkpoint(self.run_dir / LAST, checkpoint, keep_as=self.run_dir / PREVIOUS)
+        self.wrote(self.run_dir / LAST)
 
     def _checkpoint(self, training: dict[str, Any] | None) -> Checkpoint:
         entry = self.log[-1] if self.log and not self.batches_done else {}

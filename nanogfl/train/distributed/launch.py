@@ -1,4 +1,10 @@
-"""Several processes of one training on this machine: started, watched, and ended together."""
+"""The processes of one training on this machine: started, watched, and ended together.
+
+Why not torch.distributed.run (torch 2.13, tried): its store listens on every network interface; one Ctrl-C ends it
+with a traceback and exit code 1, and SIGKILL follows 30 s later, which may be in the middle of an update; a second
+Ctrl-C does not end it at once; and its processes live on when the launcher is killed. It can be used all the same, on
+several machines or to restart a training: `place_from_environment` reads what it says.
+"""
 
 import os
 import signal
@@ -12,21 +18,74 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import NamedTuple
 
 from nanogfl.data.cache.ahead import available_threads
 from nanogfl.errors import STOP_SIGNALS, UserError
-from nanogfl.train.distributed.place import MEETING_FILE
 
+MEETING_FILE = "NANOGFL_MEETING_FILE"
+"""in the environment of a process that `run_ranks` started: the file through which the processes find each other"""
 GRACE_S = 10.0
 """for the others to end by themselves, with a sentence of their own, once one has failed"""
+_PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+_ADDRESS = ("MASTER_ADDR", "MASTER_PORT")
 _POLL_S = 0.1
 _DRAIN_S = 2.0
 _STOPPED = tuple(128 + number for number in STOP_SIGNALS)  # exit codes of a training that saved its state first
-_KEPT_LINES = 60  # of what a process says on stderr
+_KEPT_LINES = 60  # of a process's stderr
+
+
+class Place(NamedTuple):
+    """Which process of a training this one is."""
+
+    rank: int
+    world: int
+    """processes on all machines"""
+    local_rank: int
+    """on this machine"""
+
+
+def place_from_environment() -> Place | None:
+    """What torchrun or `run_ranks` put into the environment; None for a training in one process.
+
+    Raises UserError where that is incomplete or no numbers.
+    """
+    if "RANK" not in os.environ:
+        return None
+    needed = _PLACE if MEETING_FILE in os.environ else _PLACE + _ADDRESS
+    if missing := [name for name in needed if name not in os.environ]:
+        raise UserError(
+            f"the environment has RANK but not {' and '.join(missing)}: start several processes by torchrun or by"
+            " nanogfl train --devices N, or one with RANK unset"
+        )
+    try:
+        place = Place(*(int(os.environ[name]) for name in _PLACE))
+    except ValueError:
+        raise UserError("RANK, WORLD_SIZE and LOCAL_RANK in the environment must be whole numbers") from None
+    return place if place.world > 1 else None
+
+
+def end_with_launcher() -> None:
+    """In a process that `run_ranks` started: ends this one, as SIGTERM does, when the launcher is gone.
+
+    Such a process has a pipe from the launcher as its stdin. Nothing is ever written to it, so reading returns when the
+    launcher has ended, even by SIGKILL.
+    """
+    if MEETING_FILE not in os.environ:
+        return
+
+    def wait() -> None:
+        os.read(0, 1)  # not sys.stdin: a thread must not hold its lock when Python ends
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="launcher", daemon=True).start()
 
 
 def count_processes(wanted: str, device: str) -> int:
-    """`wanted`: a number, or auto: the GPUs of this machine where `device`, the config's, is one. Raises UserError."""
+    """The value of --devices as a number; auto is one per GPU of this machine, and 1 where `device` is no GPU.
+
+    Raises UserError for anything else, and in a process that torchrun started.
+    """
     if "RANK" in os.environ:
         raise UserError("--devices starts processes of its own, which torchrun does already: leave it out")
     if wanted == "auto":
@@ -41,12 +100,11 @@ def count_processes(wanted: str, device: str) -> int:
 
 
 def run_ranks(command: Sequence[str], count: int) -> int:
-    """Runs `command` in `count` processes, each with its rank in the environment -> the exit code, which is rank 0's.
+    """Runs `command` in `count` processes with their ranks in the environment. Returns rank 0's exit code.
 
-    What rank 0 says is seen, of the others only why they failed. A signal goes on to all of them, and they end when
-    this process ends, however it does. They meet through a file in a private folder and talk through the loopback
-    interface: nothing of them can be reached from another machine. Raises UserError where another than rank 0 failed
-    first; then, and where rank 0 failed, the others are ended.
+    Rank 0's output is shown; of the others only why one failed. Signals are passed on to all, and all end with this
+    process, however it ends. They meet through a file in a private folder and talk over the loopback interface, so no
+    other machine can reach them. When one fails, the others are ended. Raises UserError where that was not rank 0.
     """
     ranks: list[_Rank] = []
     with _private_folder() as folder:
@@ -71,7 +129,7 @@ def run_ranks(command: Sequence[str], count: int) -> int:
 
 @contextmanager
 def _private_folder() -> Iterator[str]:
-    """Open to this user alone."""
+    """A temporary folder that only this user can open."""
     try:
         folder = tempfile.TemporaryDirectory(prefix="nanogfl-", ignore_cleanup_errors=True)
     except OSError as error:
@@ -91,19 +149,19 @@ def _loopback_only() -> dict[str, str]:
 
 
 class _Rank:
-    """A process, and the last lines that it said on stderr."""
+    """A process and the last lines of its stderr."""
 
     def __init__(self, command: Sequence[str], number: int, environment: dict[str, str]) -> None:
         self.number, self.lines = number, deque[str](maxlen=_KEPT_LINES)
         self.process = subprocess.Popen(
             command,
-            stdin=subprocess.PIPE,  # its end tells of ours: end_with_launcher
+            stdin=subprocess.PIPE,  # closed when this process ends: end_with_launcher
             stdout=None if number == 0 else subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=environment | {"RANK": str(number), "LOCAL_RANK": str(number)},
             text=True,
             errors="replace",
-            start_new_session=True,  # a terminal's Ctrl-C comes once, from us
+            start_new_session=True,  # so that a Ctrl-C in the terminal comes once, from this process
         )
         self._reader = threading.Thread(target=self._read, name=f"rank {number}", daemon=True)
         self._reader.start()
@@ -117,7 +175,7 @@ class _Rank:
                 sys.stderr.flush()
 
     def end(self) -> None:
-        """Whatever it does; its last lines are there afterwards."""
+        """Ends the process at once and reads the rest of its stderr."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -125,11 +183,11 @@ class _Rank:
         assert self.process.stdin is not None
         assert self.process.stderr is not None
         self.process.stdin.close()
-        if not self._reader.is_alive():  # else a process that it started, a compiler's, still has it open
+        if not self._reader.is_alive():  # a process that it started, such as a compiler, may still have it open
             self.process.stderr.close()
 
     def exit_code(self) -> int:
-        """As a shell has it: 128 + the number of the signal that ended it."""
+        """As in a shell: 128 + the number of the signal that ended it."""
         code = self.process.returncode
         return 128 - code if code < 0 else code
 
@@ -142,13 +200,14 @@ class _Rank:
 
 
 def _wait(ranks: Sequence[_Rank], signals: Sequence[int]) -> _Rank | None:
-    """The first that failed, when all have ended or GRACE_S after it; None where all went well."""
+    """Waits for all, but no longer than GRACE_S after a failure that no signal explains. Returns the first that failed,
+    or None."""
     first: _Rank | None = None
     until = float("inf")
     while True:
         codes = {rank.process.poll(): rank for rank in reversed(ranks)}
         if first is None and (failed := [code for code in codes if code]):
-            first = codes[min(failed)]  # a kill, below 0, is what the others follow
+            first = codes[min(failed)]  # a kill (below 0) is the cause of the others' failures
             until = time.monotonic() + GRACE_S
         if None not in codes or (time.monotonic() > until and not signals):
             return first
@@ -156,12 +215,12 @@ def _wait(ranks: Sequence[_Rank], signals: Sequence[int]) -> _Rank | None:
 
 
 def _explain(first: _Rank, ranks: Sequence[_Rank]) -> None:
-    """Raises UserError unless rank 0 has said it: its own sentence, the same one, or that a signal stopped all."""
+    """Raises UserError, unless rank 0 said the reason itself or a signal stopped all."""
     said, code = first.last_line(), ranks[0].process.returncode
     agreed = code in _STOPPED or (first.process.returncode > 0 and said and said == ranks[0].last_line())
     if (first.number == 0 and code > 0) or agreed:
         return
-    if first.process.returncode not in (0, 2) and first.number:  # not a sentence: all that it said
+    if first.process.returncode not in (0, 2) and first.number:  # no sentence: all its lines
         sys.stderr.writelines(first.lines)
         said = ""
     raise UserError(
@@ -172,7 +231,7 @@ def _explain(first: _Rank, ranks: Sequence[_Rank]) -> None:
 
 @contextmanager
 def _passing_signals_on(ranks: Sequence[_Rank]) -> Iterator[list[int]]:
-    """Yields the list of those that came."""
+    """Passes signals on to the ranks. Yields the list of those that came."""
     came: list[int] = []
 
     def pass_on(number: int, _frame: FrameType | None) -> None:

@@ -1,8 +1,8 @@
-"""How the processes of one training find each other, and what they make sure of before they do anything together."""
+"""How the processes of one training find each other, and how they check that all were started alike."""
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -11,18 +11,59 @@ from torch import distributed
 from torch.distributed import FileStore, PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
+from nanogfl import __version__
+from nanogfl.config import Config
 from nanogfl.errors import UserError
-from nanogfl.train.distributed.place import MEETING_FILE, Place, end_with_launcher, place_from_environment
+from nanogfl.train.checkpointing.resume_rules import values
+from nanogfl.train.device import choose_precision
+from nanogfl.train.distributed.launch import MEETING_FILE, Place, end_with_launcher, place_from_environment
 from nanogfl.train.distributed.ranks import Ranks
-from nanogfl.train.distributed.settings import require_same_settings
+
+OWN_TO_A_MACHINE = (
+    "data.root",
+    "data.cache_dir",
+    "data.workers",
+    "data.memory_gb",
+    "train.threads",
+    "train.init_from",  # all start from the weights that rank 0 has read
+    "model.backbone.weights",
+    "train.loggers",  # of rank 0
+)
+_MOST_NAMED = 4
+
+
+def shared_settings(config: Config, device: torch.device, *, resume: object) -> dict[str, str]:
+    """Every key that must be equal on all ranks, and its value as JSON; `auto` is replaced by this machine's choice."""
+    settings = values(config)
+    settings |= {"train.device": device.type, "train.precision": choose_precision(device, config.train.precision)}
+    settings |= {"--resume": resume, "the version of nanogfl": __version__}
+    return {key: json.dumps(value) for key, value in settings.items() if key not in OWN_TO_A_MACHINE}
+
+
+def require_same_settings(told: Sequence[Mapping[str, str]]) -> None:
+    """Raises UserError, the same on all ranks, where a rank's settings are not rank 0's. `told`: by rank."""
+    first = told[0]
+    different = [
+        f"{key} is {theirs.get(key, 'unknown')} on rank {rank} and {first.get(key, 'unknown')} on rank 0"
+        for rank, theirs in enumerate(told)
+        for key in {**first, **theirs}
+        if theirs.get(key) != first.get(key)
+    ]
+    if different:
+        more = f", and {len(different) - _MOST_NAMED} more" if len(different) > _MOST_NAMED else ""
+        raise UserError(
+            f"the processes of this training were started with different settings: {'; '.join(different[:_MOST_NAMED])}"
+            f"{more}: start all of them with the same recipe and options (only {', '.join(OWN_TO_A_MACHINE)} may"
+            " differ)"
+        )
 
 
 @contextmanager
 def joined(device: torch.device, minutes: float, settings: Mapping[str, str] | None = None) -> Iterator[Ranks]:
-    """This process's place among the others that the environment tells of; alone without.
+    """Joins the processes that the environment names, for at most `minutes` at a time; alone where it names none.
 
-    `settings`: what every rank must have been given alike (distributed/settings.py). Raises UserError where they
-    differ, for a device that a rank cannot have, and where the others do not come or are lost on the way.
+    `settings`: what every rank must have been given alike (`shared_settings`). Raises UserError where they differ, for
+    a device that a rank cannot have, and where other ranks do not come or are lost on the way.
     """
     place = place_from_environment()
     if place is None:
@@ -55,18 +96,18 @@ def joined(device: torch.device, minutes: float, settings: Mapping[str, str] | N
 
 
 def _meeting(place: Place, wait: timedelta) -> Store:
-    """Through which the processes find each other: a file on one machine, torchrun's address on several."""
+    """The store through which the processes find each other: a file of `run_ranks`, or torchrun's address."""
     if file := os.environ.get(MEETING_FILE):
         store: Store = FileStore(file, place.world)
     else:
         store, _, _ = next(rendezvous("env://", place.rank, place.world, timeout=wait))
     store.set_timeout(wait)
-    # torchrun's store outlives the processes that it restarts, and the addresses of the dead are still in it
+    # torchrun's store outlives the processes that it restarts, and still holds the addresses of the dead
     return PrefixStore(f"nanogfl {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
 
 
 def _all_settings(store: Store, ranks: Ranks, own: Mapping[str, str]) -> list[dict[str, str]]:
-    """Of each rank, by rank. As JSON, so that nothing which comes from a network is executed."""
+    """The settings of each rank, by rank. They travel as JSON: nothing that comes over a network is executed."""
     place, told = ranks.place, []
     store.set(f"settings of {place.rank}", json.dumps(own))
     for rank in range(place.world):
@@ -100,5 +141,5 @@ def _own_device(device: torch.device, place: Place) -> torch.device:
 
 
 def _of_the_network(error: RuntimeError) -> bool:
-    """gloo's own errors are plain ones, whose text names its source file."""
+    """Gloo raises a plain RuntimeError, whose text names its source file."""
     return isinstance(error, distributed.DistError) or "gloo" in str(error)

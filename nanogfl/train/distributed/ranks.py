@@ -1,4 +1,10 @@
-"""The processes of one training: which this is, what they tell each other, how long they wait for each other."""
+"""The processes of one training: which this is, what they tell each other, how long they wait for each other.
+
+Why no DistributedDataParallel: a detector of a million parameters has 4 MB of gradients, which one flat all-reduce
+after the backward pass sends at once: overlapping buckets would gain nothing. The same call carries the batch norms'
+statistics, the losses' sums and the flag that stops every rank at a loss that is not finite. The forward pass stays one
+graph for torch.compile, gradients accumulate without `no_sync`, and the weights keep their names.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,20 +18,20 @@ from torch import Tensor, distributed, nn
 
 from nanogfl.config import Config, TrainConfig
 from nanogfl.errors import UserError
-from nanogfl.train.distributed.place import Place
+from nanogfl.train.distributed.launch import Place
 
 Value = TypeVar("Value")
 
 _CPU, _ALONE = torch.device("cpu"), Place(0, 1, 0)
 _ANSWER_S = 5.0
-"""for a rank that waits as well to say so, once another one is missed"""
+"""for the other ranks that wait to say so, once one is missed"""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Without arguments the one process of a training: nothing is sent, and every method gives what it was given.
+    """Without arguments, the only process of a training: nothing is sent, and every method returns what it was given.
 
-    With several, all call the same methods in the same order, whatever their data are. Tensors of the device go
+    Of several processes, all call the same methods in the same order, whatever their data. Tensors on the device go
     through torch's default group, everything else through `host`.
     """
 
@@ -37,7 +43,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """It alone writes files and speaks."""
+        """Rank 0, which alone writes files and speaks."""
         return self.place.rank == 0
 
     @property
@@ -45,7 +51,7 @@ class Ranks:
         return self.place.world > 1
 
     def shares_statistics(self, config: TrainConfig) -> bool:
-        """Batch norms are of all processes: torch has that on GPUs only."""
+        """Whether batch norms span all processes, which torch has on GPUs only."""
         return self.several and self.device.type == "cuda" and config.sync_batch_norm
 
     def lines(self, config: Config) -> list[str]:
@@ -57,7 +63,7 @@ class Ranks:
         return [f"processes: {world}, each with {share} of {config.train.batch_size} images; batch norms see {norms}"]
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """In place, the mean over the ranks, by one all-reduce; equal in every rank to the bit."""
+        """Replaces the tensors by their mean over the ranks, by one all-reduce; equal in every rank to the bit."""
         if not self.several:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
@@ -68,14 +74,14 @@ class Ranks:
             tensor.copy_(part.view(tensor.shape))
 
     def spread(self, modules: Iterable[nn.Module]) -> None:
-        """Every rank's weights and statistics become rank 0's."""
+        """Replaces every rank's weights and statistics by rank 0's."""
         if self.several:
             for module in modules:
                 for tensor in module.state_dict().values():
                     distributed.broadcast(tensor, 0)
 
     def all_of(self, value: Value) -> list[Value]:
-        """What each rank gave, by rank."""
+        """The value of each rank, by rank."""
         if not self.several:
             return [value]
         values: list[Value] = [value] * self.place.world
@@ -83,7 +89,7 @@ class Ranks:
         return values
 
     def collect(self, value: Value) -> list[Value]:
-        """In rank 0 what each rank gave, by rank; nothing in the others."""
+        """In rank 0 the value of each rank, by rank; an empty list in the others."""
         if not self.several:
             return [value]
         values: list[Value] | None = [value] * self.place.world if self.first else None
@@ -91,7 +97,7 @@ class Ranks:
         return values or []
 
     def of_first(self, value: Value) -> Value:
-        """Rank 0's."""
+        """Rank 0's value."""
         if not self.several:
             return value
         values = [value]
@@ -99,7 +105,7 @@ class Ranks:
         return values[0]
 
     def largest(self, *values: int) -> list[int]:
-        """Of each value over the ranks."""
+        """The largest of each value over the ranks."""
         if not self.several:
             return list(values)
         together = torch.tensor(values)
@@ -107,7 +113,7 @@ class Ranks:
         return [int(value) for value in together.tolist()]
 
     def meet(self, where: str) -> None:
-        """Returns when every rank is here. Raises UserError where one does not come in time. `where`: for people."""
+        """Waits for every rank. Raises UserError, which names the place `where`, if one does not come in time."""
         if not self.several:
             return
         try:
@@ -116,7 +122,7 @@ class Ranks:
             raise self.lost(f"{_missing_in(error)} did not come to: {where}", error) from error
 
     def require_same(self, what: str, value: object) -> None:
-        """Raises UserError, the same in all ranks, where a rank's `value` is not rank 0's."""
+        """Raises UserError, the same on all ranks, where a rank's `value` is not rank 0's."""
         values = self.all_of(value)
         other = [str(rank) for rank, theirs in enumerate(values) if theirs != values[0]]
         if other:
@@ -126,7 +132,7 @@ class Ranks:
 
     @contextmanager
     def one_a_machine_first(self, where: str) -> Iterator[None]:
-        """Around what finds its work done where another process of this machine has been through it."""
+        """Wraps work that leaves a cache behind: the first process of this machine does it, then the others find it."""
         if self.place.local_rank:
             self.meet(where)
         yield
@@ -134,7 +140,7 @@ class Ranks:
             self.meet(where)
 
     def who_is_missing(self) -> str:
-        """After a call that failed or timed out: those that wait as well answer, one that stands still does not."""
+        """The rank that does not answer after a call that failed or timed out; those that wait as well do."""
         if self.host is None:
             return "another rank"
         try:

@@ -8,15 +8,39 @@ import torch
 from torch import Tensor, nn
 
 from nanogfl.contract.detections import Detections
-from nanogfl.data.loader import Batch
+from nanogfl.data.loader import Batch, Loader
 from nanogfl.data.readers.coco import DataSet
 from nanogfl.draw.boxes import draw_detections, tile
+from nanogfl.errors import UserError
 from nanogfl.io.atomic import atomic_path
+from nanogfl.train.checkpointing.state import RunState
 from nanogfl.train.step import TrainStep
 
 SHOWN_PICTURES = 16
 BAD_ARRAYS, BAD_PICTURE = "bad_batch.npz", "bad_batch.png"
 _STAGES = ("weight", "output of", "loss", "gradient of")
+
+
+def no_longer_finite(bad_step: int, state: RunState, loader: Loader) -> UserError:
+    """The error for a loss or gradient that is not finite. Looks once more at the batch of that step, with the weights
+    it met, and keeps the batch: of several ranks, that of the one which finds something earliest in the computation."""
+    epoch, number = divmod(bad_step, loader.steps)
+    batch = loader.batch(epoch, number)
+    detach_guide = epoch >= loader.config.loss.assist_detach_epochs
+    ranks = state.ranks
+    bad = ranks.all_of(first_bad_tensor(state.step, batch, detach_guide=detach_guide))
+    whose = min(range(len(bad)), key=lambda rank: _stage(bad[rank]))
+    if whose == ranks.place.rank:
+        _save_batch(state.run_dir, batch, loader.dataset)
+    ranks.meet("keeping the bad batch")
+    arrays, picture = state.run_dir / BAD_ARRAYS, state.run_dir / BAD_PICTURE
+    first = f"first bad tensor{f' of rank {whose}' if ranks.several else ''}:"
+    found = bad[whose] or "none when the batch was run once more"
+    return UserError(
+        f"the loss or its gradient is no longer a finite number at step {bad_step} (epoch {epoch + 1}, batch"
+        f" {number + 1}); {first} {found}; the batch is kept in {arrays} and {picture}: lower train.lr, or"
+        " use train.precision=fp32, and start again, or go on from what was saved last with --resume"
+    )
 
 
 def first_bad_tensor(step: TrainStep, batch: Batch, *, detach_guide: bool) -> str | None:
@@ -60,7 +84,7 @@ def first_bad_tensor(step: TrainStep, batch: Batch, *, detach_guide: bool) -> st
     return None
 
 
-def stage(found: str | None) -> int:
+def _stage(found: str | None) -> int:
     """Where in the order of computing `first_bad_tensor` found it; after all of them where it found nothing."""
     return next((i for i, word in enumerate(_STAGES) if found and found.startswith(word)), len(_STAGES))
 
@@ -82,7 +106,7 @@ def _describe(name: str, tensor: Tensor) -> str | None:
     return f"{name} ({count:,} of {tensor.numel():,} values, {kind})"
 
 
-def save_batch(run_dir: Path, batch: Batch, dataset: DataSet) -> None:
+def _save_batch(run_dir: Path, batch: Batch, dataset: DataSet) -> None:
     """bad_batch.npz (the arrays and the files' names; nothing to execute) and bad_batch.png."""
     arrays, picture = run_dir / BAD_ARRAYS, run_dir / BAD_PICTURE
     truth = {f"truth_{name}": value.cpu().numpy() for name, value in batch.truth._asdict().items()}

@@ -2,11 +2,9 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, track
@@ -27,13 +25,31 @@ def show_reading(results: Iterable[str | None], count: int) -> Iterable[str | No
     return track(results, "reading images", total=count, transient=True, disable=not _in_terminal())
 
 
-@contextmanager
-def show_download(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar of bytes while a file is downloaded, called with each chunk's size; none without a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), DownloadColumn(), TimeRemainingColumn())
-    with Bar(*columns, transient=True, disable=not _in_terminal()) as bar:
-        task = bar.add_task(f"downloading {name}", total=size)
-        yield lambda count: bar.advance(task, count)
+class DownloadBar:
+    """A bar of bytes, as pooch drives one: it sets `total` (0: unknown), then calls the methods. None without a
+    terminal."""
+
+    def __init__(self, name: str) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), DownloadColumn(), TimeRemainingColumn())
+        self._bar = Bar(*columns, transient=True, disable=not _in_terminal())
+        self._task = self._bar.add_task(f"downloading {name}", total=None)
+        self.total = 0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def update(self, count: int) -> None:
+        self._bar.update(self._task, advance=count, total=self.total or None)
+
+    def reset(self) -> None:
+        self._bar.reset(self._task)
+
+    def close(self) -> None:
+        """Done by `with`."""
 
 
 class Progress:
@@ -50,13 +66,11 @@ class Progress:
         self._ap = "AP -"
         self.say(f"run folder: {run_dir}")
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def say(self, line: str) -> None:

@@ -1,14 +1,21 @@
-"""What a run says of its own settings before it starts: those that do nothing here, and those that it cannot follow."""
+"""What a run says before it starts: its data and detector, settings without effect, settings it cannot follow."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from nanogfl.config import Config
 from nanogfl.data.dataset import DataSet
+from nanogfl.data.lint.run import advise_before_training
 from nanogfl.data.loader import Loader
 from nanogfl.evaluate.coco_ap import NO_OBJECTS
+from nanogfl.evaluate.frequency import LVIS_LIMITS
+from nanogfl.loss.reach import measure_reach
+from nanogfl.model.complexity import count_complexity
+from nanogfl.model.detector import Detector
 from nanogfl.train.checkpointing.resume_rules import values
-from nanogfl.train.datasets import Data
+from nanogfl.train.datasets import Data, list_problems, plain_truths
 from nanogfl.train.optim import warmup_updates
+from nanogfl.train.reports.progress import Progress
 
 _USED: tuple[tuple[str, str, Callable[[Config], bool]], ...] = (
     ("model.backbone.weights_sha256", "model.backbone.weights", lambda c: c.model.backbone.weights is not None),
@@ -45,6 +52,29 @@ _USED: tuple[tuple[str, str, Callable[[Config], bool]], ...] = (
     ("train.final_lr", "train.schedule cosine or flat_cosine", lambda c: c.train.schedule != "step"),
 )
 """key, what alone reads it, whether that is there"""
+
+
+def introduce(
+    config: Config,
+    run_dir: Path,
+    data: Data,
+    loader: Loader,
+    detector: Detector,
+    lines: Sequence[str],
+    progress: Progress,
+) -> None:
+    """Says all of it. `lines`: how the run starts, shown before the remarks."""
+    list_problems(run_dir, progress, data.train, data.val)
+    progress.say(f"frames: {data.train_frames.summary}")
+    progress.say(f"detector: {count_complexity(detector)}")
+    for line in (*lines, *remarks(config, data, loader)):
+        progress.say(line)
+    finest = float(detector.grid.strides.min())
+    for line in advise_before_training(data.train, data.val, config, finest_stride=finest, rare=LVIS_LIMITS[0]):
+        progress.say(line)
+    if config.model.head.bins:
+        truths = plain_truths(data.train, config.model.input)
+        progress.say(str(measure_reach(detector.grid, truths, config.loss)))
 
 
 def idle_settings(config: Config) -> list[str]:

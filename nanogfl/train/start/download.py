@@ -1,31 +1,28 @@
-"""A file named by a path or a URL, on this machine: a URL is downloaded once into a cache folder."""
+"""A file named by a path or a URL: a URL's file is downloaded once, with pooch, into the cache folder."""
 
 import hashlib
-import http.client
+import os
 import re
-import threading
 import time
-from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import Request, url2pathname, urlopen
+from urllib.request import url2pathname
 
 from nanogfl.errors import UserError
-from nanogfl.io.atomic import atomic_path
 from nanogfl.io.cache_folder import cache_folder, expand_user
 from nanogfl.io.read_file import is_file
-from nanogfl.train.reports.progress import show_download
+from nanogfl.train.reports.progress import DownloadBar
 
 TIMEOUT_S = 30.0
-"""without the beginning of the file or a further byte"""
+"""the longest silence of a server"""
 SLOWEST = 1000.0
-"""bytes a second on average, after TIMEOUT_S: a server that sends less is given up"""
-_CHUNK = 1 << 16
+"""bytes per second on average, after TIMEOUT_S; a slower server is given up"""
 _MOST_BYTES = 2_000_000_000
 """of a file of weights: ResNet-101's has 180 million, and a server may send without end"""
+_HEADERS = {"User-Agent": "nanogfl", "Accept-Encoding": "identity"}
 
 # torch.hub's convention: the beginning of the file's sha256 ends its name, as in shufflenetv2_x1-5666bf0f80.pth.
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
@@ -40,8 +37,7 @@ class Fetched:
     """now (True) or before (False); None for a file that was given by its path"""
 
     def refusal(self, reason: str) -> UserError:
-        """What to raise where the content is another than expected. A fresh download is not kept; an older file is the
-        user's to remove."""
+        """The error for unexpected content. A fresh download is removed; an older file is the user's to remove."""
         if self.downloaded:
             self.path.unlink(missing_ok=True)
             reason += "; what was downloaded is not kept: check the URL and the network"
@@ -51,12 +47,14 @@ class Fetched:
 
 
 def fetch(key: str, source: str, sha256: str | None) -> Fetched:
-    """`source`, a path or an http, https or file URL, as a file. `key` is the config's, named in errors.
+    """The file that `source` names: a path, or an http, https or file URL. `key`: the config's, named in errors.
 
-    A file whose sha256 is given or stands in its URL's name is checked, in the cache as well. Raises UserError.
+    The file's sha256 is checked where it is given or a part of the URL's name, in the cache as well. Raises UserError
+    for a missing or unreachable file, a wrong hash, a web page in place of a file, and a cache that cannot be written.
     """
-    if not re.match("(https?|file):", source, re.IGNORECASE):
-        path = expand_user(source, key)
+    if not re.match("https?:", source, re.IGNORECASE):
+        is_url = source.lower().startswith("file:")
+        path = Path(url2pathname(urlsplit(source).path)) if is_url else expand_user(source, key)
         if not is_file(path):
             raise UserError(f"{key} {source} does not exist: expected a file, or an http, https or file URL")
         if sha256 is not None and (actual := _sha256(path)) != sha256:
@@ -64,11 +62,11 @@ def fetch(key: str, source: str, sha256: str | None) -> Fetched:
         return Fetched(path, str(path))
 
     target, expected = cached_as(source, sha256)
-    by_hand = f"; or put the file at {target} by hand, or give its path as {key}"
     if target.is_file() and (expected is None or _sha256(target).startswith(expected)):
         return Fetched(target, f"{target} (downloaded before from {source})", downloaded=False)
-    size = _download(source, target, expected, by_hand)
-    return Fetched(target, f"{target} (downloaded from {source}, {size / 1e6:.1f} MB)", downloaded=True)
+    _download(source, target, expected, f"; or put the file at {target} by hand, or give its path as {key}")
+    size = target.stat().st_size / 1e6
+    return Fetched(target, f"{target} (downloaded from {source}, {size:.1f} MB)", downloaded=True)
 
 
 def cached_as(url: str, sha256: str | None) -> tuple[Path, str | None]:
@@ -84,84 +82,82 @@ def cached_as(url: str, sha256: str | None) -> tuple[Path, str | None]:
     return cache_folder("weights") / f"{Path(name).stem}-{tag[:10]}{Path(name).suffix}", sha256
 
 
-def _download(url: str, target: Path, expected: str | None, by_hand: str) -> int:
-    """Bytes written. The target holds the whole file, or what it held before."""
-    digest, size = hashlib.sha256(), 0
-    with atomic_path(target) as temporary:
-        with temporary.open("wb") as file:
-            for chunk in _read(url, by_hand):
-                if not size and chunk.lstrip()[:1] == b"<":
-                    raise UserError(
-                        f"{url} gave a web page, not a file of weights (the log-in page of a network?): nothing was"
-                        f" kept; check the URL and the network{by_hand}"
-                    )
-                digest.update(chunk)
-                size += file.write(chunk)
-        actual = digest.hexdigest()
+def _download(url: str, target: Path, expected: str | None, by_hand: str) -> None:
+    """The target then holds the whole, checked file; on any error there is none."""
+    import pooch  # type: ignore[import-untyped]
+    from requests.exceptions import RequestException
+
+    def get(_url: str, temporary: str, _pooch: object) -> None:
+        with open(temporary, "wb") as file, DownloadBar(_name(url)) as bar, ExitStack() as stack:
+            body = _Body(file, url, by_hand)
+
+            def close_at_the_end(response: Any, **_: object) -> None:
+                stack.callback(response.close)
+
+            hooks = {"response": close_at_the_end}
+            download = pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT_S, headers=_HEADERS, hooks=hooks)
+            download(url, body, None)
+            os.fsync(file.fileno())
+        if bar.total and body.size < bar.total:  # urllib3 1 does not say so
+            raise UserError(f"{url} broke off after {body.size:,} of {bar.total:,} bytes: nothing was kept{by_hand}")
+        actual = body.sha.hexdigest()
         if expected is not None and not actual.startswith(expected):
             raise UserError(
                 f"{url} has sha256 {actual}, expected {expected}{'...' if len(expected) < 64 else ''}:"
                 f" nothing was kept; check the URL and the hash{by_hand}"
             )
-    return size
 
-
-def _read(url: str, by_hand: str) -> Iterator[bytes]:
-    """The body in chunks. What the network does wrong is a UserError here, so that the rest is the disk's."""
-    done, length, began = 0, None, time.monotonic()
+    pooch.get_logger().setLevel("WARNING")
     try:
-        with _open(url) as response:
-            stated = response.headers.get("Content-Length") or ""
-            length = int(stated) if stated.isdigit() else None
-            with show_download(_name(url), length) as advance:
-                while chunk := response.read1(_CHUNK):  # what is there: `read` would wait for all of it
-                    done += len(chunk)
-                    if done > _MOST_BYTES:
-                        raise UserError(
-                            f"{url} has more than {_MOST_BYTES:,} bytes, which no file of weights has: nothing was kept"
-                            f"{by_hand}"
-                        )
-                    seconds = time.monotonic() - began
-                    if seconds > TIMEOUT_S and done < SLOWEST * seconds:
-                        raise UserError(
-                            f"{url} sends too slowly, {done:,} bytes in {seconds:.0f} s: nothing was kept; try again"
-                            f"{by_hand}"
-                        )
-                    advance(len(chunk))
-                    yield chunk
-    except HTTPError as error:
-        error.close()
-        raise UserError(f"{url} cannot be downloaded: HTTP {error.code} {error.reason}: check it{by_hand}") from None
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = error.reason if isinstance(error, URLError) else error
-        after = f" after {done:,} bytes" if done else ""
-        raise UserError(
-            f"{url} cannot be downloaded{after} ({reason or type(error).__name__}): check the connection and the URL"
-            f"{by_hand}"
-        ) from None
-    if length is not None and done < length:
-        raise UserError(f"{url} broke off after {done:,} of {length:,} bytes: nothing was kept; try again{by_hand}")
+        target.unlink(missing_ok=True)  # it is damaged, and pooch would take it
+        pooch.retrieve(url, None, target.name, target.parent, downloader=get)
+    except RequestException as error:
+        response = error.response
+        reason = f"HTTP {response.status_code} {response.reason}" if response is not None else _reason(error)
+        raise UserError(f"{url} cannot be downloaded ({reason}): check the URL and the connection{by_hand}") from None
+    except OSError as error:
+        raise UserError(f"{target} cannot be written: {error.strerror or error}") from None
+    except ValueError as error:  # no URL
+        raise UserError(f"{url} cannot be downloaded ({error}): check the URL{by_hand}") from None
 
 
-def _open(url: str) -> Any:
-    """urlopen, which waits TIMEOUT_S for each line of an answer's head; here for the whole head."""
-    if url.lower().startswith("file:") and not is_file(Path(url2pathname(urlsplit(url).path))):
-        raise OSError("there is no such file")  # a pipe would be waited for
-    answers: list[Any] = []
+class _Body:
+    """The file that pooch writes to. Refuses what is no file of weights."""
 
-    def ask() -> None:
-        try:
-            answers.append(urlopen(Request(url, headers={"User-Agent": "nanogfl"}), timeout=TIMEOUT_S))
-        except (OSError, http.client.HTTPException, ValueError) as error:  # raised where it is waited for
-            answers.append(error)
+    def __init__(self, file: Any, url: str, by_hand: str) -> None:
+        self._file, self._url, self._by_hand = file, url, by_hand
+        self._began = time.monotonic()
+        self.size, self.sha = 0, hashlib.sha256()
 
-    asking = threading.Thread(target=ask, name="download", daemon=True)
-    asking.start()
-    asking.join(TIMEOUT_S)
-    answer = answers[0] if answers else TimeoutError(f"timed out: no whole answer in {TIMEOUT_S:g} s")
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+    def write(self, chunk: bytes) -> None:
+        if not self.size and chunk.lstrip()[:1] == b"<":
+            self._refuse("gave a web page, not a file of weights (the log-in page of a network?)")
+        self.size += len(chunk)
+        self.sha.update(chunk)
+        if self.size > _MOST_BYTES:
+            self._refuse(f"has more than {_MOST_BYTES:,} bytes, which no file of weights has")
+        seconds = time.monotonic() - self._began
+        if seconds > TIMEOUT_S and self.size < SLOWEST * seconds:
+            self._refuse(f"sends too slowly, {self.size:,} bytes in {seconds:.0f} s")
+        self._file.write(chunk)
+
+    def flush(self) -> None:
+        """Not after every chunk."""
+
+    def _refuse(self, why: str) -> None:
+        raise UserError(f"{self._url} {why}: nothing was kept; check the URL and the network{self._by_hand}")
+
+
+def _reason(error: BaseException) -> str:
+    """Requests wraps the system's own words: "Connection refused", "Name or service not known"."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror
+        if isinstance(inner, TimeoutError):
+            return f"timed out after {TIMEOUT_S:g} s"
+        error, inner = inner, inner.__cause__ or inner.__context__
+    return str(error)
 
 
 def _name(url: str) -> str:

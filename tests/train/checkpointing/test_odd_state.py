@@ -17,7 +17,7 @@ from nanogfl.train import loop
 from nanogfl.train.checkpointing.saved import load_last
 from nanogfl.train.checkpointing.state import RunState
 from nanogfl.train.datasets import load_data
-from nanogfl.train.loop import build_step, train
+from nanogfl.train.step import build_step, train
 
 Content = dict[str, Any]
 Change = Callable[[Content, Content], object]  # of the state of training, and of the whole file

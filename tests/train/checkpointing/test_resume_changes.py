@@ -25,11 +25,11 @@ from nanogfl.train.checkpointing.resume_rules import RULES, values
 from nanogfl.train.checkpointing.saved import load_last
 from nanogfl.train.checkpointing.state import RunState
 from nanogfl.train.datasets import Data, load_data
-from nanogfl.train.epoch import run_epoch
 from nanogfl.train.interrupt import Interrupt
-from nanogfl.train.loop import build_step, train
+from nanogfl.train.loop import run_epoch
 from nanogfl.train.reports.progress import Progress
 from nanogfl.train.start.freeze import FrozenParts
+from nanogfl.train.step import build_step, train
 
 MIXED = {"augment.mosaic": 1.0, "augment.mixup": 0.5, "augment.copy_paste": 0.5, "augment.plain_end": 0.0}
 TAL, DSLA = {"loss.assigner": "tal"}, {"loss.assigner": "dsla"}
@@ -103,7 +103,7 @@ ELSEWHERE = {
     *("data.root", "data.train.annotations", "data.train.images", "data.val.annotations", "data.val.images"),
     *("data.strict", "data.cache", "data.cache_dir", "data.memory_gb", "data.workers", "data.min_labelled"),
     *("train.eval_every", "train.save_every", "train.patience", "train.device", "train.compile", "train.threads"),
-    *("train.sync_batch_norm", "train.timeout_minutes"),
+    *("train.sync_batch_norm", "train.timeout_minutes", "train.loggers"),
 }
 OTHER = {  # of the keys that are refused or stay
     "model.input.hw": [96, 96], "model.input.resize": "letterbox", "model.input.mean": [1.0, 2.0, 3.0],

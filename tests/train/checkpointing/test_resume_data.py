@@ -17,8 +17,8 @@ from nanogfl.model.detector import build_detector
 from nanogfl.train.checkpointing.saved import load_last
 from nanogfl.train.checkpointing.state import RunState
 from nanogfl.train.datasets import load_data
-from nanogfl.train.loop import build_step
 from nanogfl.train.start.init_from import carry_over
+from nanogfl.train.step import build_step
 
 
 @pytest.fixture

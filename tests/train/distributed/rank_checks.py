@@ -39,10 +39,9 @@ from nanogfl.train.checkpointing.state import RunState
 from nanogfl.train.datasets import Data, load_data
 from nanogfl.train.distributed.meeting import joined
 from nanogfl.train.distributed.ranks import Ranks
-from nanogfl.train.ema import AveragedDetector
 from nanogfl.train.interrupt import Interrupt
-from nanogfl.train.loop import build_step
-from nanogfl.train.step import Outputs, TrainStep
+from nanogfl.train.optim import AveragedDetector
+from nanogfl.train.step import Outputs, TrainStep, build_step
 from nanogfl.train.validate import validate
 
 CPU = torch.device("cpu")

@@ -13,8 +13,7 @@ from click.testing import CliRunner
 from nanogfl.cli.main import nanogfl
 from nanogfl.errors import STOP_SIGNALS, UserError
 from nanogfl.train.distributed import launch
-from nanogfl.train.distributed.launch import count_processes, run_ranks
-from nanogfl.train.distributed.place import MEETING_FILE, Place, place_from_environment
+from nanogfl.train.distributed.launch import MEETING_FILE, Place, count_processes, place_from_environment, run_ranks
 
 ROOT = Path(__file__).parents[3]
 FOREVER = "import time\nwhile True: time.sleep(0.1)"
@@ -91,7 +90,7 @@ def start_waiting_ranks(folder: Path) -> subprocess.Popen[bytes]:
     """A launcher with two ranks that write a file when they are told to end. Rank 0 takes longer to end than the grace
     that a failure would leave it. Both are ready."""
     code = (
-        "import time\nfrom nanogfl.train.distributed.place import end_with_launcher\n"
+        "import time\nfrom nanogfl.train.distributed.launch import end_with_launcher\n"
         "def end(*_):\n time.sleep(1.5 if os.environ['RANK'] == '0' else 0)\n"
         f" open(r'{folder}/' + os.environ['RANK'], 'w').close()\n sys.exit(143)\n"
         "signal.signal(signal.SIGTERM, end)\nsignal.signal(signal.SIGHUP, end)\nend_with_launcher()\n"

@@ -24,11 +24,10 @@ from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.detector import build_detector
 from nanogfl.train.datasets import load_data
 from nanogfl.train.distributed import launch
-from nanogfl.train.distributed.launch import run_ranks
+from nanogfl.train.distributed.launch import Place, run_ranks
 from nanogfl.train.distributed.meeting import joined
-from nanogfl.train.distributed.place import Place
 from nanogfl.train.distributed.ranks import Ranks
-from nanogfl.train.loop import share_statistics
+from nanogfl.train.step import share_statistics
 from tests.train.distributed import rank_checks
 from tests.train.test_loop import fingerprint
 

@@ -7,8 +7,8 @@ import torch
 
 from nanogfl.config import Config, TrainConfig
 from nanogfl.errors import UserError
-from nanogfl.train.distributed import settings
-from nanogfl.train.distributed.settings import OWN_TO_A_MACHINE, require_same_settings, shared_settings
+from nanogfl.train.distributed import meeting
+from nanogfl.train.distributed.meeting import OWN_TO_A_MACHINE, require_same_settings, shared_settings
 
 CPU = torch.device("cpu")
 
@@ -56,15 +56,15 @@ def test_many_differences_stay_one_short_sentence():
 
 def test_resuming_device_and_version_are_compared(monkeypatch):
     assert "--resume is true on rank 1 and false" in refused(told(), told(resume=True))
-    monkeypatch.setattr(settings, "choose_precision", lambda *_: "fp32")
+    monkeypatch.setattr(meeting, "choose_precision", lambda *_: "fp32")
     assert 'train.device is "cuda" on rank 1 and "cpu"' in refused(told(), told(device="cuda"))
     here = told()
-    monkeypatch.setattr(settings, "__version__", "0.0.0")
+    monkeypatch.setattr(meeting, "__version__", "0.0.0")
     assert "version of nanogfl" in refused(here, told())
 
 
 def test_what_auto_becomes_is_compared(monkeypatch):
     """An fp16 rank scales its gradient, another one does not: their mean would be nonsense."""
     before = told()
-    monkeypatch.setattr(settings, "choose_precision", lambda *_: "fp16")
+    monkeypatch.setattr(meeting, "choose_precision", lambda *_: "fp16")
     assert 'train.precision is "fp16" on rank 1 and ' in refused(before, told())
