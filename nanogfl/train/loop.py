@@ -71,7 +71,7 @@ def train(
     With `resume` the run goes on from run_dir/last.pt and ends as if it had never been stopped. "auto" starts a new run
     where there is none yet: one command for services and queues that restart trainings.
 
-    `callbacks` are called by rank 0, before those of train.loggers (train/callbacks.py). `silent`: nothing is printed.
+    `callbacks` are called by rank 0, before those of train.loggers (train/callbacks.py). `silent` prints nothing.
 
     In each of several processes (`nanogfl train --devices N`, torchrun) it trains its share of every batch; rank 0
     alone writes and speaks. Raises UserError, and Interrupted when a signal ended the training.
