@@ -70,17 +70,17 @@ quickstart: $(VENV)/.installed
 	  '  $(BIN)/nanogfl train configs/bccd.yaml --set data.root=YOUR_COCO_FOLDER     (README: "Your data")'
 
 test: device $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(WORKERS) --durations=15 --durations-min=5 $(PYTEST_OPTIONS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(WORKERS) --beside-device --durations=15 --durations-min=5 $(PYTEST_OPTIONS)
 
 # The tests of what a device has: their list is the file.
 device: $(DEVICE_VENV)/.installed
-	$(DEVICE_VENV)/bin/python -m pytest -q @tests/device.txt
+	$(DEVICE_VENV)/bin/python -m pytest -q $(WORKERS) @tests/device.txt
 
 # The same with OpenCV's build without windows, for containers without libGL. Downloads an environment.
 headless: $(HEADLESS_VENV)/.installed
 	$(HEADLESS_VENV)/bin/python -m pip list --format=freeze | grep -q '^opencv-python-headless=='
 	! $(HEADLESS_VENV)/bin/python -m pip list --format=freeze | grep -q '^opencv-python=='
-	$(HEADLESS_VENV)/bin/python -m pytest -q @tests/device.txt
+	$(HEADLESS_VENV)/bin/python -m pytest -q $(WORKERS) @tests/device.txt
 
 $(HEADLESS_VENV)/.installed: pyproject.toml constraints.txt
 	@echo "installing into $(HEADLESS_VENV) (without torch and without windows)"
