@@ -31,7 +31,7 @@ GATE_IMAGES = 32
 @click.option("--dynamic-batch", is_flag=True, help="Any number of pictures at a time. [default: one]")
 @click.option("--distributions", is_flag=True, help="Deliver the distributions behind each box, for `nanogfl explain`.")
 @click.option("--no-rewrite", is_flag=True, help="The graph as traced, without the rewrites for speed: to compare.")
-@click.option("--report", is_flag=True, help="Also write OUTPUT_report.md and .png: how it agrees, its nodes, latency.")
+@click.option("--report", is_flag=True, help="Also write OUTPUT_report.md and .png: agreement, nodes, latency.")
 def export(
     checkpoint: Path,
     output: Path | None,
@@ -87,7 +87,7 @@ def export(
     if report:
         from nanogfl.model.predictor import load_predictor
         from nanogfl_deploy.bench.machine import cpu_name
-        from nanogfl_export.report.write import write_report
+        from nanogfl_export.report import write_report
 
         written = write_report(
             exported,
