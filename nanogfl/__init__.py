@@ -11,6 +11,10 @@
 `verbose=True`. Every function raises `UserError` for what its caller can mend.
 """
 
+import os
+
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "200000000")  # against decode bombs; see io/images.py
+
 __version__ = "0.2.0"
 
 TYPE_CHECKING = False  # as type checkers read it; importing it from typing would slow down every start

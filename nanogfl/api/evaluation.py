@@ -111,8 +111,8 @@ def evaluate(
     if dataset.federated is not None and opened.keep < MOST_DETECTIONS:
         if opened.keeping is None:
             note(
-                f"{opened.path} delivers at most {opened.keep} detections an image where LVIS counts"
-                f" {MOST_DETECTIONS}: its AP is of those {opened.keep}"
+                f"{opened.path} delivers at most {opened.keep} detections per image, LVIS counts {MOST_DETECTIONS}:"
+                f" its AP is of those {opened.keep}"
             )
         else:
             detect = opened.keeping(MOST_DETECTIONS)

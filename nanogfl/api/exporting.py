@@ -83,12 +83,12 @@ def export(
     if report:
         from nanogfl.model.predictor import load_predictor
         from nanogfl_deploy.bench.machine import cpu_name
-        from nanogfl_export.report.write import write_report
+        from nanogfl_export.report import write_report
 
         written = write_report(
             exported,
             load_predictor(checkpoint),
-            gate_frames(checkpoint, folder, image_count)[1],  # read once more instead of holding them all
+            gate_frames(checkpoint, folder, image_count)[1],  # read again instead of held in memory
             open_device=lambda path: Detector(path, threads=1),
             machine=f"{cpu_name()}, 1 thread",
         )

@@ -125,7 +125,7 @@ def _finite(detect: Detect, path: Path) -> Detect:
         found = detect(frame)
         values = [found.boxes, found.scores] + ([] if found.spread is None else [found.spread])
         if not all(np.isfinite(value).all() for value in values):
-            raise UserError(f"{path} delivers detections that are not finite: its weights are damaged, train it again")
+            raise UserError(f"{path} gives detections that are not finite, so its weights are damaged: train it again")
         return found
 
     return checked

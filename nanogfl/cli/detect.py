@@ -19,8 +19,8 @@ from nanogfl.errors import UserError
     help="A picture, a video (.mp4, .mkv, .avi, .mov, .m4v), or else a folder.",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Detections as .json or .jsonl.")
-@click.option("--threshold", type=SCORE, default=0.4, show_default=True, help="Least score shown.")
-@click.option("--spread", is_flag=True, help="Draw each side soft or sharp by its standard deviation.")
+@click.option("--threshold", type=SCORE, default=0.4, show_default=True, help="Lowest score shown.")
+@click.option("--spread", is_flag=True, help="Draw each side as soft as its standard deviation.")
 @click.option(
     "--threads", type=click.IntRange(min=1), help="Threads of onnxruntime.  [default: one per core, at most 16]"
 )
@@ -37,13 +37,14 @@ def detect(
     strict: bool,
     no_window: bool,
 ) -> None:
-    """Detect with MODEL (.onnx or checkpoint) in SOURCE: an image, a folder, a video, a camera's number or device, or a
-    stream's URL (rtsp://, http://).
+    """Detect objects in SOURCE with MODEL (.onnx or checkpoint).
 
-    Shows a window where there is a display (q or Esc ends). Without a window, --save or --json it saves below
-    runs/detect. A camera or stream is recorded until Ctrl-C, SIGTERM or SIGHUP ends it; the recording is then complete.
-    An .mkv can be played even after a kill or a power cut, up to the last seconds (look for .NAME.mkv.1.part.mkv); an
-    .mp4 cannot.
+    SOURCE is an image, a folder, a video, a camera's number or device, or the URL of a stream (rtsp://, http://).
+
+    Shows a window where there is a display (q or Esc ends). Without a window, --save or --json, results are saved below
+    runs/detect. A camera or stream is recorded until Ctrl-C, SIGTERM or SIGHUP; the recording is then complete. After a
+    kill or a power cut an .mkv can still be played up to the last seconds (look for .NAME.mkv.1.part.mkv), an .mp4
+    cannot.
     """
     with stoppable() as ending:
         from nanogfl.api.model import load

@@ -21,9 +21,9 @@ from nanogfl.cli.say import say, say_lines
 @click.option(
     "--by-frequency",
     is_flag=True,
-    help="Also AP of rare, common and frequent classes of the checkpoint's training set.",
+    help="Also AP of classes that are rare, common and frequent in the checkpoint's training set.",
 )
-@click.option("--train-data", type=click.Path(path_type=Path), help="The same by these annotations of a training set.")
+@click.option("--train-data", type=click.Path(path_type=Path), help="The same, counted in these annotations.")
 @click.option("--train-images", type=click.Path(path_type=Path), help="Their image folder; COCO json needs none.")
 @click.option(
     "--frequency-limits",
@@ -34,10 +34,14 @@ from nanogfl.cli.say import say, say_lines
     show_default="10 100, LVIS's",
     help="Most training images of a rare and of a common class.",
 )
-@click.option("--strict", is_flag=True, help="A bad box or a missing image is an error instead of left out and listed.")
-@click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda, cuda:1 or mps; for a checkpoint.")
 @click.option(
-    "--threads", type=click.IntRange(min=1), help="CPU threads; for an .onnx. [default: one per core, at most 16]"
+    "--strict", is_flag=True, help="A bad box or a missing image is an error instead of being left out and listed."
+)
+@click.option(
+    "--device", default="cpu", show_default=True, help="auto, cpu, cuda, cuda:1 or mps; only for a checkpoint."
+)
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="CPU threads; only for an .onnx. [default: one per core, at most 16]"
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the figures to this file.")
 @stoppable()
@@ -58,12 +62,12 @@ def evaluate(
 
     Preprocessing, decoding and selection are those of the device.
 
-    The model's classes are found in the annotations by their names, letter by letter. Where the ids differ, or the
-    annotations have more classes, a line says so; a class that is missing there ends the command.
+    Classes are matched with the annotations by their exact names. A line reports ids that differ and classes that only
+    the annotations have; a class that they lack is an error.
 
-    APr, APc and APf are means over classes that are rare, common and frequent in the training set, by the number of
-    its images that hold a class. An LVIS json is evaluated as LVIS does: federated, 300 detections an image, APr, APc
-    and APf by the frequency that it says.
+    APr, APc and APf are means over classes that are rare, common and frequent, by the number of training images that
+    hold a class. An LVIS json is evaluated by LVIS's rules: federated, 300 detections per image, frequencies as it
+    states them.
 
     \b
     nanogfl eval runs/bccd/best.pt

@@ -17,8 +17,8 @@ from nanogfl.cli.say import say
     type=click.Choice(["detections", "raw"]),
     default="detections",
     show_default=True,
-    help="detections: boxes, scores, labels and spread of the best 100; raw: of every point, for runtimes without"
-    " TopK or NonMaxSuppression.",
+    help="detections: boxes, scores, labels and spread of the best 100; raw: of every point, for runtimes without TopK"
+    " or NonMaxSuppression.",
 )
 @click.option(
     "--images",
@@ -26,11 +26,13 @@ from nanogfl.cli.say import say
     help="Compare on the images of this folder; 'embedded': on drawn pictures."
     " [default: the validation set that the checkpoint names]",
 )
-@click.option("--image-count", default=GATE_IMAGES, show_default=True, help="Compare on this many of them.")
-@click.option("--dynamic-batch", is_flag=True, help="Any number of pictures at a time. [default: one]")
-@click.option("--distributions", is_flag=True, help="Deliver the distributions behind each box, for `nanogfl explain`.")
-@click.option("--no-rewrite", is_flag=True, help="The graph as traced, without the rewrites for speed: to compare.")
-@click.option("--report", is_flag=True, help="Also write OUTPUT_report.md and .png: how it agrees, its nodes, latency.")
+@click.option("--image-count", default=GATE_IMAGES, show_default=True, help="Number of images to compare on.")
+@click.option("--dynamic-batch", is_flag=True, help="Accept any number of pictures at a time. [default: one]")
+@click.option(
+    "--distributions", is_flag=True, help="Also deliver the distributions of each box, for `nanogfl explain`."
+)
+@click.option("--no-rewrite", is_flag=True, help="Leave out the rewrites for speed, for comparison.")
+@click.option("--report", is_flag=True, help="Also write OUTPUT_report.md and .png: agreement, nodes, latency.")
 def export(
     checkpoint: Path,
     output: Path | None,
@@ -44,8 +46,8 @@ def export(
 ) -> None:
     """Write CHECKPOINT (a .pt of `nanogfl train`) as one .onnx: resized uint8 picture in, detections out.
 
-    The file is reopened, checked and compared with PyTorch on real images, detection by detection. It is left on
-    disk only when both agree (boxes and spread within 0.05 px, scores within 1e-4); the figures travel in its metadata.
+    The written file is compared with PyTorch on real images, detection by detection. It is kept only if both agree
+    (boxes and spread within 0.05 px, scores within 1e-4); its metadata holds the measured differences.
 
     \b
     nanogfl export runs/bccd/best.pt
