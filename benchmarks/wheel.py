@@ -25,7 +25,7 @@ DEVICE = (  # as `pip install nanogfl` gives it
 TRAINING = (  # with [train,export]
     "models",
     "data check quickstart --quick --set data.root=data",
-    "train quickstart --set data.root=data --set train.epochs=8 --set train.eval_every=8",
+    "train quickstart --set data.root=data --set train.epochs=16 --set train.eval_every=16",
     "export runs/quickstart/best.pt --image-count 8",
     "eval runs/quickstart/best.onnx --data data/val.json",
     "detect runs/quickstart/best.onnx data/val --save found --no-window",
