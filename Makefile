@@ -1,12 +1,16 @@
 # make quickstart   train, export and run a detector on the embedded data set
 # make test         everything that CI runs
 # make test-all     the same, and every recipe where make test runs one of each family
+# make device       the tests of the device side, in an environment without torch
+# make headless     the same with opencv-python-headless, which needs no libGL
+# make wheel        build the wheel and the sdist, install each in a new environment, and run the main job there
 # make floors       install the lower bounds of pyproject.toml exactly, then train, export, evaluate and detect with them
 # make docs         the documentation site in build/docs; warnings are errors
 # make check        format, lint, types, floors and the fast tests: before every commit
 PYTHON ?= python3
 VENV ?= .venv
 DEVICE_VENV ?= .venv-device
+HEADLESS_VENV ?= .venv-headless
 # Which torch: TORCH=torch==2.12.0; which build: TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
@@ -16,10 +20,14 @@ PIP = -m pip --disable-pip-version-check install --quiet
 # A torch of the user's choice replaces the tested one among the constraints.
 CONSTRAINTS := $(VENV)/constraints.txt
 PYTEST_OPTIONS ?=
+# A file's tests stay together, for they share what they train; tests/conftest.py puts the long files first.
+WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
+# Compiled tests and modules are kept: without them every worker and every command in a test compiles them again.
+export PYTHONDONTWRITEBYTECODE :=
 RUN := runs/quickstart
 DATA := runs/quickstart-data
 
-.PHONY: quickstart test test-all floors docs check install install-device format clean help
+.PHONY: quickstart test test-all device headless wheel floors docs check install install-device format clean help
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -62,13 +70,31 @@ quickstart: $(VENV)/.installed
 	  '  $(BIN)/nanogfl detect $(RUN)/best.onnx YOUR_IMAGE_OR_FOLDER_OR_VIDEO' \
 	  '  $(BIN)/nanogfl train configs/bccd.yaml --set data.root=YOUR_COCO_FOLDER     (docs/your-data.md)'
 
-test: $(VENV)/.installed $(DEVICE_VENV)/.installed
-	$(DEVICE_VENV)/bin/python -m pytest -q tests/contract tests/io tests/draw tests/machine tests/evaluate tests/deploy tests/cli/test_detect_cli.py tests/cli/test_detect_run.py \
-	  tests/cli/test_ending.py tests/cli/test_opencv_missing.py \
-	  tests/cli/test_bench_cli.py tests/cli/test_eval_onnx_cli.py tests/cli/test_eval_lvis_cli.py tests/data/readers/test_coco.py tests/data/synthetic/test_dataset.py tests/data/cache/test_frames.py \
-	  tests/data/cache/test_store.py tests/data/cache/test_ahead.py tests/data/readers/test_voc.py tests/data/readers/test_lvis.py tests/data/readers/test_yolo.py \
-	  tests/data/readers/test_image_sizes.py tests/data/readers/test_write_coco.py tests/data/readers/test_fuzz.py tests/cli/test_data_convert.py
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_OPTIONS)
+test: device $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(WORKERS) --beside-device --durations=15 --durations-min=5 $(PYTEST_OPTIONS)
+
+# The tests of what a device has: their list is the file.
+device: $(DEVICE_VENV)/.installed
+	$(DEVICE_VENV)/bin/python -m pytest -q $(WORKERS) @tests/device.txt
+
+# The same with OpenCV's build without windows, for containers without libGL. Downloads an environment.
+headless: $(HEADLESS_VENV)/.installed
+	$(HEADLESS_VENV)/bin/python -m pip list --format=freeze | grep -q '^opencv-python-headless=='
+	! $(HEADLESS_VENV)/bin/python -m pip list --format=freeze | grep -q '^opencv-python=='
+	$(HEADLESS_VENV)/bin/python -m pytest -q $(WORKERS) @tests/device.txt
+
+$(HEADLESS_VENV)/.installed: pyproject.toml constraints.txt
+	@echo "installing into $(HEADLESS_VENV) (without torch and without windows)"
+	@$(PYTHON) -m venv $(HEADLESS_VENV)
+	@$(HEADLESS_VENV)/bin/python $(PIP) --upgrade "pip>=25.1"
+	@$(HEADLESS_VENV)/bin/python $(PIP) -c constraints.txt -e ".[eval]" --group device-test
+	@$(HEADLESS_VENV)/bin/python -m pip uninstall --quiet --yes opencv-python
+	@$(HEADLESS_VENV)/bin/python $(PIP) $$(sed -n 's/^opencv-python==/opencv-python-headless==/p' constraints.txt)
+	@touch $@
+
+# Downloads two whole environments: not in make test, which installs into environments that see this one's packages.
+wheel: $(VENV)/.installed
+	$(if $(TORCH_INDEX),PIP_EXTRA_INDEX_URL=$(TORCH_INDEX)) $(BIN)/python benchmarks/wheel.py
 
 test-all:
 	@$(MAKE) test PYTEST_OPTIONS=--exhaustive
@@ -90,11 +116,11 @@ check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" $(WORKERS)
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) $(DEVICE_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEVICE_VENV) $(HEADLESS_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

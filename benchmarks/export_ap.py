@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from nanogfl.cli.gate_images import gate_frames
+from nanogfl.api.gate_images import gate_frames
 from nanogfl.contract.card import ExportFormat
 from nanogfl.data.readers.read import load_split
 from nanogfl.evaluate.coco_ap import evaluate

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from nanogfl.cli.gate_images import gate_frames
+from nanogfl.api.gate_images import gate_frames
 from nanogfl.evaluate.coco_ap import evaluate
 from nanogfl.machine.ort import onnxruntime
 from nanogfl.model.predictor import load_predictor

@@ -1,6 +1,7 @@
 """What ends a command in order: the one exception for what a user can mend, and signals."""
 
 import signal
+from importlib.util import find_spec
 
 STOP_SIGNALS = tuple(
     signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__
@@ -17,6 +18,13 @@ def missing_extra(package: str, extra: str) -> UserError:
     return UserError(
         f"this command needs the package '{package}', which is not installed: pip install 'nanogfl[{extra}]'"
     )
+
+
+def require(extra: str, *packages: str) -> None:
+    """Raises UserError with the pip command for the first package that is not installed. Imports none of them."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise missing_extra(package, extra)
 
 
 class Interrupted(KeyboardInterrupt):

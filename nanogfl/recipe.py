@@ -29,13 +29,26 @@ def shipped_recipes() -> Path:
     return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
 
 
+def recipe_name(path: Path | str) -> str:
+    """configs/nanodet/nanodet-m-1.5x_320.yaml, or the same without .yaml -> nanodet-m-1.5x_320."""
+    path = Path(path)
+    return path.stem if path.suffix in (".yaml", ".yml") else path.name
+
+
+def _advice(path: Path) -> str:
+    """What to do where no recipe is called `path`: the shipped ones with similar names, most similar first."""
+    names = {recipe_name(file).lower(): recipe_name(file) for file in sorted(shipped_recipes().rglob("*.yaml"))}
+    close = [names[near] for near in difflib.get_close_matches(recipe_name(path).lower(), names, n=3, cutoff=0.5)]
+    return f"did you mean {' or '.join(close)}? Otherwise {_ADVICE}" if close else _ADVICE
+
+
 def read_recipe(path: Path | str, what: str) -> tuple[Any, Path]:
     """The content of a recipe or an ablation (`what`), and its file: the one at `path`, else a shipped one of this
     name. A shipped one is called configs/papers/gfl_r50.yaml, papers/gfl_r50.yaml or gfl_r50; a file name such as
     bccd.yaml is always the user's own. Raises UserError."""
     path = Path(path)
     file = path if is_file(path) else _shipped(path) or path
-    return read_yaml(file, what, _ADVICE), file
+    return read_yaml(file, what, _ADVICE if is_file(file) else _advice(path)), file
 
 
 def _shipped(path: Path) -> Path | None:

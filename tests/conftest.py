@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,11 +30,27 @@ def pytest_configure() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--exhaustive", action="store_true", help="also every recipe of a family, not one of each")
+    parser.addoption("--beside-device", action="store_true", help="without the files that `make device` runs whole")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--exhaustive"):
-        return
-    left = [item for item in items if item.get_closest_marker("exhaustive")]
-    items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
-    config.hook.pytest_deselected(items=left)
+    left = set() if config.getoption("--exhaustive") else {i for i in items if i.get_closest_marker("exhaustive")}
+    if config.getoption("--beside-device"):
+        left |= {item for item in items if _runs_whole_on_a_device(item.path)}
+    items[:] = [item for item in items if item not in left]
+    config.hook.pytest_deselected(items=list(left))
+    # the files with long tests first: a worker that gets one as its last keeps the others waiting
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
+
+
+@cache
+def _runs_whole_on_a_device(file: Path) -> bool:
+    """It is in the list of `make device`, and no test in it is skipped where torch is missing."""
+    listed = (Path(__file__).parent / "device.txt").read_text(encoding="utf-8").split()
+    names = {
+        parent.relative_to(Path(__file__).parents[1]).as_posix()
+        for parent in (file, *file.parents)
+        if parent.is_relative_to(Path(__file__).parent)
+    }
+    return bool(names & set(listed)) and "skip" not in file.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""An exported .onnx as a function: frame -> detections. onnxruntime on the CPU; no torch, no onnx."""
+"""An exported .onnx as a function: frame -> detections. Needs onnxruntime; neither torch nor onnx."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,42 +17,44 @@ from nanogfl.io.read_file import is_file
 from nanogfl.machine.ort import ORT_ERRORS, onnxruntime
 from nanogfl.machine.threads import compute_threads
 
-_KIND_OF = ("tensor(float)", "tensor(int64)")  # of an output, and of the labels
+_KIND_OF = ("tensor(float)", "tensor(int64)")  # of most outputs, and of the labels
 _NO_TEXT = "a name in its graph or metadata is not text in UTF-8"
-_FATAL = 4  # errors come as exceptions; onnxruntime would print them as well
+_FATAL = 4  # log level: errors come as exceptions; onnxruntime would print them as well
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the graph delivers for one image, in network-input pixels. Format "raw" has scores (N, C) and no labels."""
+    """The graph's outputs for one image, in network-input pixels. Format "raw" has scores (N, C) and no labels."""
 
     boxes: NDArray[np.float32]
     """(K, 4) or (N, 4) x1 y1 x2 y2"""
     scores: NDArray[np.float32]
     """(K,) or (N, C)"""
     labels: NDArray[np.int64] | None
-    """(K,), -1 where a row is no detection"""
+    """(K,), -1 in unused rows"""
     spread: NDArray[np.float32] | None
     """(K, 4) or (N, 4) left, top, right, bottom"""
     sides: Sides | None = None
-    """of the K rows or N points; None where the file delivers no distributions"""
+    """of the K rows; None where the file has no distributions"""
 
 
 class Detector:
-    """`detector(frame)` is `finish(run(prepare(frame)))`; the three are apart so that each can be timed."""
+    """`detector(frame)` is `finish(run(prepare(frame)))`; each step can be called, and timed, by itself."""
 
     def __init__(self, path: Path | str, threads: int | None = None) -> None:
-        """`threads`: onnxruntime's threads within an operator; None: `compute_threads`, one per core
-        that this process may use."""
+        """`threads`: onnxruntime's threads within an operator; None: one per core of this process, at most 16.
+
+        Raises UserError for a file that cannot be loaded or was not written by `nanogfl export`.
+        """
         self.path = Path(path)
         self._session = open_session(self.path, threads)
         try:
             self.card = _read_card(self._session, self.path)
             self.class_names = self.card.classes
             self.output_shapes: dict[str, list[int | str]] = {o.name: o.shape for o in self._session.get_outputs()}
-            """as the file declares them; a word is a dimension that is free"""
+            """name -> sizes as the file declares them; a word is a free size"""
             self._output_names = _check_graph(self._session, self.card, self.path)
-        except UnicodeDecodeError:  # onnxruntime hands names on without looking
+        except UnicodeDecodeError:  # onnxruntime does not check names
             raise UserError(f"{self.path}: {_NO_TEXT}: export the checkpoint again") from None
 
     def __call__(self, frame: NDArray[np.uint8]) -> Detections:
@@ -65,7 +67,10 @@ class Detector:
         return preprocess(frame, self.card.input)
 
     def run(self, image: NDArray[np.uint8]) -> Outputs:
-        """Network input uint8 (H, W, 3) -> the graph's outputs for it."""
+        """Network input uint8 (H, W, 3) -> the graph's outputs.
+
+        Raises UserError where the graph fails or its outputs contradict its card.
+        """
         try:
             values = self._session.run(self._output_names, {"image": image[None]})
         except ORT_ERRORS as error:
@@ -77,8 +82,8 @@ class Detector:
         return Outputs(named["boxes"], named["scores"], named.get("labels"), named.get("spread"), sides)
 
     def _check_outputs(self, named: dict[str, NDArray[Any]]) -> None:
-        """Raises UserError where the graph delivers another thing than its card says: a graph may declare any shape,
-        and a label is used as an index."""
+        """Raises UserError where the outputs contradict the card: a graph may declare any shape, and a label is used as
+        an index."""
         card, rows = self.card, named["boxes"].shape[:1]
         shapes: dict[str, tuple[int, ...]] = {
             "boxes": (*rows, 4),
@@ -92,7 +97,7 @@ class Detector:
         labels = named.get("labels")
         if labels is not None and not wrong and labels.size and labels.max() >= len(card.classes):
             wrong = [f"the label {labels.max()} of {len(card.classes)} classes"]
-        # a sum in float64 is finite if and only if all of it is, and is quicker than asking every value
+        # a sum in float64 is finite if and only if all values are, and is quicker than testing each
         sums = {name: value.sum(dtype=np.float64) for name, value in named.items() if name != "labels"}
         wrong += [f"{name} that are not finite" for name, total in sums.items() if not np.isfinite(total)]
         if wrong:
@@ -112,7 +117,7 @@ class Detector:
 
 
 def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
-    """With the options that every session of ours has. UserError for what onnxruntime cannot load."""
+    """A session with the options that all of ours have. Raises UserError for a file that onnxruntime cannot load."""
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
     if not is_file(path):
@@ -121,13 +126,13 @@ def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSessio
     options.intra_op_num_threads = threads or compute_threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = _FATAL
-    # Threads that wait busily for the next frame burn the pause between frames (of 10 ms all 10, with 2 threads) and
-    # slow whatever else runs, another model above all. Within a frame they still wait busily.
+    # Otherwise threads spin while they wait for the next frame (with 2 threads for all of a 10 ms pause) and slow down
+    # other work, such as another model. Within a frame they still spin.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    # One planned block for all activations held 12 MB more at 416 and was no faster.
+    # One planned block for all activations took 12 MB more at 416 and was no faster.
     options.enable_mem_pattern = False
     try:
-        # without its second attempt, which would print and then fail on the same file
+        # no second attempt, which would print and then fail on the same file
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except UnicodeDecodeError:
         raise UserError(f"{path}: {_NO_TEXT}: write it with `nanogfl export`") from None
@@ -153,7 +158,7 @@ def _read_card(session: onnxruntime.InferenceSession, path: Path) -> ModelCard:
 
 
 def _check_graph(session: onnxruntime.InferenceSession, card: ModelCard, path: Path) -> list[str]:
-    """The names of the outputs that the card promises; UserError where the graph differs from its card."""
+    """The names of the outputs that the card promises. Raises UserError where the graph contradicts its card."""
     height, width = card.input.hw
     inputs = {i.name: (i.type, i.shape) for i in session.get_inputs()}
     kind, shape = inputs.get("image", ("no such input", []))

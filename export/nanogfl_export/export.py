@@ -20,8 +20,10 @@ from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.predictor import Predictor
 from nanogfl_export.gate.card_check import check_card
-from nanogfl_export.gate.parity import Device, Parity, measure_parity
-from nanogfl_export.graph.assemble import RAW_PREFIX, Parts, all_points_model, assemble
+from nanogfl_export.gate.compare import Device, measure_parity
+from nanogfl_export.gate.parity import Parity
+from nanogfl_export.graph.assemble import assemble
+from nanogfl_export.graph.points import RAW_PREFIX, Parts, all_points_model
 from nanogfl_export.graph.trace import trace_network, trace_row_decode
 from nanogfl_export.onnx_file import check_file, check_same_graph, read_card, write_file
 from nanogfl_export.rewrite.sequence import rewrite_decode, rewrite_network
@@ -29,13 +31,15 @@ from nanogfl_export.rewrite.sequence import rewrite_decode, rewrite_network
 
 @dataclass(frozen=True)
 class Exported:
+    """A written file and the gate's results."""
+
     path: Path
     card: ModelCard
     parity: Parity
     model: onnx.ModelProto
     """as written"""
     plain: onnx.ModelProto
-    """the same without rewrites: what a report compares with"""
+    """the same without rewrites, for comparison in a report"""
 
 
 def export_checkpoint(
@@ -50,12 +54,14 @@ def export_checkpoint(
     frames_origin: str,
     open_device: Callable[[Path], Device],
 ) -> Exported:
-    """Traces, writes to a temporary file, reopens and checks it, runs it against PyTorch on `frames` (name, BGR
-    picture), and only then puts it at `output` with the measured agreement in its card.
+    """Traces a checkpoint and writes it as one .onnx that agrees with PyTorch.
 
-    `batch` pictures at a time, None: any number. `rewrite`: the exact rewrites for speed. `distributions`: the
-    detections come with their sides' distributions. `open_device(path)` is the runtime that users will have.
-    Raises UserError.
+    The graph goes to a temporary file, which is reopened, checked, and compared with PyTorch on `frames` (name, uint8
+    (h, w, 3) BGR). Only then it gets the name `output`, with the measured agreement in its card. `batch`: pictures at a
+    time, None for any number. `rewrite`: the exact rewrites for speed. `distributions`: deliver the distributions of
+    each side. `open_device(path)` is the runtime that users have. `frames_origin` names the frames in the card.
+
+    Raises UserError, and leaves no file, where the file breaks its contract or differs from PyTorch.
     """
     if distributions and output_format != "detections":
         raise UserError("distributions belong to detections: leave out either --distributions or --format raw")

@@ -1,4 +1,4 @@
-"""The file: writing it, and checking what was really written instead of what was asked for."""
+"""Writes the .onnx, and checks what was written."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -20,23 +20,23 @@ RAW_OPERATORS = frozenset(
     | {"Exp", "Log", "Abs", "Neg"}
     | {"Transpose", "Cast", "Reshape", "Concat", "Split", "Slice", "Gather"}
 )
-"""what a `raw` file may use: no TopK, no suppression, no loops, so that every runtime can run it"""
+"""the operators of a `raw` file: no TopK, suppression or loop, so that every runtime can run it"""
 
 
 def write_file(model: onnx.ModelProto, card: ModelCard, path: Path) -> None:
-    """One file, with the card in its metadata."""
+    """Writes one file with the card in its metadata."""
     del model.metadata_props[:]
     _set_card(model, card)
-    # The lowest that has the opset: runtimes refuse a file of a later one, however plain.
+    # the lowest version that has the opset: runtimes refuse files of later versions, however plain
     model.ir_version = onnx.helper.find_min_ir_version_for(list(model.opset_import))
     model.producer_name, model.producer_version = "nanogfl", str(card.source.get("nanogfl", ""))
     onnx.save_model(model, path, save_as_external_data=False)
 
 
 def update_card(path: Path, **fields: Any) -> ModelCard:
-    """Replaces these fields of the card in a file of ours, and nothing else in it. Returns the new card.
+    """Replaces these fields of the card in an exported file, and nothing else. Returns the new card.
 
-    Raises UserError, and leaves the file as it was, where it cannot be written or the copy does not read back.
+    Raises UserError and leaves the file as it was if it cannot be read or written, or does not read back.
     """
     path = path.resolve()  # a link stays one
     try:
@@ -58,7 +58,7 @@ def update_card(path: Path, **fields: Any) -> ModelCard:
 
 
 def check_file(path: Path, card: ModelCard, points: int) -> onnx.ModelProto:
-    """Reopens the file and returns it. Raises UserError where it breaks the ONNX contract (`points`: N)."""
+    """Reopens the file and returns it. `points`: N. Raises UserError where it breaks the ONNX contract."""
     model = onnx.load_model(path, load_external_data=False)
     _demand(not any(t.external_data for t in model.graph.initializer), "its weights lie in another file")
     opsets = [(entry.domain, entry.version) for entry in model.opset_import]
@@ -80,7 +80,7 @@ def check_file(path: Path, card: ModelCard, points: int) -> onnx.ModelProto:
 
 
 def expected_outputs(card: ModelCard, points: int) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Name -> type and shape behind the batch dimension."""
+    """Name -> type and shape without the batch dimension."""
     by_format: dict[ExportFormat, dict[str, tuple[str, tuple[int, ...]]]] = {
         "detections": {
             "boxes": ("float", (card.selection.keep, 4)),
@@ -120,12 +120,12 @@ def _set_card(model: onnx.ModelProto, card: ModelCard) -> None:
 
 
 def read_card(model: onnx.ModelProto) -> ModelCard:
-    """Raises UserError where the metadata holds none."""
+    """The card in the metadata. Raises UserError where there is none."""
     return ModelCard.from_json(next((e.value for e in model.metadata_props if e.key == METADATA_KEY), ""))
 
 
 def check_same_graph(measured: onnx.ModelProto, written: onnx.ModelProto) -> None:
-    """Raises UserError where the file that is left is not the one that was measured."""
+    """Raises UserError where the final file's graph is not the one that was measured."""
     before, after = (model.graph.SerializeToString(deterministic=True) for model in (measured, written))
     _demand(before == after, "the graph that was measured is not the one that was written")
 

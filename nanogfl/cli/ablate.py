@@ -46,8 +46,7 @@ def ablate(
     import json
     from dataclasses import replace
 
-    from nanogfl.cli.extras import require
-    from nanogfl.errors import Interrupted, UserError
+    from nanogfl.errors import Interrupted, UserError, require
 
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools")
     from nanogfl.ablate.run import run_ablation

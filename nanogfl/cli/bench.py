@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 
 from nanogfl.cli.ending import stoppable
-from nanogfl.cli.extras import require
 from nanogfl.cli.say import say, say_lines
-from nanogfl.errors import UserError
+from nanogfl.errors import UserError, require
 
 _MOST_THREADS = 256
 _LARGEST_SIDE = 16384
@@ -46,7 +45,7 @@ def _frame_hw(context: click.Context, parameter: click.Parameter, text: str | No
 @click.option("--image", type=click.Path(path_type=Path), help="The frame to time: an image file.")
 @click.option("--frame", "frame_hw", callback=_frame_hw, help="Or a textured frame of WxH.  [default: 1280x720]")
 @click.option("--rounds", type=click.IntRange(min=1), default=100, show_default=True, help="Frames timed.")
-@click.option("--cold", type=click.IntRange(min=0), default=5, show_default=True, help="Fresh processes a model.")
+@click.option("--cold", type=click.IntRange(min=0), default=5, show_default=True, help="Fresh processes per model.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the stages into this .png.")
 @click.option("--card", is_flag=True, help="Write the figures into the card of each MODEL.")
 @stoppable()
@@ -60,11 +59,10 @@ def bench(
     plot: Path | None,
     card: bool,
 ) -> None:
-    """Time each .onnx MODEL on the CPU: pre (resize), model (network), post (selection, way back), total.
+    """Time each .onnx MODEL on the CPU: pre (resize), model (network), post (selection, boxes to frame pixels), total.
 
-    Several models and thread counts are measured in turns, the ratios to the first MODEL round by round. Their share of
-    this CPU's limit, the speed of 1x1 convolutions in the same run, stays well below 100 %: depthwise convolutions and
-    memory see to that. Cold start and peak memory come from fresh processes. The last line is JSON.
+    Several models and thread counts are measured in turns, and compared with the first MODEL round by round. Cold start
+    and peak memory come from fresh processes. The last line is JSON.
 
     \b
     nanogfl bench best.onnx --threads 1-4 --plot cost.png
@@ -77,16 +75,15 @@ def bench(
     from nanogfl.io.images import read_frame
     from nanogfl.machine.threads import limit_opencv_threads
     from nanogfl_deploy.bench.cold_start import cold_start
-    from nanogfl_deploy.bench.machine import machine
-    from nanogfl_deploy.bench.other_load import OtherLoad
-    from nanogfl_deploy.bench.run import measure_costs, textured_frame
+    from nanogfl_deploy.bench.cost import measure_costs, textured_frame
+    from nanogfl_deploy.bench.machine import OtherLoad, machine
     from nanogfl_deploy.bench.table import Report, as_json, table
     from nanogfl_deploy.runtime import Detector
 
     limit_opencv_threads()
     frame = textured_frame(*(frame_hw or (720, 1280))) if image is None else read_frame(image)
     for model in models:
-        Detector(model, threads=1)  # a file that is no model ends the command before anything is measured
+        Detector(model, threads=1)  # a file that is no model is refused before anything is measured
     cold_starts = {}
     for model in dict.fromkeys(models) if cold else ():
         say(f"cold start: {cold + 1} processes with {model}", err=True)

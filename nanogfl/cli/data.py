@@ -95,7 +95,7 @@ def show(
     nanogfl data show configs/bccd.yaml -o sheet.png
     nanogfl data show my.yaml -o sheet.jpg --set augment.mosaic=1 --set augment.rotate=10 --epoch 3
     """
-    from nanogfl.cli.extras import require
+    from nanogfl.errors import require
 
     require("train", "torch", "pydantic", "yaml", "rich")
     from nanogfl.errors import UserError

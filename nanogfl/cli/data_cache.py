@@ -23,7 +23,7 @@ def show_cache(folder: Path | None, clear: bool) -> None:
     nanogfl data cache
     nanogfl data cache --clear
     """
-    from nanogfl.cli.extras import require
+    from nanogfl.errors import require
 
     require("eval", "filelock")
     from nanogfl.data.cache.index import is_used

@@ -48,7 +48,7 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     nanogfl data check my.yaml --quick
     nanogfl data check my.yaml --strict -o check      for a script: check/check.json
     """
-    from nanogfl.cli.extras import require
+    from nanogfl.errors import require
 
     require("train", "torch", "rich", "pydantic", "yaml")
     from nanogfl.data.lint.files import check_listed
@@ -58,10 +58,10 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     from nanogfl.data.readers.read import load_split
     from nanogfl.errors import UserError
     from nanogfl.evaluate.frequency import LVIS_LIMITS
-    from nanogfl.recipe import load_config
+    from nanogfl.recipe import load_config, recipe_name
     from nanogfl.train.reports.progress import show_reading
 
-    folder = output or Path("runs") / "data-check" / config.stem
+    folder = output or Path("runs") / "data-check" / recipe_name(config)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: --output names a folder, which is made where it is not there")
     loaded = load_config(config, overrides)

@@ -1,7 +1,6 @@
 """`nanogfl detect`: a model on an image, a folder, a video, a camera or a stream."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -9,9 +8,6 @@ from nanogfl.cli.ending import stoppable
 from nanogfl.cli.say import say
 from nanogfl.cli.score import SCORE
 from nanogfl.errors import UserError
-
-if TYPE_CHECKING:
-    from nanogfl.cli.models import OpenedModel
 
 
 @click.command()
@@ -23,8 +19,8 @@ if TYPE_CHECKING:
     help="A picture, a video (.mp4, .mkv, .avi, .mov, .m4v), or else a folder.",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Detections as .json or .jsonl.")
-@click.option("--threshold", type=SCORE, default=0.4, show_default=True, help="Least score shown.")
-@click.option("--spread", is_flag=True, help="Draw each side soft or sharp by its standard deviation.")
+@click.option("--threshold", type=SCORE, default=0.4, show_default=True, help="Lowest score shown.")
+@click.option("--spread", is_flag=True, help="Draw each side as soft as its standard deviation.")
 @click.option(
     "--threads", type=click.IntRange(min=1), help="Threads of onnxruntime.  [default: one per core, at most 16]"
 )
@@ -41,21 +37,23 @@ def detect(
     strict: bool,
     no_window: bool,
 ) -> None:
-    """Detect with MODEL (.onnx or checkpoint) in SOURCE: an image, a folder, a video, a camera's number or device, or a
-    stream's URL (rtsp://, http://).
+    """Detect objects in SOURCE with MODEL (.onnx or checkpoint).
 
-    Shows a window where there is a display (q or Esc ends). Without a window, --save or --json it saves below
-    runs/detect. A camera or stream is recorded until Ctrl-C, SIGTERM or SIGHUP ends it; the recording is then complete.
-    An .mkv can be played even after a kill or a power cut, up to the last seconds (look for .NAME.mkv.1.part.mkv); an
-    .mp4 cannot.
+    SOURCE is an image, a folder, a video, a camera's number or device, or the URL of a stream (rtsp://, http://).
+
+    Shows a window where there is a display (q or Esc ends). Without a window, --save or --json, results are saved below
+    runs/detect. A camera or stream is recorded until Ctrl-C, SIGTERM or SIGHUP; the recording is then complete. After a
+    kill or a power cut an .mkv can still be played up to the last seconds (look for .NAME.mkv.1.part.mkv), an .mp4
+    cannot.
     """
     with stoppable() as ending:
+        from nanogfl.api.model import load
         from nanogfl.cli.detect_run import Run
         from nanogfl_deploy.sinks.pictures import DetectionsFile, default_place, open_saver
         from nanogfl_deploy.sinks.window import Window, window_problem
         from nanogfl_deploy.sources.open import open_source
 
-        detector = load_detector(model, threads)
+        detector = load(model, threads=threads)
         if spread and not detector.has_spread:
             raise UserError(
                 f"--spread needs the standard deviations of sides, {model} delivers none: leave --spread out, or take a"
@@ -75,13 +73,3 @@ def detect(
                     listing.close(False)
                 raise
             Run(detector, frames, threshold, spread, saver, listing, window).to_the_end(ending)
-
-
-def load_detector(path: Path, threads: int | None) -> "OpenedModel":
-    """An .onnx through onnxruntime, anything else as a checkpoint through torch."""
-    from nanogfl.cli.models import open_model
-    from nanogfl.io.read_file import is_file
-
-    if not is_file(path):
-        raise UserError(f"model {path} does not exist or is no file: check the path")
-    return open_model(path, threads=threads)

@@ -1,4 +1,4 @@
-"""A detector over a source's frames, and where its results go."""
+"""Runs a detector over a source's frames and hands the results to a saver, a listing and a window."""
 
 import time
 from collections import Counter, deque
@@ -17,21 +17,21 @@ from nanogfl_deploy.sources.open import Pictures
 from nanogfl_deploy.sources.video import Video
 
 if TYPE_CHECKING:
-    from nanogfl.cli.models import OpenedModel
+    from nanogfl.api.model import Model
 
 _LONGEST_NAME = 60
 
 
 class Run:
-    """Every frame, then the summary.
+    """One run over all frames, with a summary at the end.
 
-    Results get their names when the source has ended or the window was closed. A camera's get them however the run
-    ends, because it cannot be repeated; what another source has not finished is dropped.
+    Results get their names when the source ends or the window is closed. A camera's get them however the run ends,
+    since it cannot be repeated; unfinished results of another source are dropped.
     """
 
     def __init__(
         self,
-        detector: "OpenedModel",
+        detector: "Model",
         frames: Source,
         threshold: float,
         spread: bool,
@@ -43,12 +43,12 @@ class Run:
         self._saver, self._listing, self._window = saver, listing, window
         self._milliseconds = RunningMedian()
         self._found: Counter[int] = Counter()
-        self._recent: deque[float] = deque(maxlen=30)  # when the last frames came: the shown rate follows in a second
+        self._recent: deque[float] = deque(maxlen=30)  # times of the last frames, for the shown rate
         self._saved: list[str] = []
         self._problems: list[str] = []
 
     def to_the_end(self, ending: Ending) -> None:
-        """The source's, the user's or, of a signal, `ending`'s. Raises UserError and Interrupted."""
+        """Runs until the source, the user or a signal (`ending`) ends it. Raises UserError and Interrupted."""
         frames = self._frames
         ending.at_the_first = frames.stop
         ending.at_the_worst = lambda: self._close_files(frames.live)
@@ -76,7 +76,7 @@ class Run:
             raise UserError("; ".join(self._problems))
 
     def _detect(self, name: str, frame: Frame) -> bool:
-        """False: the user has ended it."""
+        """Detects in one frame and hands on the results. Returns False if the user ended the run."""
         start = time.perf_counter()
         detections = self._detector.detect(frame)
         milliseconds = (time.perf_counter() - start) * 1e3
@@ -126,7 +126,9 @@ class Run:
                 say(f"note: {frames.path} {claimed}, saved with {self._saver.frame_rate:g}", err=True)
             elif frames.uneven:
                 even = f"the saved video shows one every {1 / self._saver.frame_rate:.3g} s"
-                say(f"note: frames of {frames.path} come at uneven times, {even}; --json has each one's time", err=True)
+                say(
+                    f"note: frames of {frames.path} come at uneven times, {even}; --json has the time of each", err=True
+                )
         names = self._detector.class_names
         counts = [f"{shortened(names[label], _LONGEST_NAME)} {count}" for label, count in sorted(self._found.items())]
         summary = [self._count(), ", ".join(counts) or "no detections"]

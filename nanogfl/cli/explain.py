@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: IMAGE_explained.png, in this folder]")
-@click.option("--threshold", type=SCORE, default=0.4, show_default=True, help="Least score shown.")
-@click.option("--max-boxes", type=click.IntRange(min=1), default=6, show_default=True, help="Only the best so many.")
+@click.option("--threshold", type=SCORE, default=0.4, show_default=True, help="Lowest score shown.")
+@click.option(
+    "--max-boxes", type=click.IntRange(min=1), default=6, show_default=True, help="Most boxes shown, best first."
+)
 @stoppable()
 def explain(model: Path, image: Path, output: Path | None, threshold: float, max_boxes: int) -> None:
-    """Draw why MODEL puts the sides of its boxes in IMAGE where it puts them, and how sure it is of each.
+    """Draw the predicted distribution of each side of MODEL's boxes in IMAGE.
 
-    The detector predicts a distribution for each side of a box; the side is its expectation. The picture shows every
-    box enlarged, with bars where the bins of its four distributions lie. MODEL is a checkpoint, or an .onnx
-    that was exported with --distributions.
+    A side lies at the expectation of its distribution; the wider the distribution, the less sure the model is. The
+    picture shows every box enlarged, with one bar per bin. MODEL is a checkpoint, or an .onnx that was exported with
+    --distributions.
 
     \b
     nanogfl explain runs/bccd/best.pt photo.jpg
@@ -35,7 +37,7 @@ def explain(model: Path, image: Path, output: Path | None, threshold: float, max
     """
     import numpy as np
 
-    from nanogfl.cli.detect import load_detector
+    from nanogfl.api.model import load
     from nanogfl.draw.sides import explain_picture
     from nanogfl.io.images import IMAGE_SUFFIXES, read_frame
     from nanogfl_deploy.sinks.pictures import write_picture
@@ -45,7 +47,7 @@ def explain(model: Path, image: Path, output: Path | None, threshold: float, max
         raise UserError(f"the picture is written to an image file, got {target}: name a .png")
     if os.path.realpath(target) == os.path.realpath(image):
         raise UserError(f"{target} would replace the image: name another file with -o")
-    opened = load_detector(model, None)
+    opened = load(model)
     if opened.explain is None:
         raise UserError(f"{model} delivers no distributions: write it again with `nanogfl export --distributions`")
     frame = read_frame(image)
@@ -60,7 +62,7 @@ def explain(model: Path, image: Path, output: Path | None, threshold: float, max
 
 
 def side_table(detections: "Detections", class_names: tuple[str, ...]) -> list[str]:
-    """A line a detection, under a heading: each side's position and its standard deviation in the frame's pixels."""
+    """A heading, and one line per detection: position and standard deviation of each side in the frame's pixels."""
     if not len(detections):
         return []
     assert detections.sides is not None

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
+from nanogfl.api.exporting import GATE_IMAGES
 from nanogfl.cli.say import say
-
-GATE_IMAGES = 32
 
 
 @click.command(short_help="Write one verified .onnx from a checkpoint.")
@@ -18,8 +17,8 @@ GATE_IMAGES = 32
     type=click.Choice(["detections", "raw"]),
     default="detections",
     show_default=True,
-    help="detections: boxes, scores, labels and spread of the best 100; raw: of every point, for runtimes without"
-    " TopK or NonMaxSuppression.",
+    help="detections: boxes, scores, labels and spread of the best 100; raw: of every point, for runtimes without TopK"
+    " or NonMaxSuppression.",
 )
 @click.option(
     "--images",
@@ -27,11 +26,13 @@ GATE_IMAGES = 32
     help="Compare on the images of this folder; 'embedded': on drawn pictures."
     " [default: the validation set that the checkpoint names]",
 )
-@click.option("--image-count", default=GATE_IMAGES, show_default=True, help="Compare on this many of them.")
-@click.option("--dynamic-batch", is_flag=True, help="Any number of pictures at a time. [default: one]")
-@click.option("--distributions", is_flag=True, help="Deliver the distributions behind each box, for `nanogfl explain`.")
-@click.option("--no-rewrite", is_flag=True, help="The graph as traced, without the rewrites for speed: to compare.")
-@click.option("--report", is_flag=True, help="Also write OUTPUT_report.md and .png: how it agrees, its nodes, latency.")
+@click.option("--image-count", default=GATE_IMAGES, show_default=True, help="Number of images to compare on.")
+@click.option("--dynamic-batch", is_flag=True, help="Accept any number of pictures at a time. [default: one]")
+@click.option(
+    "--distributions", is_flag=True, help="Also deliver the distributions of each box, for `nanogfl explain`."
+)
+@click.option("--no-rewrite", is_flag=True, help="Leave out the rewrites for speed, for comparison.")
+@click.option("--report", is_flag=True, help="Also write OUTPUT_report.md and .png: agreement, nodes, latency.")
 def export(
     checkpoint: Path,
     output: Path | None,
@@ -45,8 +46,8 @@ def export(
 ) -> None:
     """Write CHECKPOINT (a .pt of `nanogfl train`) as one .onnx: resized uint8 picture in, detections out.
 
-    The file is reopened, checked and compared with PyTorch on real images, detection by detection. It is left on
-    disk only when both agree (boxes and spread within 0.05 px, scores within 1e-4); the figures travel in its metadata.
+    The written file is compared with PyTorch on real images, detection by detection. It is kept only if both agree
+    (boxes and spread within 0.05 px, scores within 1e-4); its metadata holds the measured differences.
 
     \b
     nanogfl export runs/bccd/best.pt
@@ -54,47 +55,19 @@ def export(
     """
     from typing import cast
 
-    from nanogfl.cli.extras import require
-
-    require("export", "torch", "onnx", "onnxscript", "onnxsim", "pydantic", "yaml")
-    from nanogfl.cli.gate_images import gate_frames
+    from nanogfl.api.exporting import export as run_export
     from nanogfl.contract.card import ExportFormat
-    from nanogfl.errors import UserError
-    from nanogfl_deploy.runtime import Detector
-    from nanogfl_export.export import export_checkpoint
 
-    target = output or checkpoint.with_suffix(".onnx")
-    if target.suffix != ".onnx":
-        raise UserError(f"--output must end in .onnx, got {target}")
-    origin, frames = gate_frames(checkpoint, images, image_count)
-    say(f"tracing {checkpoint}, then comparing with PyTorch on {origin}")
-    exported = export_checkpoint(
+    exported = run_export(
         checkpoint,
-        target,
+        output,
         output_format=cast(ExportFormat, output_format),
-        batch=None if dynamic_batch else 1,
-        rewrite=not no_rewrite,
+        images=images,
+        image_count=image_count,
+        dynamic_batch=dynamic_batch,
         distributions=distributions,
-        frames=frames,
-        frames_origin=origin,
-        open_device=Detector,
+        rewrite=not no_rewrite,
+        report=report,
+        verbose=True,
     )
-    say(f"agrees with PyTorch: {exported.parity}")
-    for line in exported.parity.tie_rows:
-        say(f"  decided by a tie: {line}")
-    size = target.stat().st_size / 1e6
-    say(f"wrote {target}: {size:.2f} MB, {len(exported.model.graph.node)} nodes, format {output_format}")
-    if report:
-        from nanogfl.model.predictor import load_predictor
-        from nanogfl_deploy.bench.machine import cpu_name
-        from nanogfl_export.report.write import write_report
-
-        written = write_report(
-            exported,
-            load_predictor(checkpoint),
-            gate_frames(checkpoint, images, image_count)[1],  # read once more instead of holding them all
-            open_device=lambda path: Detector(path, threads=1),
-            machine=f"{cpu_name()}, 1 thread",
-        )
-        say(f"wrote {written.page} and {written.picture.name}")
-    say(f"next: nanogfl detect {target} IMAGE_OR_FOLDER_OR_VIDEO")
+    say(f"next: nanogfl detect {exported.path} IMAGE_OR_FOLDER_OR_VIDEO")

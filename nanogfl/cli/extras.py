@@ -1,19 +1,10 @@
-"""Missing packages: one sentence instead of a traceback."""
+"""An OpenCV that cannot be loaded: one sentence instead of a traceback."""
 
-from importlib.util import find_spec
-
-from nanogfl.errors import UserError, missing_extra
-
-
-def require(extra: str, *packages: str) -> None:
-    """Raises UserError with the pip command if a package of the extra is missing."""
-    for package in packages:
-        if find_spec(package) is None:
-            raise missing_extra(package, extra)
+from nanogfl.errors import UserError
 
 
 def opencv_problem() -> UserError | None:
-    """The error if OpenCV cannot be imported, else None. Its usual package needs desktop libraries."""
+    """Why OpenCV cannot be imported, and both ways out; None where it can. Its usual package needs libGL and glib."""
     try:
         import cv2  # noqa: F401
     except ImportError as error:

@@ -35,7 +35,7 @@ def import_nanodet(file: Path, output: Path, names_file: Path | None, input_hw: 
     nanogfl import-nanodet nanodet-plus-m_320.ckpt -o nanodet-plus-320.pt --input 320 320
     nanogfl import-nanodet mine.ckpt -o mine.pt --classes names.txt
     """
-    from nanogfl.cli.extras import require
+    from nanogfl.errors import require
 
     require("train", "torch", "pydantic", "yaml")
     from nanogfl.config import Config

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nanogfl.cli.ending import stoppable
-from nanogfl.cli.extras import require
 from nanogfl.cli.say import say
-from nanogfl.errors import UserError
+from nanogfl.errors import UserError, require
 from nanogfl.io.read_file import is_file
 
 if TYPE_CHECKING:

@@ -23,8 +23,7 @@ def models(configs: Path | None, classes: int) -> None:
     nanogfl train configs/nanodet/nanodet-plus-m_416.yaml
     nanogfl models --configs my/recipes --classes 3
     """
-    from nanogfl.cli.extras import require
-    from nanogfl.errors import UserError
+    from nanogfl.errors import UserError, require
 
     require("train", "torch", "pydantic", "yaml")
     from nanogfl.model.recipe_card import read_recipe_cards

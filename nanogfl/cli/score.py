@@ -1,4 +1,4 @@
-"""A score as an option."""
+"""The type of options that are scores."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import click
 
 
 class _Score(click.FloatRange):
-    """0 to 1. nan, which is neither below nor above anything, is refused as well."""
+    """0 to 1; nan, which no range excludes, is refused as well."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         score = float(super().convert(value, param, ctx))

@@ -77,11 +77,12 @@ def train(
     """
     import json
 
-    from nanogfl.cli.extras import require
+    from nanogfl.errors import Interrupted, require
 
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools", "pooch", "filelock")
-    from nanogfl.errors import Interrupted
-    from nanogfl.recipe import load_config
+    from nanogfl.api.training import default_run_dir
+    from nanogfl.api.training import train as run_training
+    from nanogfl.recipe import load_config, recipe_name
     from nanogfl.train.distributed.launch import count_processes, place_from_environment, run_ranks
 
     shortcuts = [f"train.device={device}"] if device else []
@@ -89,17 +90,16 @@ def train(
     # quoted: YAML would read a file called 1e3 as a number
     shortcuts += [f"train.init_from={json.dumps(str(init_from), ensure_ascii=False)}"] if init_from else []
     loaded = load_config(config, (*overrides, *shortcuts))
-    folder = run_dir or _default_run_dir(config.stem, resume is not None)
+    folder = run_dir or default_run_dir(recipe_name(config), resume is not None)
     if devices is not None and (count := count_processes(devices, loaded.train.device)) > 1:
         keys = [word for override in (*overrides, *shortcuts) for word in ("--set", override)]
         again = ["train", str(config), *keys, "--run-dir", str(folder), *([f"--resume={resume}"] if resume else [])]
         sys.exit(run_ranks([sys.executable, "-m", "nanogfl", *again], count))
-    from nanogfl.train.loop import train as run_training
 
     place = place_from_environment()
     first = place is None or place.rank == 0
     try:
-        outcome = run_training(loaded, folder, resume="auto" if resume == "auto" else resume is not None)
+        outcome = run_training(loaded, folder, resume="auto" if resume == "auto" else resume is not None, verbose=True)
     except Interrupted as stopped:
         if first:
             say(f"nanogfl: {stopped}", err=True)
@@ -109,14 +109,3 @@ def train(
     say(str(outcome))
     say(f"curves: {folder / 'curves.png'}, pictures: {folder / 'validation.png'}")
     say(f"next: nanogfl export {folder / 'best.pt'}")
-
-
-def _default_run_dir(name: str, resume: bool) -> Path:
-    """runs/NAME, else runs/NAME-2, ...: the first free one, or the last used one to resume."""
-    from nanogfl.train.checkpointing.run_dir import has_state
-
-    candidates = [Path("runs") / name, *(Path("runs") / f"{name}-{number}" for number in range(2, 10_000))]
-    used = [folder for folder in candidates if has_state(folder)]
-    if resume:
-        return used[-1] if used else candidates[0]
-    return next(folder for folder in candidates if not folder.exists())

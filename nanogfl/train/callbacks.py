@@ -10,7 +10,7 @@ import torch
 
 from nanogfl.config import Config
 from nanogfl.evaluate.coco_ap import NO_OBJECTS, Report
-from nanogfl.train.checkpointing.run_dir import BEST
+from nanogfl.train.checkpointing.run_dir import BEST, LAST
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,20 @@ class Outcome:
     report: Report
     """of the last epoch"""
 
+    @property
+    def best(self) -> Path:
+        """The checkpoint of `best_epoch`, its weights averaged."""
+        return self.run_dir / BEST
+
+    @property
+    def last(self) -> Path:
+        """The training state after the last epoch, to resume from."""
+        return self.run_dir / LAST
+
     def __str__(self) -> str:
-        best = self.run_dir / BEST
         if self.best_ap is None:
-            return f"no AP: {NO_OBJECTS}; the newest evaluated epoch, {self.best_epoch}, is {best}"
-        return f"best AP {self.best_ap:.3f} after epoch {self.best_epoch}: {best}"
+            return f"no AP: {NO_OBJECTS}; the newest evaluated epoch, {self.best_epoch}, is {self.best}"
+        return f"best AP {self.best_ap:.3f} after epoch {self.best_epoch}: {self.best}"
 
 
 class Callback:

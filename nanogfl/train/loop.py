@@ -58,7 +58,12 @@ LOGGED = ("loss", *Losses._fields[1:])  # the log calls the total the loss
 
 
 def train(
-    config: Config, run_dir: Path, *, resume: bool | Literal["auto"] = False, callbacks: Sequence[Callback] = ()
+    config: Config,
+    run_dir: Path,
+    *,
+    resume: bool | Literal["auto"] = False,
+    callbacks: Sequence[Callback] = (),
+    silent: bool = False,
 ) -> Outcome:
     """Trains into `run_dir`: config.yaml, log.jsonl, last.pt and previous.pt, best.pt, curves.png, validation.png, and
     gamma.png with an equalized loss.
@@ -66,7 +71,7 @@ def train(
     With `resume` the run goes on from run_dir/last.pt and ends as if it had never been stopped. "auto" starts a new run
     where there is none yet: one command for services and queues that restart trainings.
 
-    `callbacks` are called by rank 0, before those of train.loggers (train/callbacks.py).
+    `callbacks` are called by rank 0, before those of train.loggers (train/callbacks.py). `silent` prints nothing.
 
     In each of several processes (`nanogfl train --devices N`, torchrun) it trains its share of every batch; rank 0
     alone writes and speaks. Raises UserError, and Interrupted when a signal ended the training.
@@ -77,10 +82,10 @@ def train(
         run_dir = ranks.of_first(run_dir)
         going_on = ranks.of_first(has_state(run_dir) if resume == "auto" else resume)
         told = Callbacks([*callbacks, *build_loggers(config.train.loggers)] if ranks.first else [])
-        return _train(config, run_dir, going_on, ranks, told)
+        return _train(config, run_dir, going_on, ranks, told, silent)
 
 
-def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks, callbacks: Callbacks) -> Outcome:
+def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks, callbacks: Callbacks, silent: bool) -> Outcome:
     if ranks.first or resume:
         require_state(run_dir, resume)
     device = ranks.device
@@ -113,7 +118,7 @@ def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks, callbacks:
         last = _take_over(run_dir, config, data, resume, loader, ranks)
         if last is not None:
             config = last.config
-        progress = Progress(config, run_dir, silent=not ranks.first)
+        progress = Progress(config, run_dir, silent=silent or not ranks.first)
         if ranks.first:
             lines = [*started_from, *frozen.lines(), *ranks.lines(config)]
             introduce(config, run_dir, data, loader, detector, lines, progress)

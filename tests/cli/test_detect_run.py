@@ -1,14 +1,15 @@
 """A run that an error ends: a camera's results are kept, a file's are not."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from nanogfl.api.model import Model
 from nanogfl.cli.detect_run import Run
 from nanogfl.cli.ending import Ending
-from nanogfl.cli.models import OpenedModel
 from nanogfl.contract.detections import Detections
 from nanogfl.errors import UserError
 from nanogfl_deploy.sinks.pictures import DetectionsFile, VideoFile
@@ -37,7 +38,7 @@ def model(fails_at, error):
             raise error
         return NOTHING
 
-    return OpenedModel(detect, ("a",), (1,), None, None, False, 100, None, None)
+    return Model(Path("a.onnx"), detect, ("a",), (1,), has_spread=False, keep=100)
 
 
 @pytest.mark.parametrize("error", [UserError("the model is tired"), KeyboardInterrupt(), RuntimeError("a bug")])

@@ -7,9 +7,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from nanogfl.api.gate_images import gate_frames
+from nanogfl.api.model import load
 from nanogfl.cli.evaluate import evaluate
-from nanogfl.cli.gate_images import gate_frames
-from nanogfl.cli.models import open_model
 from nanogfl.config import Config, DataConfig, SplitConfig
 from nanogfl.data.synthetic.dataset import draw_dataset
 from nanogfl.errors import UserError
@@ -68,14 +68,14 @@ def test_its_own_validation_set_with_other_ids_is_matched_by_name_and_with_other
 @pytest.mark.parametrize("device", ["foo", "cuda:99", "meta", "cuda:x", ""])
 def test_a_device_that_is_not_there_is_one_sentence(folder, device):
     with pytest.raises(UserError, match="device") as caught:
-        open_model(folder / "model.pt", device=device)
+        load(folder / "model.pt", device=device)
     assert "\n" not in str(caught.value)
 
 
 def test_the_device_may_be_chosen_by_itself_and_threads_are_not_ignored(folder):
-    assert open_model(folder / "model.pt", device="auto").class_names
+    assert load(folder / "model.pt", device="auto").class_names
     with pytest.raises(UserError, match="--threads"):
-        open_model(folder / "model.pt", threads=2)
+        load(folder / "model.pt", threads=2)
 
 
 def test_an_export_leaves_out_a_validation_image_that_cannot_be_read_and_says_which(folder):

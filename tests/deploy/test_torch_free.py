@@ -28,7 +28,7 @@ def run_python(code, *arguments):
 def test_a_detector_detects_without_torch(blank_path):
     code = """
 import numpy as np
-import nanogfl_deploy.bench.run, nanogfl_deploy.sinks.pictures, nanogfl_deploy.sources.open
+import nanogfl_deploy.bench.cost, nanogfl_deploy.sinks.pictures, nanogfl_deploy.sources.open
 import nanogfl.cli.main
 from nanogfl_deploy.runtime import Detector
 frame = np.zeros((64, 96, 3), np.uint8)

@@ -9,6 +9,8 @@ from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.synthetic.dataset import draw_image
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
 from nanogfl.model.detector import Detector, build_detector
+from nanogfl_deploy.runtime import Detector as DeviceDetector
+from nanogfl_export.export import export_checkpoint
 
 HW = (96, 160)  # H != W
 
@@ -49,3 +51,16 @@ def checkpoint_path(tmp_path_factory):
     weights = lively_detector(config, 3).state_dict()
     save_checkpoint(path, Checkpoint(config, ("a", "b", "c"), (2, 5, 9), weights, {"ap": None}))
     return path
+
+
+@pytest.fixture(scope="session")
+def exported(checkpoint_path, frames, tmp_path_factory):
+    """The default export of the small checkpoint. Tests only read it."""
+    return run_export(checkpoint_path, tmp_path_factory.mktemp("export") / "small.onnx", frames)
+
+
+def run_export(checkpoint, output, frames, **options):
+    """An export compared on `frames`, opened by the device's own detector."""
+    return export_checkpoint(
+        checkpoint, output, frames=frames, frames_origin="drawn pictures", open_device=DeviceDetector, **options
+    )

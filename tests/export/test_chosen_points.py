@@ -9,14 +9,14 @@ import torch
 from nanogfl.config import HeadConfig
 from nanogfl.contract.detections import Selection, select, sides_at
 from nanogfl.model.boxes.decode import bin_probabilities, decode_boxes, decode_spread, make_grid
-from nanogfl_export.graph.assemble import (
+from nanogfl_export.graph.assemble import selection_models
+from nanogfl_export.graph.join import join
+from nanogfl_export.graph.points import (
     RAW_PREFIX,
     Parts,
     all_points_model,
     chosen_points_model,
-    join,
     rows_of_all_points_model,
-    selection_models,
 )
 from nanogfl_export.graph.trace import trace_row_decode
 from nanogfl_export.rewrite.sequence import rewrite_decode

@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 
@@ -14,21 +13,10 @@ from nanogfl_deploy.runtime import Detector
 from nanogfl_export.export import export_checkpoint
 from nanogfl_export.graph import modules as graph
 from nanogfl_export.graph import trace
-from nanogfl_export.graph.assemble import rename_values
-from nanogfl_export.onnx_file import RAW_OPERATORS, check_file, write_file
+from nanogfl_export.graph.join import rename_values
+from nanogfl_export.onnx_file import check_file, write_file
 
-from .conftest import HW, lively_detector, small_config
-
-
-def run_export(checkpoint, output, frames, **options):
-    return export_checkpoint(
-        checkpoint, output, frames=frames, frames_origin="drawn pictures", open_device=Detector, **options
-    )
-
-
-@pytest.fixture(scope="module")
-def exported(checkpoint_path, frames, tmp_path_factory):
-    return run_export(checkpoint_path, tmp_path_factory.mktemp("export") / "small.onnx", frames)
+from .conftest import HW, lively_detector, run_export, small_config
 
 
 @pytest.mark.slow
@@ -73,29 +61,6 @@ def test_the_written_file_is_single_and_tells_nothing_of_the_machine(exported):
 
 
 @pytest.mark.slow
-def test_raw_with_any_batch_keeps_to_its_operators_and_agrees(checkpoint_path, frames, tmp_path):
-    exported = run_export(checkpoint_path, tmp_path / "raw.onnx", frames, output_format="raw", batch=None)
-    model = onnx.load_model(exported.path)
-    assert {node.op_type for node in model.graph.node} <= RAW_OPERATORS
-    predictor, detector = load_predictor(checkpoint_path), Detector(exported.path)
-    for _, frame in frames:
-        np.testing.assert_allclose(detector(frame).scores, predictor(frame).scores, atol=1e-4)
-
-
-@pytest.mark.slow
-def test_a_batch_of_which_one_picture_is_empty(checkpoint_path, frames, tmp_path):
-    path = run_export(checkpoint_path, tmp_path / "any.onnx", frames, batch=None).path
-    detector, session = Detector(path), onnxruntime.InferenceSession(path)
-    images = np.stack([detector.prepare(frame)[0] for _, frame in frames[:3]])
-    images[1] = 0
-    outputs = session.run(["boxes", "scores", "labels", "spread"], {"image": images})
-    for index in range(3):
-        alone = session.run(["boxes", "scores", "labels", "spread"], {"image": images[index : index + 1]})
-        for together, single in zip(outputs, alone, strict=True):
-            np.testing.assert_allclose(together[index], single[0], atol=1e-3)
-
-
-@pytest.mark.slow
 def test_one_class_and_the_other_neck(frames, tmp_path):
     config = small_config("pan")
     path = tmp_path / "one.pt"
@@ -128,6 +93,7 @@ def test_the_gate_refuses_a_half_cell_shift(checkpoint_path, frames, tmp_path, m
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_gate_refuses_softmax_over_the_wrong_axis(checkpoint_path, frames, tmp_path, monkeypatch):
     def wrong(dist_logits, grid):
         bins = torch.arange(dist_logits.shape[-1], dtype=torch.float32)
@@ -153,6 +119,7 @@ def test_the_gate_refuses_swapped_colours(checkpoint_path, frames, tmp_path, mon
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_gate_refuses_swapped_labels_although_all_raw_numbers_agree(checkpoint_path, frames, tmp_path):
     class Mislabelled(Detector):
         def finish(self, outputs, placement):

@@ -14,10 +14,9 @@ from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import load_checkpoint, save_checkpoint
 from nanogfl.model.predictor import load_predictor
 from nanogfl_deploy.runtime import Detector
-from nanogfl_export.export import export_checkpoint
 from nanogfl_export.onnx_file import RAW_OPERATORS
 
-from .conftest import HW
+from .conftest import HW, run_export
 
 pytestmark = pytest.mark.slow
 BLACK = np.zeros((*HW, 3), np.uint8)
@@ -45,24 +44,9 @@ def sparse_path(checkpoint_path, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run_export(frames, tmp_path_factory):
-    def export(checkpoint, **options):
-        output = tmp_path_factory.mktemp("export") / "small.onnx"
-        return export_checkpoint(
-            checkpoint, output, frames=frames, frames_origin="drawn pictures", open_device=Detector, **options
-        )
-
-    return export
-
-
-@pytest.fixture(scope="module")
-def any_batch(run_export, sparse_path):
-    return run_export(sparse_path, batch=None, distributions=True)
-
-
-@pytest.fixture(scope="module")
-def fast(run_export, checkpoint_path):
-    return run_export(checkpoint_path)
+def any_batch(sparse_path, frames, tmp_path_factory):
+    output = tmp_path_factory.mktemp("export") / "sparse.onnx"
+    return run_export(sparse_path, output, frames, batch=None, distributions=True)
 
 
 def assert_same(found, expected):
@@ -95,8 +79,8 @@ def test_a_batch_whose_middle_picture_is_empty(any_batch, sparse_path, frames):
     assert min(counts[0], counts[2]) > 10
 
 
-def test_a_crowd_of_candidates(fast, checkpoint_path, frames):
-    predictor, detector = load_predictor(checkpoint_path), Detector(fast.path)
+def test_a_crowd_of_candidates(exported, checkpoint_path, frames):
+    predictor, detector = load_predictor(checkpoint_path), Detector(exported.path)
     for _, frame in frames:
         raw = predictor.raw(preprocess(frame, predictor.config.input)[0])
         assert (raw.scores > predictor.config.selection.score).sum() > 500
@@ -119,13 +103,13 @@ def test_distributions_are_those_of_pytorch(any_batch, sparse_path, frames):
         np.testing.assert_allclose(found.sides.deviation(), found.spread, rtol=0, atol=0.01)
 
 
-def test_distributions_do_not_go_with_raw(run_export, checkpoint_path):
-    with pytest.raises(UserError, match="distributions belong to detections: leave out either"):
-        run_export(checkpoint_path, output_format="raw", distributions=True)
+def test_distributions_do_not_go_with_raw(checkpoint_path, frames, tmp_path):
+    with pytest.raises(UserError, match="distributions belong to detections"):
+        run_export(checkpoint_path, tmp_path / "x.onnx", frames, output_format="raw", distributions=True)
 
 
-def test_a_raw_file_is_rewritten_and_keeps_to_its_operators(run_export, checkpoint_path, frames):
-    exported = run_export(checkpoint_path, output_format="raw")
+def test_a_raw_file_of_any_batch_is_rewritten_and_keeps_to_its_operators(checkpoint_path, frames, tmp_path):
+    exported = run_export(checkpoint_path, tmp_path / "raw.onnx", frames, output_format="raw", batch=None)
     model = onnx.load_model(exported.path)
     kinds = [node.op_type for node in model.graph.node]
     assert set(kinds) <= RAW_OPERATORS
@@ -137,13 +121,14 @@ def test_a_raw_file_is_rewritten_and_keeps_to_its_operators(run_export, checkpoi
         np.testing.assert_allclose(theirs.scores, ours.scores, rtol=0, atol=1e-4)
         np.testing.assert_allclose(theirs.boxes, ours.boxes, rtol=0, atol=0.05)
         np.testing.assert_allclose(theirs.spread, ours.spread, rtol=0, atol=0.05)
+        np.testing.assert_allclose(detector(frame).scores, predictor(frame).scores, rtol=0, atol=1e-4)
 
 
-def test_without_rewrites_the_file_says_and_finds_the_same(fast, run_export, checkpoint_path, frames):
-    plain = run_export(checkpoint_path, rewrite=False)
-    cards = [{**asdict(exported.card), "parity": None} for exported in (fast, plain)]
+def test_without_rewrites_the_file_says_and_finds_the_same(exported, checkpoint_path, frames, tmp_path):
+    fast, plain = exported, run_export(checkpoint_path, tmp_path / "plain.onnx", frames, rewrite=False)
+    cards = [{**asdict(export.card), "parity": None} for export in (fast, plain)]
     assert cards[0] == cards[1]
-    models = [onnx.load_model(exported.path) for exported in (fast, plain)]
+    models = [onnx.load_model(export.path) for export in (fast, plain)]
     outputs = [[value.SerializeToString() for value in model.graph.output] for model in models]
     assert outputs[0] == outputs[1]
     # `plain` of a rewritten export is what --no-rewrite would have written

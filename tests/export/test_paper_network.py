@@ -57,8 +57,15 @@ def answers(model: onnx.ModelProto, images: np.ndarray) -> list[np.ndarray]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
-@pytest.mark.parametrize("kind", ["resnet18", "resnet50"])
+@pytest.mark.parametrize(
+    ("activation", "kind"),
+    [
+        ("leaky_relu", "resnet18"),
+        ("relu", "resnet50"),
+        pytest.param("relu", "resnet18", marks=pytest.mark.exhaustive),
+        pytest.param("leaky_relu", "resnet50", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_the_rewrites_are_exact(activation, kind):
     detector = lively(config(activation, kind), 3)
     traced = trace_network(detector, 1)
@@ -75,7 +82,10 @@ def test_the_rewrites_are_exact(activation, kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [{}, {"rewrite": False}, {"output_format": "raw", "batch": None}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"output_format": "raw", "batch": None}, pytest.param({"rewrite": False}, marks=pytest.mark.exhaustive)],
+)
 def test_the_gate_lets_it_through(tmp_path, options):
     settings = config(hw=(128, 192))
     path = tmp_path / "paper.pt"

@@ -12,15 +12,13 @@ from nanogfl.contract.input_spec import InputSpec
 from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
 from nanogfl.model.detector import build_detector
-from nanogfl.model.predictor import load_predictor
+from nanogfl.model.predictor import Predictor, load_predictor
 from nanogfl_deploy.runtime import Detector as DeviceDetector
-from nanogfl_export.export import export_checkpoint
-from nanogfl_export.gate import parity
 from nanogfl_export.onnx_file import RAW_OPERATORS
 from tests.lively import enliven
 from tests.representations import DGQP, PER_LEVEL, RETINA, matching_loss
 
-from .conftest import HW
+from .conftest import HW, run_export
 
 HEADS = {
     **{name: PER_LEVEL[name] for name in ("dirac, none", "gaussian, iou", "general+dfl, centerness", "dirac, joint")},
@@ -47,64 +45,57 @@ def checkpoint(request, tmp_path_factory):
     return path, head
 
 
-def run_export(path, output, frames, **options):
-    return export_checkpoint(path, output, frames=frames, frames_origin="drawn", open_device=DeviceDetector, **options)
-
-
-def cases() -> list:
-    """Every head rewritten and raw; two of them in every way, the others so in make test-all."""
-    ways = {"rewritten": {}, "raw": {"output_format": "raw"}, "plain": {"rewrite": False}, "any batch": {"batch": None}}
-    usual = {(name, way) for name in HEADS for way in ("rewritten", "raw")}
-    usual |= {(name, way) for name in ("gaussian, iou", "RetinaNet") for way in ways}
-    return [
-        pytest.param(name, ways[way], id=f"{name}, {way}", marks=() if (name, way) in usual else pytest.mark.exhaustive)
-        for name in HEADS
-        for way in ways
-    ]
+WAYS = {"rewritten": {}, "raw": {"output_format": "raw"}, "plain": {"rewrite": False}, "any batch": {"batch": None}}
+USUAL = {(name, "rewritten") for name in HEADS} | {(name, "raw") for name in ("gaussian, iou", "RetinaNet")}
+USUAL |= {("general+dfl, DGQP", "raw"), ("general+dfl, DGQP", "plain"), ("gaussian, iou", "any batch")}
+USUAL |= {("RetinaNet", "plain")}
+CASES = [
+    pytest.param(name, WAYS[way], id=f"{name}, {way}", marks=() if (name, way) in USUAL else pytest.mark.exhaustive)
+    for name in HEADS
+    for way in WAYS
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("checkpoint", "options"), cases(), indirect=["checkpoint"])
+@pytest.mark.parametrize(("checkpoint", "options"), CASES, indirect=["checkpoint"])
 def test_the_file_agrees_with_pytorch_and_says_its_spread(checkpoint, frames, tmp_path, options):
+    """With the distributions wherever the boxes have them and the format delivers them."""
     path, head = checkpoint
-    exported = run_export(path, tmp_path / "some.onnx", frames, **options)
-    found = exported.parity
-    assert found.matched >= 0.98 * found.detections > 20
-    assert 0 < found.box_px < 0.05
-    assert exported.card.has_spread == head.has_spread == (found.spread_px is not None)
-    assert ("spread" in str(found)) == head.has_spread
-    detections = DeviceDetector(exported.path)(frames[0][1])
+    delivered = bool(head.bins) and "output_format" not in options
+    exported = run_export(path, tmp_path / "some.onnx", frames, distributions=delivered, **options)
+    parity = exported.parity
+    assert parity.matched >= 0.98 * parity.detections > 20
+    assert 0 < parity.box_px < 0.05
+    assert exported.card.has_spread == head.has_spread == (parity.spread_px is not None)
+    assert ("spread" in str(parity)) == head.has_spread
+    found = DeviceDetector(exported.path)(frames[0][1])
     ours = load_predictor(path)(frames[0][1])
     if head.has_spread:
-        np.testing.assert_allclose(detections.spread[:5], ours.spread[:5], atol=0.05)
-        assert (detections.spread > 0).all()
+        np.testing.assert_allclose(found.spread[:5], ours.spread[:5], atol=0.05)
+        assert (found.spread > 0).all()
     else:
-        assert detections.spread is None
+        assert found.spread is None
         assert ours.spread is None
     if exported.card.format == "raw":
         assert {node.op_type for node in onnx.load_model(exported.path).graph.node} <= RAW_OPERATORS
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("checkpoint", HEADS, indirect=True)
-def test_distributions_are_delivered_where_the_boxes_have_them(checkpoint, frames, tmp_path):
-    path, head = checkpoint
-    if not head.bins:
-        with pytest.raises(UserError, match=rf"boxes without distributions \(model.head.box {head.box}\)"):
-            run_export(path, tmp_path / "some.onnx", frames, distributions=True)
-        with pytest.raises(UserError, match=f"no distributions .*{head.box}"):
-            load_predictor(path).explain(frames[0][1])
-        assert list(tmp_path.iterdir()) == []
-        return
-    for rewrite in (True, False):
-        exported = run_export(path, tmp_path / "some.onnx", frames, distributions=True, rewrite=rewrite)
-        found = DeviceDetector(exported.path)(frames[0][1])
+    assert (found.sides is not None) == delivered
+    if delivered:
         # the boxes and their spread, from the distributions alone: bin_width is in the points' third number
         inside = np.clip(found.sides.expectation(), 0, np.tile(frames[0][1].shape[1::-1], 2))
         np.testing.assert_allclose(inside, found.boxes, atol=0.05)
         np.testing.assert_allclose(found.sides.deviation(), found.spread, atol=0.05)
-        ours = load_predictor(path).explain(frames[0][1])
-        np.testing.assert_allclose(ours.sides.expectation()[:5], found.sides.expectation()[:5], atol=0.05)
+        explained = load_predictor(path).explain(frames[0][1])
+        np.testing.assert_allclose(explained.sides.expectation()[:5], found.sides.expectation()[:5], atol=0.05)
+
+
+@pytest.mark.parametrize("checkpoint", [name for name in HEADS if not HEADS[name].bins], indirect=True)
+def test_distributions_are_refused_where_the_boxes_have_none(checkpoint, frames, tmp_path):
+    path, head = checkpoint
+    with pytest.raises(UserError, match=rf"model.head.box {head.box}"):
+        run_export(path, tmp_path / "some.onnx", frames, distributions=True)
+    with pytest.raises(UserError, match=f"no distributions .*{head.box}"):
+        load_predictor(path).explain(frames[0][1])
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
@@ -117,7 +108,7 @@ def test_the_gate_refuses_a_wrong_quality_and_wrong_anchors(name, frames, tmp_pa
     config = Config(model=ModelConfig(InputSpec(HW), backbone=backbone, neck=neck, head=head), loss=matching_loss(head))
     path = tmp_path / "some.pt"
     save_checkpoint(path, Checkpoint(config, CLASSES, (1, 2, 3), weights(config)))
-    right = parity.Predictor.raw
+    right = Predictor.raw
 
     def wrong(self, image):
         """PyTorch's side without the quality, or with anchors that are turned."""
@@ -130,7 +121,7 @@ def test_the_gate_refuses_a_wrong_quality_and_wrong_anchors(name, frames, tmp_pa
         found = right(self, image)
         return found._replace(scores=np.sqrt(found.scores))
 
-    monkeypatch.setattr(parity.Predictor, "raw", wrong)
+    monkeypatch.setattr(Predictor, "raw", wrong)
     with pytest.raises(UserError, match="does not agree with PyTorch"):
         run_export(path, tmp_path / "wrong.onnx", frames)
     assert [p.name for p in tmp_path.iterdir()] == ["some.pt"]

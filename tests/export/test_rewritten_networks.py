@@ -21,11 +21,11 @@ NETWORKS = [  # backbone, neck, channels of the neck, activation, batch
     ("0.5x", "ghost_pan", 16, "leaky_relu", 1),
     ("1.0x", "ghost_pan", 18, "relu", None),
     ("1.5x", "pan", 10, "leaky_relu", 2),
-    ("0.5x", "pan", 16, "relu", 1),
+    pytest.param(("0.5x", "pan", 16, "relu", 1), marks=pytest.mark.exhaustive),
 ]
 
 
-@pytest.fixture(scope="module", params=NETWORKS, ids=lambda case: "-".join(map(str, case)))
+@pytest.fixture(scope="module", params=NETWORKS, ids=str)
 def traced(request):
     backbone, neck, channels, activation, batch = request.param
     model = ModelConfig(

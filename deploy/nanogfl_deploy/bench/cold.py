@@ -1,11 +1,11 @@
-"""A device process from its start: how long until the first detection, and how much memory.
+"""The child process of `cold_start`: time to the first detection, and peak memory.
 
 python -m nanogfl_deploy.bench.cold MODEL [--threads 1]
 
 prints one JSON line. Seconds: `import` (`from nanogfl_deploy import Detector`), `open` (the model), `first` (the first
-frame, a plain grey 1280x720), `total` (their sum; making that frame is left out, as a camera would have it ready).
-`threads`; `peak_bytes` (resident, after STEADY more frames; null where the system does not say); `heavy` (packages that
-a device must not load: an empty list). This file imports nothing before its clock runs but what Python has anyway.
+frame, plain grey 1280x720), `total` (their sum, without making that frame: a camera would have it ready). `threads`;
+`peak_bytes` (resident, after STEADY more frames; null where the system does not say); `heavy` (loaded packages that a
+device must not need: an empty list). Until its clock runs, this file imports only what Python has loaded anyway.
 """
 
 import sys
@@ -13,10 +13,11 @@ import time
 
 HEAVY = ("torch", "onnx", "onnxscript", "onnxsim", "pydantic", "yaml", "pycocotools", "matplotlib", "rich")
 STEADY = 10
-"""frames after the first: the most memory is held only after a few"""
+"""frames after the first: peak memory is reached only after a few"""
 
 
 def main() -> None:
+    """Measures and prints."""
     start = time.perf_counter()
     from nanogfl_deploy import Detector
 
@@ -26,8 +27,6 @@ def main() -> None:
     import json
 
     import numpy as np
-
-    from nanogfl_deploy.bench.peak_memory import peak_memory
 
     parser = argparse.ArgumentParser(prog="python -m nanogfl_deploy.bench.cold")
     parser.add_argument("model")
@@ -52,6 +51,29 @@ def main() -> None:
         "heavy": [name for name in HEAVY if name in sys.modules],
     }
     print(json.dumps(found))
+
+
+def peak_memory() -> int | None:
+    """Peak resident bytes of this process; None where the system does not say (Windows).
+
+    From VmHWM on Linux: getrusage's ru_maxrss starts at what the parent held when it started this process, which for a
+    bench with open models is more than a detector needs.
+    """
+    import re
+    from pathlib import Path
+
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        status = ""
+    if found := re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE):
+        return int(found[1]) * 1024
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fresh processes that run `nanogfl_deploy.bench.cold`, and what they have in common."""
+"""Cold start and peak memory, measured in fresh processes that run `nanogfl_deploy.bench.cold`."""
 
 import json
 import os
@@ -13,9 +13,11 @@ from nanogfl.errors import UserError
 
 
 def start_cold(model: Path, threads: int) -> dict[str, Any]:
-    """What one process of `nanogfl_deploy.bench.cold` prints, and `process`: seconds of its whole life, from Python's
-    own start to its end. Raises UserError where it fails."""
-    # the child must find what this process found, also where it was found through sys.path alone
+    """What one fresh process prints, and `process`: seconds from its start to its end, Python's own start included.
+
+    Raises UserError where the process fails.
+    """
+    # the child must find what this process found, also through sys.path alone
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-m", "nanogfl_deploy.bench.cold", str(model), "--threads", str(threads)]
     start = time.perf_counter()
@@ -28,8 +30,11 @@ def start_cold(model: Path, threads: int) -> dict[str, Any]:
 
 
 def cold_start(model: Path, threads: int, repeats: int = 5) -> dict[str, Any]:
-    """Medians of `repeats` fresh processes, the slowest of them, the most memory of any, and apart, as `disk_cold`, the
-    total of one before them, which may still find the files on disk only."""
+    """Medians over `repeats` fresh processes, the slowest total and the largest peak.
+
+    One process runs before them, since it may find the files on the disk only; its total is `disk_cold`.
+    Raises UserError where a process fails.
+    """
     first, *runs = [start_cold(model, threads) for _ in range(repeats + 1)]
     peaks = [run["peak_bytes"] for run in runs if run["peak_bytes"] is not None]
     return {

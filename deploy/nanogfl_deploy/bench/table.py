@@ -1,11 +1,10 @@
-"""What `nanogfl bench` found: a table for people, and one JSON object for scripts.
+"""The results of `nanogfl bench`: a table for people, and one JSON object for scripts.
 
 JSON: `machine`; `frame` {name, height, width}; `rounds`; `other_cores` (busy with other processes meanwhile); `costs`,
-one a model and number of threads: {model, threads, input_hw, format, file_bytes, open_ms, detections, pre, run, post,
-total: {p50, p95, min, rounds} in milliseconds, macs, limit_macs_per_second, share, speedup: {run, total: {q25, p50,
-q75}} over the first model}; `cold`, one a model: {model, import, open, first, total, process, slowest, disk_cold in
-seconds, peak_bytes, heavy, threads, repeats}. `run` is the table's "model"; `macs`, `share`, `peak_bytes` and
-`other_cores` are null where they are not known.
+one per model and number of threads: {model, threads, input_hw, format, file_bytes, open_ms, detections, pre, run, post,
+total: {p50, p95, min, rounds} in milliseconds, speedup: {run, total: {q25, p50, q75}} over the first model}; `cold`,
+one per model: {model, import, open, first, total, process, slowest, disk_cold in seconds, peak_bytes, heavy, threads,
+repeats}. `run` is the table's "model"; `peak_bytes` and `other_cores` are null where they are not known.
 """
 
 from collections.abc import Iterator
@@ -13,17 +12,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nanogfl.machine.timing import Speedup, Timing
-from nanogfl_deploy.bench.run import Cost
+from nanogfl_deploy.bench.cost import STAGES, Cost
 
-STAGES = ("pre", "run", "post", "total")
 _BUSY = 0.15
-"""cores that others may use before it is said"""
+"""cores that other processes may use before a warning"""
 _TITLES = {"pre": "pre", "run": "model", "post": "post", "total": "total"}
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that one run of `nanogfl bench` measured."""
+    """The results of one run of `nanogfl bench`."""
 
     machine: dict[str, Any]
     frame_hw: tuple[int, int]
@@ -31,44 +29,43 @@ class Report:
     costs: list[Cost]
     """model by model, each with every number of threads"""
     cold: dict[str, dict[str, Any]]
-    """model -> what `cold_start` found; empty where it was not asked for"""
+    """model -> the result of `cold_start`; empty where it was not asked for"""
     other_cores: float | None = None
-    """how many cores other processes kept busy while the costs were measured; None where the system does not say"""
+    """cores that other processes used meanwhile; None where the system does not say"""
 
     @property
     def models(self) -> list[str]:
         return list(dict.fromkeys(cost.model for cost in self.costs))
 
     def letter(self, model: str) -> str:
-        """What stands for the model's path in the tables: A, B ... Z, 27, 28 ..."""
+        """The model's name in the tables: A, B ... Z, 27, 28 ..."""
         index = self.models.index(model)
         return chr(ord("A") + index) if index < 26 else str(index + 1)
 
 
 def table(report: Report) -> str:
-    """The figures for people."""
+    """The results for people."""
     about, (height, width) = report.machine, report.frame_hw
     lines = [
         f"{about['cpu']}, {about['cores']} cores, {about['system']}: {' '.join(about['instruction_sets'])}",
         f"onnxruntime {about['onnxruntime']}, OpenCV {about['opencv']}, numpy {about['numpy']},"
         f" Python {about['python']}",
-        f"one frame {width}x{height} ({report.frame_name}), {report.costs[0].total.rounds} rounds,"
-        " each in an order of its own",
+        f"one frame {width}x{height} ({report.frame_name}), {report.costs[0].total.rounds} rounds in random order",
         *_disturbance(report),
         "",
         *_models(report),
         "",
         *_stages(report),
-        "",
-        *_against(report),
     ]
+    if len(report.models) > 1:
+        lines += ["", *_against(report)]
     if report.cold:
         lines += ["", *_cold(report)]
     return "\n".join(lines)
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """The same for scripts: the keys stand at the head of this file."""
+    """The same for scripts; the keys are listed at the head of this file."""
     height, width = report.frame_hw
     return {
         "machine": report.machine,
@@ -81,13 +78,10 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def _cost_json(cost: Cost) -> dict[str, Any]:
+    plain = ("model", "threads", "input_hw", "format", "file_bytes", "open_ms", "detections")
     return {
-        **{key: getattr(cost, key) for key in ("model", "threads", "input_hw", "format", "file_bytes", "open_ms")},
-        "detections": cost.detections,
+        **{key: getattr(cost, key) for key in plain},
         **{stage: getattr(cost, stage).summary() for stage in STAGES},
-        "macs": cost.macs,
-        "limit_macs_per_second": cost.limit,
-        "share": cost.share,
         "speedup": {"run": asdict(cost.run_speedup), "total": asdict(cost.total_speedup)},
     }
 
@@ -96,27 +90,25 @@ def _disturbance(report: Report) -> Iterator[str]:
     most = max(cost.threads for cost in report.costs)
     others, cores = report.other_cores, report.machine["cores"] or 1
     if others is not None and others >= _BUSY and others + most > cores - 1 + _BUSY:
-        free = _threads(max(1, int(cores - others)))
-        yield f"BUSY: other processes kept {others:.1f} of {cores} cores busy meanwhile. What takes more than {free} is"
-        yield "slower than it need be, and the rest may be: measure again on an idle machine"
+        yield f"BUSY: other processes used {others:.1f} of {cores} cores meanwhile. Runs with more than"
+        yield f"{_threads(max(1, int(cores - others)))} were slowed down, the others perhaps: repeat on an idle machine"
 
 
 def _models(report: Report) -> Iterator[str]:
     for cost in report.costs[:: len(report.costs) // len(report.models)]:
         height, width = cost.input_hw
-        work = "MACs not in its card" if cost.macs is None else f"{cost.macs / 1e6:.0f} MMAC"
         yield (
             f"{report.letter(cost.model)}  {cost.model}: {cost.file_bytes / 2**20:.2f} MiB, H {height} W {width},"
-            f" {cost.format}, {work}, {cost.detections} detections"
+            f" {cost.format}, {cost.detections} detections"
         )
 
 
 def _stages(report: Report) -> Iterator[str]:
-    yield (f"{'ms a frame':<12}" + "".join(f"{_TITLES[stage]:>15}{'':9}" for stage in STAGES)).rstrip()
+    yield f"{'ms per frame':<12}" + "".join(f"{_TITLES[stage]:>15}{'':9}" for stage in STAGES) + f"{'frames/s':>10}"
     yield f"{'   threads':<12}" + f"{'p50':>8}{'p95':>8}{'min':>8}" * len(STAGES)
     for cost in report.costs:
         cells = "".join(_three(getattr(cost, stage)) for stage in STAGES)
-        yield f"{report.letter(cost.model):<3}{cost.threads:>7}  {cells}"
+        yield f"{report.letter(cost.model):<3}{cost.threads:>7}  {cells}{1e3 / cost.total.p50:10.1f}"
 
 
 def _three(timing: Timing) -> str:
@@ -124,22 +116,13 @@ def _three(timing: Timing) -> str:
 
 
 def _against(report: Report) -> Iterator[str]:
-    several = len(report.models) > 1
     first = report.letter(report.models[0])
-    title = f"{'   threads':<12}{'frames/s':>10}{'GMAC/s':>10}{'limit':>10}{'share':>8}"
-    yield title + (f"{f'model, {first} = 1':>24}{f'total, {first} = 1':>24}" if several else "")
+    yield f"{'   threads':<12}{f'model, {first} = 1':>24}{f'total, {first} = 1':>24}"
     for cost in report.costs:
-        reached = "-" if cost.macs is None else f"{cost.macs / cost.run.p50 / 1e6:.1f}"
-        share = "-" if cost.share is None else f"{cost.share * 100:.0f} %"
-        row = f"{report.letter(cost.model):<3}{cost.threads:>7}  {1e3 / cost.total.p50:10.1f}{reached:>10}"
-        row += f"{cost.limit / 1e9:10.1f}{share:>8}"
-        if several and cost.model != report.models[0]:
-            row += f"{_times(cost.run_speedup):>24}{_times(cost.total_speedup):>24}"
-        yield row.rstrip()
-    yield "limit: GMAC/s of 1x1 convolutions, timed among the models. Depthwise convolutions and memory keep a network"
-    yield "well below it. share: the model's unpadded MACs / its p50 / limit."
-    if several:
-        yield f"{first} = 1: how many times as fast as {first} with as many threads, median (quartiles) of the rounds."
+        if cost.model != report.models[0]:
+            ratios = f"{_times(cost.run_speedup):>24}{_times(cost.total_speedup):>24}"
+            yield f"{report.letter(cost.model):<3}{cost.threads:>7}  {ratios}"
+    yield f"{first} = 1: how many times as fast as {first} with as many threads, median (quartiles) of the rounds."
 
 
 def _times(ratio: Speedup) -> str:
@@ -157,7 +140,7 @@ def _cold(report: Report) -> Iterator[str]:
     some = next(iter(report.cold.values()))
     processes = f"median of {some['repeats']} fresh processes, {_threads(some['threads'])}"
     yield f"{processes}: from importing nanogfl_deploy to the first detection;"
-    yield "process: its whole life, with Python's own start and 10 more frames; peak memory: resident, the most of any."
+    yield "process: from Python's start to its end, with 10 more frames; peak memory: resident, the largest of all."
 
 
 def _threads(count: int) -> str:

@@ -2,21 +2,19 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from nanogfl.contract.detections import Detections
 from nanogfl.errors import UserError
-from nanogfl.io.atomic import atomic_path
 from nanogfl.io.read_file import is_folder
-from nanogfl_deploy.sinks.unfinished import drop
+from nanogfl_deploy.sinks.part import Part
 
 
 class DetectionsFile:
-    """One object a frame: .jsonl has one a line, .json is a list of them. Under a temporary name until it is complete.
+    """One object per frame: .jsonl has one per line, .json is a list of them. The name is temporary until `close`.
 
-    The temporary file is whole after every frame: a full disk costs the frames from there on, a kill the file's name.
+    The temporary file is valid after every frame: a full disk costs the later frames only, a kill only the file's name.
     """
 
     def __init__(self, path: Path, class_names: Sequence[str]) -> None:
@@ -30,20 +28,20 @@ class DetectionsFile:
         self._closing = b"\n]\n" if self._is_list else b""
         self._count = 0
         self._end = 0
-        """where the next frame goes: over the closing bracket"""
-        self._until_named = ExitStack()
-        self._file = self._until_named.enter_context(atomic_path(path, recording=True)).open("wb", buffering=0)
+        """the position of the next frame, over the closing bracket"""
+        self._part = Part(path)
+        self._file = self._part.path.open("wb", buffering=0)
         if self._is_list:
             self._write(b"[" + self._closing)
             self._end = 1
 
     def add(self, name: str, frame_hw: tuple[int, int], detections: Detections, seconds: float | None = None) -> None:
-        """`seconds`: when the frame was taken; left out where there is no time."""
+        """Appends a frame, taken at `seconds` if that is known. Raises UserError where the disk is full."""
         content = as_json(name, frame_hw, detections, self._names)
         if seconds is not None:
             content["seconds"] = round(seconds, 3)
         text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-        # a name that is not UTF-8 becomes an escape of JSON's, which Python's os.fsencode takes back
+        # a name that is not UTF-8 becomes a JSON escape, which Python's os.fsencode takes back
         entry = text.encode("utf-8", errors="backslashreplace")
         entry = (b",\n" if self._count else b"\n") + entry if self._is_list else entry + b"\n"
         try:
@@ -56,14 +54,15 @@ class DetectionsFile:
         self._count += 1
 
     def close(self, complete: bool) -> None:
+        """`complete`: the file gets its name; else nothing is left."""
         self._file.close()
         if complete:
-            self._until_named.close()
+            self._part.finish()
         else:
-            drop(self._until_named)
+            self._part.drop()
 
     def _write(self, content: bytes) -> None:
-        """At the end of the last frame; all of it, or a UserError."""
+        """Writes all of it behind the last frame, or raises UserError."""
         try:
             self._file.seek(self._end)
             while content:

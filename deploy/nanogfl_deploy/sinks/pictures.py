@@ -1,4 +1,4 @@
-"""Where pictures go: a picture, a folder of pictures, a video. Detections go to `listing`, a window is in `window`."""
+"""Results as pictures: one picture, a folder of them, or a video, by the path's suffix."""
 
 import os
 import re
@@ -26,7 +26,7 @@ _NO_PICTURES = frozenset({".json", ".jsonl", ".csv", ".txt", ".onnx", ".pt", ".p
 
 
 class Saver(Protocol):
-    """Keeps pictures. What is left at the path is complete or not there."""
+    """Saves pictures. The file at the path is complete or not there."""
 
     path: Path
 
@@ -34,7 +34,7 @@ class Saver(Protocol):
         """`seconds` since the start for a live source, else None."""
 
     def close(self, complete: bool) -> None:
-        """`complete`: what was added is worth keeping."""
+        """`complete`: keep what was added."""
 
 
 class PictureFile:
@@ -51,7 +51,7 @@ class PictureFile:
 
 
 class PictureFolder:
-    """One picture a frame, under the frame's name."""
+    """One picture per frame, with the frame's name."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -67,7 +67,7 @@ class PictureFolder:
 
 
 def write_picture(path: Path, picture: Picture) -> None:
-    """Encodes by the suffix; a UserError where the folder does not take it."""
+    """Encodes by the suffix and writes. Raises UserError where the format or the folder does not allow it."""
     try:
         good, content = cv2.imencode(path.suffix, picture)
     except cv2.error:
@@ -87,7 +87,7 @@ def _make_folder(path: Path) -> None:
 
 
 def kind_of(path: Path) -> Literal["video", "picture", "folder"]:
-    """What a result's path asks for, by its suffix; a folder where it has none that is a file's."""
+    """The kind of result that a path names, by its suffix. Raises UserError for suffixes that cannot be written."""
     suffix = path.suffix.lower()
     if is_folder(path):
         return "folder"
@@ -101,7 +101,7 @@ def kind_of(path: Path) -> Literal["video", "picture", "folder"]:
 
 
 def open_saver(path: Path, source: Source) -> Saver:
-    """What keeps `source`'s pictures at `path`; a UserError where they do not fit or would replace the source."""
+    """The saver for `source` at `path`. Raises UserError where they do not fit or it would replace the source."""
     files = source.files if isinstance(source, Pictures) else [source.path] if source.path else []
     taken = {os.path.realpath(file) for file in files}
     if isinstance(source, Pictures):
@@ -122,8 +122,10 @@ def open_saver(path: Path, source: Source) -> Saver:
 
 
 def default_place(source: Source) -> Path:
-    """runs/detect/<source name>: a picture for an image, a folder for a folder, an .mp4 for a video, an .mkv for a
-    camera: it can be played even if the machine stops in the middle of the recording."""
+    """runs/detect/<source name>: a picture for an image, a folder for a folder, an .mp4 for a video.
+
+    An .mkv for a camera: it can be played even if the machine stops in the middle of the recording.
+    """
     if isinstance(source, Pictures):
         return Path("runs/detect") / source.name.replace(" ", "-")
     if source.live:

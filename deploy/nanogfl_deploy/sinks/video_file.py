@@ -1,30 +1,28 @@
-"""A video that is written, and looked at again before it gets its name."""
+"""A video that is written, and read again before it gets its name."""
 
 import math
 import os
 import shutil
-from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
 
 from nanogfl.errors import UserError
-from nanogfl.io.atomic import atomic_path
-from nanogfl_deploy.sinks.unfinished import drop
+from nanogfl_deploy.sinks.part import Part
 from nanogfl_deploy.sources.capture import Frame, believable_rate, open_capture, quiet_opencv
 
 CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".mov": "mp4v", ".m4v": "mp4v", ".avi": "MJPG"}
-"""what OpenCV can write wherever it is installed: suffix -> FourCC"""
+"""suffix -> FourCC that every build of OpenCV can write"""
 _RESERVE = 2_000_000
-"""bytes of the disk that are left for the end of a recording: a recording ends while it can still be finished"""
+"""free bytes at which a recording ends, so that it can still be finished"""
 _INDEX = 64
-"""bytes of a container's index per frame, at most"""
+"""most bytes per frame of a container's index"""
 
 
 class VideoFile:
-    """A video under a temporary name until it is complete. A live source's frames are repeated to keep its pace.
+    """A video with a temporary name until it is complete. Frames of a live source are repeated to keep its pace.
 
-    OpenCV's writer never says that a disk is full: before the file gets its name, its last frame is read again.
+    OpenCV's writer does not report a full disk, so the last frame is read again before the file gets its name.
     """
 
     def __init__(self, path: Path, frame_rate: float) -> None:
@@ -32,15 +30,14 @@ class VideoFile:
             raise UserError(f"a video is written as {', '.join(CODECS)}, got {path}: name one of these")
         self.path = path
         self.frame_rate = _writable_rate(believable_rate(frame_rate) or 25.0)
-        self._until_named = ExitStack()
-        self._part = self._until_named.enter_context(atomic_path(path, recording=True))
+        self._part = Part(path)
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
         self._written = 0
         self._live = False
 
     def add(self, name: str, picture: Frame, seconds: float | None) -> None:
-        """`seconds` since the start for a live source, else None."""
+        """Appends a frame. `seconds` since the start for a live source, else None. Raises UserError."""
         size = (picture.shape[1], picture.shape[0])
         if self._writer is None:
             self._size = size
@@ -60,35 +57,38 @@ class VideoFile:
                 self._written += 1
 
     def close(self, complete: bool) -> None:
-        """`complete`: it gets its name if all of it can be read again, else a UserError says why not. What can be read
-        of a live recording is then kept beside it: it cannot be made again. Not complete: nothing is left."""
+        """`complete`: the file gets its name if all frames can be read again. Otherwise nothing is left.
+
+        Raises UserError where frames are missing; those of a live recording, which cannot be repeated, are then kept
+        beside it.
+        """
         if self._writer is not None:
             with quiet_opencv():
                 self._writer.release()
         if not complete or self._writer is None:
-            drop(self._until_named)
+            self._part.drop()
             if complete:
                 raise UserError(f"{self.path} was not written: it would have no frame")
             return
-        readable = _readable_frames(self._part)
+        readable = _readable_frames(self._part.path)
         if readable >= self._written:
-            self._until_named.close()
+            self._part.finish()
             return
         reason = (
             f"{self.path} is not complete: {readable} of {self._written} frames can be read again (is the disk full?)"
         )
         if not (self._live and readable):
-            drop(self._until_named)
+            self._part.drop()
             raise UserError(f"{reason}; nothing was changed")
         kept = _free_name(self.path)
-        os.replace(self._part, kept)
-        drop(self._until_named)
+        os.replace(self._part.path, kept)
+        self._part.drop()
         raise UserError(f"{reason}; they are in {kept}")
 
     def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
         with quiet_opencv():
             writer = cv2.VideoWriter(
-                str(self._part), cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()]), self.frame_rate, size
+                str(self._part.path), cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()]), self.frame_rate, size
             )
         if not writer.isOpened():
             raise UserError(
@@ -98,7 +98,7 @@ class VideoFile:
         return writer
 
     def _require_space(self) -> None:
-        free = shutil.disk_usage(self._part.parent).free
+        free = shutil.disk_usage(self._part.path.parent).free
         if free < _RESERVE + _INDEX * self._written:
             raise UserError(f"the disk of {self.path} is full ({free:,} bytes are free): the recording was ended")
 
@@ -109,7 +109,7 @@ def _writable_rate(rate: float) -> float:
 
 
 def _readable_frames(path: Path) -> int:
-    """How many frames the file holds, by its own account if its last one can be read, else by reading them all."""
+    """The number of frames: as the header says if the last one can be read, else counted by reading all."""
     capture = open_capture(str(path), is_file=True)
     if capture is None:
         return 0

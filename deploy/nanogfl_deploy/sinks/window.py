@@ -1,4 +1,4 @@
-"""A window that shows pictures, where there is a display."""
+"""A window that shows pictures on a display."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ _QUIT_KEYS = frozenset({ord("q"), ord("Q"), 27})
 
 
 def window_problem() -> str | None:
-    """Why no window can be opened, or None. Tried in a second process: OpenCV aborts the one that has no display."""
+    """Why no window can be opened, or None. Tried in a second process, since OpenCV aborts without a display."""
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return "there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set)"
     attempt = "import cv2; cv2.namedWindow('nanogfl'); cv2.destroyAllWindows()"
@@ -34,14 +34,17 @@ class Window:
         self._sized = False
 
     def show(self, picture: Frame, status: str, wait: bool) -> bool:
-        """The picture with `status` in its corner; `wait` for a key (pictures) or go on. False: the user ended it."""
+        """Shows a picture uint8 (h, w, 3) BGR with `status` in its corner; `wait`: until a key is pressed.
+
+        Returns False if the user ended it.
+        """
         picture = picture.copy()
         draw_text(picture, status)
         if not self._sized:
             cv2.resizeWindow(self._title, picture.shape[1], picture.shape[0])
             self._sized = True
         cv2.imshow(self._title, picture)
-        while True:  # in short waits: a window that the user closes would never deliver a key
+        while True:  # in short waits: a window that the user closes delivers no key
             key = cv2.waitKey(50 if wait else 1)
             if key & 0xFF in _QUIT_KEYS and key != -1:
                 return False
@@ -56,5 +59,5 @@ class Window:
 
 
 def status_line(frames_per_second: float, model_ms: float, dropped: int) -> str:
-    """What the window shows in its corner."""
+    """The text in the window's corner."""
     return f"{frames_per_second:.1f} FPS   model {model_ms:.1f} ms   dropped {dropped}"

@@ -1,4 +1,4 @@
-"""Frames that come by the clock, from a camera or a stream: the newest one counts."""
+"""Frames of a camera or a stream, which come in real time: only the newest one counts."""
 
 import threading
 import time
@@ -10,29 +10,29 @@ from nanogfl.errors import UserError
 from nanogfl_deploy.sources.capture import Capture, Frame, Source, believable_rate
 
 _LOOK = 0.1
-"""seconds between two looks at whether the run has been stopped"""
+"""seconds between two checks whether the run has been stopped"""
 _PAUSE = 0.01
 """seconds before a failed read is tried again"""
 
 
 class Camera(Source):
-    """A reader thread keeps the newest frame only, so that what is shown is never old; the others are counted.
+    """A reader thread keeps only the newest frame, so that no old frame is shown; replaced ones are counted.
 
-    A read may fail now and then (a glitch of the cable, of the network): a camera is given up after `patience` seconds
-    without a frame.
+    A read may fail now and then (a glitch of cable or network): the source ends after `patience` seconds without a
+    frame.
     """
 
     def __init__(
         self, name: str, capture: Capture, patience: float = 5.0, advice: str = "check its cable and power"
     ) -> None:
-        """Waits for a first frame: a camera that opens but delivers none is a UserError. `patience` in seconds."""
+        """Waits for a first frame, `patience` seconds at most. Raises UserError where none comes."""
         super().__init__(name, None, believable_rate(capture.get(cv2.CAP_PROP_FPS)), live=True)
         self._capture = capture
         self._patience = patience
         self._advice = advice
         self._newest: Frame | None = None
         self._came = self._began = time.monotonic()
-        """when the newest frame came; before the first, when the camera was opened"""
+        """time of the newest frame; before the first, of the opening"""
         self._ended = False
         self._change = threading.Condition()
         self._thread = threading.Thread(target=self._read, name=f"reader of {name}", daemon=True)

@@ -1,4 +1,4 @@
-"""What every source of frames has in common, and how OpenCV is asked for them."""
+"""The base class of all sources of frames, and how OpenCV opens them."""
 
 import math
 import os
@@ -16,35 +16,20 @@ Frame = NDArray[np.uint8]
 """(h, w, 3) BGR"""
 
 _SLOWEST, _FASTEST = 0.01, 1000.0
-"""frames a second that a header or a driver is believed"""
+"""plausible frames per second in a header or from a driver"""
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 # FFmpeg would also play lists of other files (ffconcat, HLS, DASH, SDP): a file called .mp4 could name any of yours.
 _CONTAINERS = (
     *("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "mpegts", "mpeg", "mpegvideo", "m4v", "h261", "h263", "h264"),
-    *(
-        "hevc",
-        "vvc",
-        "av1",
-        "obu",
-        "ivf",
-        "vc1",
-        "flv",
-        "live_flv",
-        "asf",
-        "ogg",
-        "mjpeg",
-        "mpjpeg",
-        "gif",
-        "apng",
-        "mxf",
-    ),
+    *("hevc", "vvc", "av1", "obu", "ivf", "vc1", "flv", "live_flv", "asf", "ogg", "mjpeg", "mpjpeg", "gif", "apng"),
     *("dv", "rm", "nut", "wtv", "swf", "y4m", "yuv4mpegpipe", "jpeg_pipe", "png_pipe", "webp_pipe", "bmp_pipe"),
+    "mxf",
 )
 _FILE_OPTIONS = f"format_whitelist;{','.join(_CONTAINERS)}|protocol_whitelist;file"
 
 
 class Capture(Protocol):
-    """What is used of cv2.VideoCapture, so that a test can hand in its own."""
+    """The used part of cv2.VideoCapture, so that a test can hand in its own."""
 
     def read(self) -> tuple[bool, Any]: ...
     def get(self, prop: int, /) -> float: ...
@@ -52,7 +37,7 @@ class Capture(Protocol):
 
 
 class Source:
-    """Iterate inside a `with`. The attributes say what became of the frames that did not come."""
+    """Yields (name, frame uint8 (h, w, 3) BGR); use it in a `with`. The attributes tell which frames are missing."""
 
     def __init__(self, name: str, path: Path | None, frame_rate: float | None, live: bool = False) -> None:
         self.name = name
@@ -60,21 +45,21 @@ class Source:
         self.path = path
         """the file or folder; None for a camera"""
         self.frame_rate = frame_rate
-        """frames a second, None where there is none or it is not known"""
+        """frames per second; None where there is none or it is not known"""
         self.live = live
-        """whether frames come by the clock and the newest is what counts"""
+        """whether frames come in real time, so that only the newest counts"""
         self.seconds: float | None = None
-        """when the newest frame was taken, since the first; None for pictures and where a video does not say"""
+        """time of the newest frame since the first; None for pictures and where a video does not say"""
         self.dropped = 0
-        """frames that a newer one replaced before they were asked for"""
+        """frames that a newer one replaced before they were read"""
         self.skipped: list[str] = []
-        """what could not be read and was left out, and why"""
+        """one sentence for each thing that could not be read and was left out"""
         self.noted: dict[str, tuple[int, str]] = {}
-        """what of images is not read, by its kind: how many there are, and the first one's sentence"""
+        """parts of images that are not read, by kind: how many images, and the first one's sentence"""
         self.problem: str | None = None
         """why it ended before it should have"""
         self.stopped = False
-        """set from outside: no further frame is wanted"""
+        """set from outside: no more frames are wanted"""
 
     def __iter__(self) -> Iterator[tuple[str, Frame]]:
         raise NotImplementedError
@@ -95,7 +80,7 @@ class Source:
 
 
 def open_capture(what: str | int, *, is_file: bool = False, api: int = cv2.CAP_ANY) -> cv2.VideoCapture | None:
-    """None where OpenCV cannot open it. `is_file`: nothing but this file is read, whatever is written in it."""
+    """None where OpenCV cannot open it. `is_file`: only this file is read, whatever it refers to."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: it prints past OpenCV's log; read at its first use
     own_choice = _OPTIONS in os.environ
     if is_file and not own_choice:
@@ -112,13 +97,13 @@ def open_capture(what: str | int, *, is_file: bool = False, api: int = cv2.CAP_A
 
 
 def believable_rate(rate: float) -> float | None:
-    """Frames a second; None for 0, -1 or nonsense, which drivers and headers say when they do not know."""
+    """Frames per second; None for 0, -1 or nonsense, which drivers and headers report when they do not know."""
     return rate if math.isfinite(rate) and _SLOWEST <= rate <= _FASTEST else None
 
 
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
-    """Without OpenCV's own lines on stderr: what fails is said once, by our error."""
+    """Silences OpenCV's lines on stderr: a failure is reported once, by our error."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:

@@ -1,4 +1,4 @@
-"""Where frames come from: an image, a folder of images, a video, a camera, a stream. All iterate over (name, frame)."""
+"""Sources of frames: an image, a folder of images, a video, a camera, a stream. All iterate over (name, frame)."""
 
 import os
 import stat
@@ -21,11 +21,14 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".avi", ".mov", ".m4v", ".webm", ".m
 _UNKNOWN_IMAGES = frozenset({".gif", ".heic", ".heif", ".avif", ".jfif", ".jp2", ".jxl", ".raw", ".dng"})
 _STREAMS = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "rtp", "srt"})
 _MOST_CAMERAS = 2**31
-"""OpenCV's number of a camera is a 32-bit integer"""
+"""OpenCV numbers cameras with a 32-bit integer"""
 
 
 class Pictures(Source):
-    """One image file, or the images of a folder sorted by name; unreadable ones are skipped and listed, or fatal."""
+    """One image file, or the images of a folder sorted by name.
+
+    Unreadable images of a folder are skipped and listed; with `strict`, and for a single file, they raise UserError.
+    """
 
     def __init__(self, path: Path, strict: bool = False) -> None:
         super().__init__(Path(os.path.realpath(path)).name, path, None)
@@ -67,8 +70,11 @@ class Pictures(Source):
 
 
 def open_source(text: str, strict: bool = False) -> Source:
-    """The source that `text` names: digits or a device are a camera, a URL is a stream; a folder or image suffix are
-    pictures, other files a video."""
+    """The source that `text` names.
+
+    Digits or a device are a camera, a URL is a stream, a folder or an image suffix are pictures, other files are a
+    video. Raises UserError for anything else and for what cannot be opened.
+    """
     path = Path(text)
     if text.isdecimal():
         return _open_camera(f"camera {text}", int(text))
@@ -102,7 +108,7 @@ def _open_camera(name: str, device: int | str) -> Camera:
 
 
 def _open_stream(url: str) -> Camera:
-    """Everything that is said of it leaves out the password and the query, which may hold a token."""
+    """Messages leave out the password and the query, which may hold a token."""
     try:
         parts = urlsplit(url)
         place = f"{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
@@ -124,7 +130,7 @@ def _is_device(path: Path) -> bool:
 
 
 def _left_out(entries: list[Path]) -> str:
-    """What of a folder is no image that we read but may be meant: "2 folders (a, b), 1 video (c.mp4)"."""
+    """A folder's entries that are not read but may be meant: "2 folders (a, b), 1 video (c.mp4)"."""
     kinds = {
         "folder": [
             entry.name

@@ -1,6 +1,7 @@
-"""The frames of a video file, past those that cannot be read."""
+"""The frames of a video file; those that cannot be read are skipped."""
 
 import math
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,20 +9,21 @@ import cv2
 
 from nanogfl.errors import UserError
 from nanogfl_deploy.sources.capture import Capture, Frame, Source, believable_rate, open_capture, quiet_opencv
-from nanogfl_deploy.sources.movie_header import shown_seconds
 
 _MOST_FAILED = 10_000
-"""failed reads in a row after which nothing more is expected, whatever the header says: at a file's end some .3 s"""
+"""failed reads in a row after which the file is taken to end, whatever its header says (.3 s)"""
 _UNEVEN = 0.25
-"""seconds that a frame may be away from an even pace"""
+"""seconds that a frame may deviate from an even pace"""
+_MOST_HEADER_BYTES = 100_000_000
+"""of an .mp4's header that is read: the index of a day's frames takes some 50 MB"""
 
 
 class Video(Source):
-    """Every frame of a video file, in order; named file#000000 from 0. A frame that cannot be read keeps its number.
+    """Every frame of a video file, in order, named file#000000 and so on. A frame that cannot be read keeps its number.
 
-    A file may be damaged in the middle or end early, which OpenCV reports in the same way: no frame. So reading goes on
-    while the header has frames due. What was not read is in `skipped`; frames missing at the end make a `problem`;
-    with `strict` either is a UserError.
+    OpenCV reports a damaged frame and the end of the file in the same way, so reading goes on while the header has
+    frames due. Unread frames are in `skipped`, frames missing at the end are a `problem`; with `strict` both raise
+    UserError.
     """
 
     def __init__(self, path: Path, capture: Capture | None = None, strict: bool = False) -> None:
@@ -30,10 +32,10 @@ class Video(Source):
             raise UserError(f"{path} is no video that OpenCV can read: check the file, or convert it to .mp4")
         self._capture: Capture = capture
         self.claimed_rate = capture.get(cv2.CAP_PROP_FPS)
-        """frames a second as the header has them, believable or not"""
+        """frames per second as the header says, plausible or not"""
         super().__init__(path.name, path, believable_rate(self.claimed_rate))
         self.uneven = False
-        """frames come at other times than `frame_rate` says"""
+        """frames come at other times than `frame_rate` implies"""
         self._strict = strict
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self._due = count if count >= 1 else math.inf  # containers without an index answer 0 or less
@@ -71,7 +73,7 @@ class Video(Source):
         self._capture.release()
 
     def _read(self) -> Iterator[tuple[int, float, Frame]]:
-        """(number, seconds, frame) of what can be read."""
+        """(number, seconds, frame) of each frame that can be read."""
         index = failed = 0
         while failed < _MOST_FAILED:
             with quiet_opencv():
@@ -97,8 +99,11 @@ class Video(Source):
         return f"{len(failed)} {what} of {self.path} cannot be read, the first is number {failed[0]}"
 
     def _ends_early(self, came: int) -> bool:
-        """Whether the header promised more. It counts frames in .mp4 and .avi; elsewhere OpenCV derives a number from
-        the duration, which is compared as such."""
+        """Whether the header promises more frames than came.
+
+        An .mp4 or .avi counts frames, though an .mp4's edit list may cut some away. Of other containers OpenCV derives
+        the number from the duration, which is compared instead.
+        """
         if math.isinf(self._due) or came >= self._due:
             return False
         if self.seconds is None or self.frame_rate is None:
@@ -116,3 +121,32 @@ def _counts_frames(path: Path | None) -> bool:
     except OSError:
         return True
     return head[:4] == b"RIFF" or head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
+
+
+def shown_seconds(path: Path) -> float | None:
+    """The duration in an .mp4's or .mov's movie header (ISO/IEC 14496-12, 8.2.2); None where none is found."""
+    try:
+        with path.open("rb") as file:
+            while len(head := file.read(8)) == 8:
+                size, kind = struct.unpack(">I4s", head)
+                taken = 8
+                if size == 1:  # a 64-bit size follows
+                    (size,) = struct.unpack(">Q", file.read(8))
+                    taken = 16
+                if kind == b"moov":
+                    return _duration(file.read(min(max(size - taken, 0), _MOST_HEADER_BYTES)))
+                if size < taken:
+                    return None
+                file.seek(size - taken, 1)
+    except (OSError, struct.error, ZeroDivisionError, OverflowError):
+        pass  # damaged: the count of frames stands
+    return None
+
+
+def _duration(movie: bytes) -> float | None:
+    at = movie.find(b"mvhd")
+    if at < 0:
+        return None
+    times = ">IQ" if movie[at + 4 : at + 5] == b"\1" else ">II"  # behind the times of creation and last change
+    scale, duration = struct.unpack_from(times, movie, at + (24 if times == ">IQ" else 16))
+    return float(duration / scale)

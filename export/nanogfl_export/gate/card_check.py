@@ -1,4 +1,4 @@
-"""Every field of a written card, derived a second time: from the checkpoint's file and from the graph beside it."""
+"""Checks every field of a written card against the checkpoint's file and the graph beside it."""
 
 import hashlib
 from dataclasses import fields
@@ -17,8 +17,10 @@ from nanogfl.model.complexity import count_complexity
 
 
 def check_card(card: ModelCard, checkpoint_path: Path, model: onnx.ModelProto, parity: dict[str, Any]) -> None:
-    """`model`: the file that the card was read from; `parity`: what the gate measured. Raises UserError that names
-    the field which is wrong."""
+    """Derives every field anew and compares. Raises UserError that names the wrong field.
+
+    `model`: the file that the card was read from; `parity`: the gate's results.
+    """
     checkpoint = load_checkpoint(checkpoint_path)
     detector, spec = checkpoint.build(), checkpoint.config.model.input
     complexity, head = count_complexity(detector), checkpoint.config.model.head
@@ -61,7 +63,7 @@ def check_card(card: ModelCard, checkpoint_path: Path, model: onnx.ModelProto, p
 
 
 def _difference(found: Any, expected: Any) -> tuple[str, str]:
-    """What to show of two values that differ: of a mapping, the entries that do."""
+    """Both values as text; of mappings only the entries that differ."""
     if isinstance(found, dict) and isinstance(expected, dict):
         keys = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
         found, expected = ({key: side.get(key) for key in keys} for side in (found, expected))

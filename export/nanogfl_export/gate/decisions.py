@@ -1,9 +1,8 @@
 """Which of PyTorch's boxes a faithful file must deliver, may deliver, and must not deliver.
 
-Two computations of the same network differ by rounding, and the selection turns that into whole rows: a score that
-lies on the limit, two scores that are equal, an overlap that lies on the suppression's limit. `decide` runs the
-selection of the contract with intervals instead of numbers, so that exactly the rows that rounding decides, and the
-rows that follow from those, are left open.
+Two computations of the same network differ by rounding. The selection turns that into whole rows: at a score on the
+limit, at two equal scores, at an overlap on the limit of suppression. `decide` runs the selection of the contract on
+intervals instead of numbers. It leaves open exactly the rows that rounding decides, and those that depend on them.
 """
 
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from nanogfl.contract.overlap import overlap
 from nanogfl.model.predictor import RawOutputs
 
 NO, MAYBE, YES = 0, 1, 2
+_BLOCK = 256  # rows whose overlaps with all others are held at a time
 
 Array = NDArray[np.float64]
 
@@ -75,7 +75,7 @@ def possible_pairs(
 
 
 def decide(pairs: Pairs, selection: Selection, slack: Slack) -> NDArray[np.int64]:
-    """(P,) YES: every faithful file delivers it; NO: none does; MAYBE: rounding decides, or a row that it decides."""
+    """(P,) YES: every faithful file delivers the pair; NO: none does; MAYBE: it depends on rounding."""
     scores = pairs.rows.scores.astype(np.float64)
     state = _candidates(pairs, scores, selection, slack)
     for label in np.unique(pairs.rows.labels):
@@ -103,31 +103,31 @@ def _candidates(pairs: Pairs, scores: Array, selection: Selection, slack: Slack)
 def _suppress(
     boxes: Array, scores: Array, state: NDArray[np.int64], selection: Selection, slack: Slack
 ) -> NDArray[np.int64]:
-    """Of one class, best first: each row's state once better ones that overlap it are considered."""
-    result = state.copy()
-    apart = 2 * slack.score
-    for row in range(len(boxes)):
-        last = int(np.searchsorted(-scores, -(scores[row] - apart), side="right"))  # so far down it may come before
-        others = np.r_[:row, row + 1 : last]
-        others = others[(others > row) | (result[others] != NO)]
-        if not len(others):
-            continue
-        iou, error = _overlap(boxes[row], boxes[others], slack.box)
-        before = scores[others] > scores[row] + apart
-        if (before & (result[others] == YES) & (iou - error > selection.iou)).any():
-            result[row] = NO
-        elif (iou + error > selection.iou).any():
-            result[row] = MAYBE
+    """The state of each of A rows of one class, best first, after suppression by the rows that may come before it."""
+    result, apart = state.copy(), 2 * slack.score
+    for first in range(0, len(boxes), _BLOCK):
+        block = slice(first, first + _BLOCK)
+        iou, error = _overlap(boxes[block, None], boxes[None], slack.box)
+        before = scores > scores[block, None] + apart
+        certain = before & (iou - error > selection.iou)
+        possible = (scores >= scores[block, None] - apart) & (iou + error > selection.iou)
+        for row in np.flatnonzero(possible.sum(axis=1) > 1):  # each overlaps itself
+            own = first + row
+            possible[row, own] = False
+            if (certain[row] & (result == YES)).any():
+                result[own] = NO
+            elif (possible[row] & (result != NO)).any():
+                result[own] = MAYBE
     return result
 
 
-def _overlap(box: Array, others: Array, slack: float) -> tuple[Array, Array]:
-    """IoU of a box with others (A, 4), and how far it may be off when each side may be off by `slack`."""
-    common = overlap(box, others)
+def _overlap(ours: Array, theirs: Array, slack: float) -> tuple[Array, Array]:
+    """IoU of boxes (A, 1, 4) with boxes (1, B, 4) -> (A, B), and its error when each side may be off by `slack`."""
+    common = overlap(ours, theirs)
     sides, union, iou = common.sides, common.union, common.iou
-    own, theirs = box[2:] - box[:2], others[:, 2:] - others[:, :2]
-    moved = 2 * slack * (sides.sum(axis=1) + 2 * slack)
-    area = 2 * slack * (own.sum() + theirs.sum(axis=1) + 4 * slack) + moved
+    own, other = ours[..., 2:] - ours[..., :2], theirs[..., 2:] - theirs[..., :2]
+    moved = 2 * slack * (sides.sum(axis=-1) + 2 * slack)
+    area = 2 * slack * (own.sum(axis=-1) + other.sum(axis=-1) + 4 * slack) + moved
     return iou, (moved + iou * area) / union + 1e-6
 
 

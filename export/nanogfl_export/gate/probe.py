@@ -1,4 +1,4 @@
-"""A second look: the numbers of all points inside a `detections` file, not only of the rows that it delivers."""
+"""Reads the values of all points inside a `detections` file, not only of the rows that it delivers."""
 
 from pathlib import Path
 
@@ -11,19 +11,19 @@ from nanogfl.contract.card import ModelCard
 from nanogfl.errors import UserError
 from nanogfl.model.predictor import RawOutputs
 from nanogfl_export.gate.written_file import WrittenFile
-from nanogfl_export.graph.assemble import RAW_PREFIX
+from nanogfl_export.graph.points import RAW_PREFIX
 
 
 class Probe:
-    """Network input -> every point's boxes, scores and spread, from a copy in memory with more outputs.
+    """Network input -> boxes, scores and spread of all N points, by a copy of the file with other outputs.
 
     `all_points` (the network's outputs -> raw_boxes, raw_scores, raw_spread) decodes the logits of a file that decodes
-    only the points it has chosen.
+    only its chosen points. Raises UserError for a file whose detections do not depend on these logits.
     """
 
     def __init__(self, path: Path, card: ModelCard, all_points: onnx.ModelProto) -> None:
         model = onnx.load_model(path)
-        _keep_what_outputs_need(model.graph)  # a tensor that nothing depends on shows nothing
+        _keep_what_outputs_need(model.graph)  # a tensor that no output depends on proves nothing
         self._names = [RAW_PREFIX + name for name in ["boxes", "scores"] + ["spread"] * card.has_spread]
         made = {name for node in model.graph.node for name in node.output}
         if self._names[0] not in made:

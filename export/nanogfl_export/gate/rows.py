@@ -1,4 +1,4 @@
-"""The rows that a file delivers for one picture: are they as the contract says, and which of PyTorch's are they."""
+"""The rows that a file delivers for one picture: whether they keep the contract, and which of PyTorch's they are."""
 
 from typing import NamedTuple
 
@@ -12,20 +12,20 @@ from nanogfl_export.gate.written_file import Outputs
 
 
 class Matched(NamedTuple):
-    """Which of PyTorch's pairs each delivered row is, and the largest differences between the two."""
+    """The pair of PyTorch's that each delivered row is, and the largest differences."""
 
     pair: NDArray[np.int64]
-    """(D,) -1 where the row is none of them"""
+    """(D,) index of the pair, -1 where there is none"""
     box_px: float
     spread_px: float
     score: float
     points_px: float
-    """of where a distribution's bins lie"""
+    """of the positions of a distribution's bins"""
     probability: float
 
 
 def contract_breach(outputs: Outputs, card: ModelCard) -> str | None:
-    """What in one picture's outputs is not as the ONNX contract says, or None."""
+    """How one picture's outputs break the ONNX contract, or None."""
     for name, values in outputs.items():
         if not np.isfinite(values).all():
             return f"{name} holds numbers that are not finite"
@@ -53,7 +53,7 @@ def contract_breach(outputs: Outputs, card: ModelCard) -> str | None:
 
 
 def delivered_rows(outputs: Outputs) -> Detections:
-    """The rows in use, in network-input pixels."""
+    """The used rows, in network-input pixels."""
     sides = sides_at(outputs["distributions"], outputs["points"]) if "distributions" in outputs else None
     labels = outputs["labels"].astype(np.int64)
     return Detections(outputs["boxes"], outputs["scores"], labels, outputs.get("spread"), sides).take(labels != -1)
@@ -65,10 +65,10 @@ def match_rows(
     unit: NDArray[np.float32] | float = 1.0,
     allowed: NDArray[np.bool_] | None = None,
 ) -> Matched:
-    """One to one: to each row the nearest free pair of the same label.
+    """Matches D rows with P pairs one to one: each row with the nearest free pair of its label, best row first.
 
-    `unit` (4,): pixels of the boxes per pixel of the network input, in which differences are measured. `allowed` (P,):
-    a pair that is not allowed is only taken by a row that fits no other.
+    `unit` (4,): pixels of the boxes per pixel of the network input, which differences are measured in. `allowed` (P,):
+    other pairs are taken only by rows that fit no allowed one.
     """
     count = len(found)
     pair = np.full(count, -1, dtype=np.int64)
@@ -85,7 +85,7 @@ def match_rows(
         if allowed is not None:
             cost = cost + np.where(allowed[candidates], 0.0, 1.0)
         nearest = int(np.argmin(cost))
-        # Farther than this it is another detection, and to be told as such.
+        # farther away than this it is another detection
         if not (box[nearest] <= 20 * BOX_TOLERANCE and score[nearest] <= 20 * SCORE_TOLERANCE):
             continue
         pair[row] = candidates[nearest]

@@ -1,4 +1,4 @@
-"""The written file as a stranger's client runs it: onnxruntime, the card in its metadata, and nothing else."""
+"""The written file as any client runs it: by onnxruntime and the card in its metadata alone."""
 
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ Outputs = dict[str, NDArray[Any]]
 
 
 class WrittenFile:
+    """An onnxruntime session of a written .onnx."""
+
     def __init__(self, content: Path | bytes) -> None:
-        """A path, or a model's bytes. Raises UserError for what onnxruntime does not load."""
+        """`content`: a path, or a model's bytes. Raises UserError where onnxruntime cannot load it."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = compute_threads()
         options.log_severity_level = 4  # errors come as exceptions
@@ -31,10 +33,11 @@ class WrittenFile:
         self.free_batch = not isinstance(batch, int)
 
     def card(self) -> ModelCard:
+        """The card in the metadata. Raises UserError where there is none."""
         return ModelCard.from_json(self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, ""))
 
     def run(self, images: NDArray[np.uint8]) -> list[Outputs]:
-        """Network inputs uint8 (B, H, W, 3) -> the outputs of each, as they are. Raises UserError where it fails."""
+        """Network inputs uint8 (B, H, W, 3) -> name and value of every output, per picture. Raises UserError."""
         try:
             values = self._session.run(self.names, {"image": images})
         except ORT_ERRORS as error:

@@ -1,4 +1,4 @@
-"""What is traced: the detector, and beside it its one decode, of chosen points. Nothing is computed here anew."""
+"""The modules that are traced: the detector, and its decode for any set of points. They only call the model's code."""
 
 from torch import Tensor, nn
 
@@ -8,7 +8,7 @@ from nanogfl.model.detector import Detector
 
 
 class NetworkOutputs(nn.Module):
-    """image uint8 (B, H, W, 3) -> those of the detector's predictions that it has, named by `network_outputs`."""
+    """image uint8 (B, H, W, 3) -> the predictions that the detector has, named by `network_outputs`."""
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
@@ -19,13 +19,15 @@ class NetworkOutputs(nn.Module):
 
 
 def network_outputs(head: HeadConfig) -> list[str]:
-    """Names, in order: fields of Predictions."""
+    """The names in order, which are fields of Predictions."""
     return ["cls_logits", "box_pred"] + ["quality_logits"] * (head.dgqp or head.has_quality_branch)
 
 
 class RowDecode(nn.Module):
-    """box_pred (B, Q, 4, P) of Q points, their x y (B, Q, 2), and the unit of their answers: strides (B, Q), of box
-    deltas the anchors' sizes (B, Q, 2) -> what `decoded_rows` names."""
+    """Decodes Q points: box_pred (B, Q, 4, P), points x y (B, Q, 2) and unit -> the tensors that `decoded_rows` names.
+
+    `unit`: strides (B, Q), or for box deltas the sizes of the anchors (B, Q, 2).
+    """
 
     def __init__(self, head: HeadConfig) -> None:
         super().__init__()
@@ -40,8 +42,11 @@ class RowDecode(nn.Module):
 
 
 def decoded_rows(head: HeadConfig) -> dict[str, list[int]]:
-    """Name -> sizes behind (B, Q), in order: boxes x1 y1 x2 y2 and spread (standard deviation of left, top, right,
-    bottom) in network-input pixels, the probability of each bin; the last two where the head has them."""
+    """Name -> sizes behind (B, Q), in order.
+
+    boxes x1 y1 x2 y2 and spread (standard deviation of left, top, right, bottom) in network-input pixels, and the
+    probability of each bin; the last two where the head has them.
+    """
     rows = {"boxes": [4]}
     if head.has_spread:
         rows["spread"] = [4]

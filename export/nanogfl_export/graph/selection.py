@@ -1,11 +1,10 @@
 """The selection of the ONNX contract as graph operators: the `detections` format.
 
-The other implementation of the same specification is `nanogfl.contract.detections.select`; a property test holds
-the two equal. Parts, joined by `assemble`: which (point, class) pairs are candidates; their boxes; suppression; what
-else belongs to the rows that are left.
+`nanogfl.contract.detections.select` implements the same specification; a property test compares the two. Three parts,
+joined by `assemble`: the (point, class) pairs that are candidates; suppression; the remaining values of its rows.
 
-Only what scores above the limit can become a detection, so the graph counts those first and takes no more along. That
-changes no detection: TopK puts the lower index first among equal values, and so does NonMaxSuppression, as `select`.
+Only scores above the limit can become detections, so the graph counts these first and keeps no more. That changes no
+detection: TopK and NonMaxSuppression put the lower index first among equal values, as `select` does.
 """
 
 import onnx
@@ -24,14 +23,14 @@ def candidates_model(
     quality: bool = False,
     single: bool = False,
 ) -> onnx.ModelProto:
-    """raw_scores (B, N, C), or with `from_logits` cls_logits, and with `quality` quality_logits (B, N), whose sigmoid
-    multiplies the scores -> point (B, P), best first, of which come pair_score, pair_label, pair_rank (B, Q), best
-    first: a pair's point is the one with this rank.
+    """Scores -> point (B, P), best first; pair_score, pair_label, pair_rank (B, Q), best first.
 
-    P and Q are the largest numbers of a picture of the batch; P at least 1. With logits, the sigmoid is only taken of
-    each point's largest and of the chosen points': it rises, so that the order is the same. (Counted in float, exact
-    below 2^24: a sum of int64 takes eight times as long on onnxruntime.) `single`: B is 1, so that the pairs above the
-    limit can be listed before they are sorted.
+    A pair's point is the one at pair_rank. P and Q are the largest numbers among the pictures of the batch, P at least
+    1. Input is raw_scores (B, N, C), or with `from_logits` cls_logits; with `quality` also quality_logits (B, N), whose
+    sigmoid multiplies the scores. `single`: B is 1, so that pairs above the limit can be listed before they are sorted.
+
+    Of logits, the sigmoid is taken only of each point's largest and of the chosen points: it rises, so the order is the
+    same. Counts are float, exact below 2^24: onnxruntime sums int64 eight times as slowly.
     """
     source = f"float[B, {points}, {classes}] {'cls_logits' if from_logits else 'raw_scores'}"
     best = "largest = ReduceMax <keepdims = 0> (cls_logits, axis_2)  best = Sigmoid (largest)"
@@ -76,7 +75,7 @@ def candidates_model(
 
 
 def _count(name: str) -> str:
-    """is_NAME (B, .) -> NAME_k (1,), the most of a picture, within 1 and the limit."""
+    """is_NAME (B, .) -> NAME_k (1,), the largest count of a picture, between 1 and the limit."""
     return f"""
       {name}_ones = Cast <to = 1> (is_{name})
       {name}_counts = ReduceSum <keepdims = 0> ({name}_ones, axis_1)
@@ -98,8 +97,9 @@ _LIST_THEN_SORT = """
 
 
 def suppression_model(selection: Selection, *, hw: tuple[int, int], classes: int, opset: int) -> onnx.ModelProto:
-    """point (B, P) and point_boxes_free (B, P, 4); pair_score, pair_label, pair_rank (B, Q) -> boxes, scores, labels of
-    K rows; row_point (B, S): the first S rows' points; row_filled (B, S): are they detections; missing (1,): K - S."""
+    """point (B, P), point_boxes_free (B, P, 4); pair_score, pair_label, pair_rank (B, Q) -> boxes, scores, labels of K
+    rows; row_point (B, S), the points of the first S rows; row_filled (B, S), whether they are detections; missing
+    (1,), K - S."""
     keep = selection.keep
     return parser.parse_model(f"""
     <ir_version: 10, opset_import: ["": {opset}]>
@@ -158,7 +158,7 @@ def suppression_model(selection: Selection, *, hw: tuple[int, int], classes: int
 
 
 def fill_model(name: str, keep: int, sizes: list[int], opset: int) -> onnx.ModelProto:
-    """row_NAME (B, S, sizes), row_filled (B, S), missing (1,) -> NAME (B, K, sizes): zero where none is."""
+    """row_NAME (B, S, sizes), row_filled (B, S), missing (1,) -> NAME (B, K, sizes), zero in unused rows."""
     rest, rank = ", ".join(str(size) for size in sizes), len(sizes)
     axes = ", ".join(str(2 + axis) for axis in range(rank))
     return parser.parse_model(f"""

@@ -19,12 +19,11 @@ from nanogfl_export.onnx_file import OPSET
 
 
 def trace_network(detector: Detector, batch: int | None) -> onnx.ModelProto:
-    """image uint8 (B, H, W, 3) -> cls_logits (B, N, C), box_pred (B, N, 4, P), and quality_logits (B, N) where the
-    detector has them. `batch` None: any number.
+    """The graph image uint8 (B, H, W, 3) -> cls_logits (B, N, C), box_pred (B, N, 4, P), quality_logits (B, N).
 
-    The detector is left as it was.
+    The last one if the detector has it. `batch` None: any number. The detector is left as it was.
     """
-    example = torch.zeros(batch or 2, *detector.hw, 3, dtype=torch.uint8)  # an example of 1 would be taken as fixed
+    example = torch.zeros(batch or 2, *detector.hw, 3, dtype=torch.uint8)  # 1 would be taken as fixed
     training = detector.training
     try:
         shapes = None if batch else ({0: _any("batch")},)
@@ -35,7 +34,7 @@ def trace_network(detector: Detector, batch: int | None) -> onnx.ModelProto:
 
 
 def trace_row_decode(head: HeadConfig) -> onnx.ModelProto:
-    """box_pred (B, Q, 4, P), points (B, Q, 2), unit (B, Q) or (B, Q, 2), any B and Q -> graph.decoded_rows."""
+    """The graph box_pred (B, Q, 4, P), points (B, Q, 2), unit (B, Q) or (B, Q, 2) -> `decoded_rows`, any B and Q."""
     unit = torch.ones(2, 5, 2) if head.box == "deltas" else torch.ones(2, 5)
     example = (torch.zeros(2, 5, 4, head.side_values), torch.zeros(2, 5, 2), unit)
     free = {0: _any("batch"), 1: _any("rows")}
@@ -68,7 +67,7 @@ def _trace(
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
-    """By onnxsim: what depends on constants alone becomes a constant."""
+    """Folds what depends on constants alone, by onnxsim. Raises UserError where onnxsim changes the results."""
     simplified: tuple[onnx.ModelProto, bool] = onnxsim.simplify(model)
     if not simplified[1]:
         raise UserError("onnxsim changed what the graph computes: nothing was written; please report this checkpoint")
@@ -76,7 +75,7 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Removes what the tools left of themselves: source paths, stack traces, tool settings."""
+    """Removes traces of the tools: source paths, stack traces, settings."""
     del model.metadata_props[:]
     model.doc_string = ""
     for node in model.graph.node:
@@ -90,7 +89,7 @@ def _strip(model: onnx.ModelProto) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's remarks about its own internals and about torchvision, which we do not use."""
+    """Silences torch's remarks about its internals and about torchvision, which is not used."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,5 +1,8 @@
-"""Where each channel of each feature map comes from: numbers of channels and pixels are sent through the graph's own
-Split, Concat, Reshape, Transpose, Slice and Gather. A shuffle, however it is written, then is an order of channels."""
+"""Where each channel of each feature map comes from.
+
+Every channel and pixel gets a number, and the numbers are sent through the graph's own Split, Concat, Reshape,
+Transpose, Slice and Gather. A shuffle, however it is written, is then an order of channels.
+"""
 
 from dataclasses import dataclass
 
@@ -17,7 +20,7 @@ CHANNELWISE = frozenset({"LeakyRelu", "Relu", "MaxPool", "AveragePool", "Resize"
 
 @dataclass(frozen=True)
 class Origin:
-    """A feature map that is computed: the output of a convolution or of a channelwise operator."""
+    """A computed feature map: the output of a convolution or of a channelwise operator."""
 
     node: onnx.NodeProto
     first: int
@@ -35,7 +38,7 @@ class Origin:
 
 
 class ChannelMaps:
-    """`of[tensor]`: (C,) the numbers of its channels, for each feature map (B, C, H, W) made of computed ones."""
+    """`of[tensor]`: (C,) the numbers of its channels, for each map (B, C, H, W) made of channels of computed maps."""
 
     def __init__(self, view: GraphView) -> None:
         self.origins: list[Origin] = []
@@ -69,13 +72,13 @@ class ChannelMaps:
         self._grids[origin.name] = _grid(numbers, (height, width))
 
     def _is_map(self, grid: NDArray[np.int64]) -> bool:
-        """Does each channel hold one whole channel of some map, its pixels where they were?"""
+        """Whether each channel is one whole channel of a computed map, with its pixels in place."""
         numbers = grid[0, :, 0, 0] // _PIXELS
         kept_size = all(self.owner(int(number)).hw == grid.shape[2:] for number in numbers)
         return kept_size and bool((grid == _grid(numbers, grid.shape[2:])).all())
 
     def _move(self, node: onnx.NodeProto, view: GraphView) -> list[NDArray[np.int64]] | None:
-        """The outputs' numbers, where the node only moves, within a picture, what has numbers; else None."""
+        """The numbers of the outputs if the node only moves numbered values within a picture, else None."""
         data = [self._grids.get(name) for name in node.input]
         fixed = [view.constants.get(name) for name in node.input]
         settings = attributes(node)
@@ -106,7 +109,7 @@ class ChannelMaps:
 
 
 def _grid(numbers: NDArray[np.int64], hw: tuple[int, ...]) -> NDArray[np.int64]:
-    """(1, C, H, W): what a map of these channels holds, the number of channel and pixel in one."""
+    """(1, C, H, W): a map of these channels, each value the number of its channel and pixel."""
     return (numbers[:, None] * _PIXELS + np.arange(hw[0] * hw[1])).reshape(1, len(numbers), *hw)
 
 
@@ -126,7 +129,7 @@ def is_channel_op(node: onnx.NodeProto, view: GraphView) -> bool:
 
 
 def _keeps_batch(grid: NDArray[np.int64], shape: NDArray[np.int64]) -> bool:
-    """Is all but the first size written out, and is it one picture's?"""
+    """Whether all sizes but the first are given, and are those of one picture."""
     rest = [int(size) for size in shape[1:]]
     return all(size > 0 for size in rest) and int(np.prod(rest)) == grid.size
 

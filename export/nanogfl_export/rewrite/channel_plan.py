@@ -1,4 +1,4 @@
-"""Which channels lie together: every computed feature map's channels in the order in which they are read."""
+"""The order of the channels of every computed feature map: channels with the same readers lie together."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -12,22 +12,22 @@ from nanogfl_export.rewrite.channel_maps import ChannelMaps, Origin, is_depthwis
 from nanogfl_export.rewrite.view import GraphView
 
 CONV_MULTIPLE = 4
-"""onnxruntime computes a convolution in its blocked layout where the number of input channels is a multiple of this"""
+"""onnxruntime uses its blocked layout for a convolution if the number of input channels is a multiple of this"""
 BLOCK = 16
-"""and a pooling or a resize where it is a multiple of the block: 16 with AVX-512 and NEON, 8 with AVX2"""
+"""and for a pooling or resize if it is a multiple of the block: 16 with AVX-512 and NEON, 8 with AVX2"""
 ZERO = -1
-"""the number of a channel that is zero and read with zero weights"""
+"""the number of a filler channel: it is zero and is read with zero weights"""
 
 
 @dataclass(frozen=True)
 class Read:
-    """A node's input, or an output of the graph, made of channels."""
+    """A node's input, or an output of the graph, with its channels."""
 
     place: int
     """of the node in the graph"""
     numbers: NDArray[np.int64]
     multiple: int
-    """what the number of channels should be a multiple of; 0: they are needed just as they were"""
+    """the number of channels should be a multiple of this; 0: they are needed exactly in the old order"""
 
     @property
     def any_order(self) -> bool:
@@ -36,7 +36,7 @@ class Read:
 
 @dataclass
 class Piece:
-    """Channels of one map that lie together because the same nodes read them: a tensor of the rewritten graph."""
+    """Channels of one map with the same readers: one tensor of the rewritten graph."""
 
     tensor: str
     numbers: list[int]
@@ -44,7 +44,7 @@ class Piece:
 
 
 class ChannelPlan:
-    """`pieces[map]`: how the channels of each computed map lie; `live`: the places of the nodes still needed."""
+    """`pieces[map]`: the pieces of each computed map, in order; `live`: the places of the nodes still needed."""
 
     def __init__(self, view: GraphView) -> None:
         self.view, self.maps = view, ChannelMaps(view)
@@ -56,30 +56,32 @@ class ChannelPlan:
         for read in self._reads:
             for name in {self.maps.owner(int(number)).name for number in read.numbers}:
                 self._readers[name].append(read)
-        for origin in reversed(self.maps.origins):  # latest first: an order may be taken over from a reader
+        for origin in reversed(self.maps.origins):  # latest first: a map may take over its reader's order
             self._lay_out(origin)
         self._fill_reads()
         for origin in reversed(self.maps.origins):
-            self._follow(origin)  # what was filled up since
+            self._follow(origin)  # once more, with the zeros that were filled in
 
     def origin_of(self, node: onnx.NodeProto) -> Origin | None:
-        """The map that this node computes, if it is one."""
+        """The map that this node computes, or None."""
         name = node.output[0]
         return (
             None if name in self.maps.moves or name not in self.maps.of else self.maps.owner(int(self.maps.of[name][0]))
         )
 
     def tensor_of(self, origin: Origin) -> str:
-        """What the map is called in the rewritten graph; an output of the graph keeps its name for the right order."""
+        """The map's name in the rewritten graph. An output of the graph keeps its own for the old order."""
         return f"{origin.name}_routed" if origin.name in self.view.outputs else origin.name
 
     def keeps_channels(self, node: onnx.NodeProto) -> bool:
-        """Does it compute channel by channel?"""
+        """Whether the node computes channel by channel."""
         return node.op_type != "Conv" or is_depthwise(node, self.view)
 
     def find(self, numbers: Iterable[int]) -> list[Piece]:
-        """The pieces with these channels, in the order in which they are first asked for, but for channels that nobody
-        needs in the end; [] where a map is not laid out."""
+        """The pieces with these channels, in the order of first use; [] where a map is not laid out.
+
+        Channels that no node needs have no piece.
+        """
         found: dict[str, Piece] = {}
         for number in numbers:
             pieces = self.pieces.get(self.maps.owner(int(number)).name)
@@ -107,7 +109,7 @@ class ChannelPlan:
                     self._read(place, name, 0, needed)
 
     def distinct(self, name: str) -> bool:
-        """Does no channel occur twice?"""
+        """Whether no channel occurs twice."""
         return len(set(self.maps.of[name])) == len(self.maps.of[name])
 
     def _read(self, place: int, name: str, multiple: int, needed: set[str]) -> None:
@@ -134,7 +136,7 @@ class ChannelPlan:
             pieces[0].numbers += [ZERO] * (-len(pieces[0].numbers) % multiple)
 
     def _follow(self, origin: Origin) -> bool:
-        """A map that is read by one node alone, which keeps its channels apart, lies as that node's output does."""
+        """A map whose only reader computes channel by channel takes over the order of that node's output."""
         readers = self._readers[origin.name]
         if len(readers) != 1 or not readers[0].any_order or list(readers[0].numbers) != origin.numbers:
             return False
@@ -148,8 +150,11 @@ class ChannelPlan:
         return True
 
     def _free(self, origin: Origin) -> bool:
-        """May its channels lie in any order? A convolution's may. Those of a map made channel by channel lie as they
-        come in, which may be chosen if they come from one whole map that nothing else reads."""
+        """Whether its channels may lie in any order.
+
+        A convolution's may. A map made channel by channel has the order of its input, which is free if that is one
+        whole free map without other readers.
+        """
         if not self.keeps_channels(origin.node):
             return True
         numbers = self.maps.of[origin.node.input[0]]
@@ -157,7 +162,7 @@ class ChannelPlan:
         return list(numbers) == owner.numbers and len(self._readers[owner.name]) == 1 and self._free(owner)
 
     def _chain_multiple(self, origin: Origin) -> int:
-        """What the operators want that made this map, channel by channel, from a convolution's output."""
+        """The largest multiple that the operators between the last plain convolution and this map want."""
         multiple = CONV_MULTIPLE
         while self.keeps_channels(origin.node):
             if origin.node.op_type not in ("Conv", "LeakyRelu", "Relu"):
@@ -166,7 +171,7 @@ class ChannelPlan:
         return multiple
 
     def _fill_reads(self) -> None:
-        """Zeros into a part that this reader alone takes, until the number of channels that it reads fits."""
+        """Fills zeros into a piece that only one node reads until that node's number of channels fits."""
         for read in self._reads:
             pieces = self.find(read.numbers) if read.any_order else []
             own = [piece for piece in pieces if piece.readers == (read.place,)]

@@ -1,4 +1,4 @@
-"""Products with a vector, as the integral over the bins is one."""
+"""Products with a vector, such as the expectation over the bins."""
 
 import numpy as np
 import onnx
@@ -8,8 +8,10 @@ from nanogfl_export.rewrite.view import GraphView, with_inputs
 
 
 def multiply_by_columns(model: onnx.ModelProto) -> onnx.ModelProto:
-    """MatMul (..., K) x (K,) -> MatMul (..., K) x (K, 1) -> Reshape (...): onnxruntime multiplies by a vector row by
-    row, which takes some 25 times as long."""
+    """MatMul (..., K) x (K,) becomes MatMul (..., K) x (K, 1) -> Reshape (...).
+
+    onnxruntime multiplies by a vector row by row, which takes some 25 times as long.
+    """
     view = GraphView(model)
     nodes, constants = [], {}
     for node in view.graph.node:

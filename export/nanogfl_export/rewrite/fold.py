@@ -1,4 +1,4 @@
-"""Constant scales and shifts go into the convolution beside them."""
+"""Constant factors and offsets move into the weights and biases of the convolution beside them."""
 
 import numpy as np
 import onnx
@@ -7,7 +7,7 @@ from nanogfl_export.rewrite.view import GraphView, attributes, with_inputs
 
 
 def fold_batch_norm(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Conv -> BatchNormalization: one Conv. (torch's exporter does most of it; this takes what is left.)"""
+    """Conv -> BatchNormalization becomes one Conv. torch's exporter does most of it; this takes the rest."""
     view = GraphView(model)
     nodes, constants = list(view.graph.node), {}
     for norm in view.find("BatchNormalization"):
@@ -31,9 +31,9 @@ def fold_batch_norm(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def fold_input_scale(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Div by a constant a channel -> Conv: the weights are divided instead.
+    """Div by one constant per channel -> Conv becomes a Conv with divided weights.
 
-    (The mean cannot go into the bias: at a padded border the network sees zero, not minus the mean.)
+    The mean cannot move into the bias: at a padded border the network sees zero, not minus the mean.
     """
     view = GraphView(model)
     nodes, constants = list(view.graph.node), {}

@@ -1,4 +1,4 @@
-"""The way out of the network: every level's class logits and distributions are written where they end."""
+"""The network's outputs: every level's class logits and box predictions are written where they are read."""
 
 import numpy as np
 import onnx
@@ -8,10 +8,11 @@ from nanogfl_export.rewrite.view import GraphView, attributes, with_inputs
 
 
 def write_levels_in_place(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Conv a level -> Reshape (B, A, h w) -> Concat -> Transpose (B, N, A) -> Split at a: two Convs a level, of a and
-    of A - a channels, each channels-last -> Reshape (B, h w, .) -> Concat (B, N, .): no transpose or split of all.
+    """Removes the transpose and split of all levels together.
 
-    (onnxruntime writes a convolution's blocked output channels-last at no more cost than in order.)
+    Before: one Conv per level -> Reshape (B, A, h w) -> Concat -> Transpose (B, N, A) -> Split at a. After: two Convs
+    per level, of a and of A - a channels, each channels-last -> Reshape (B, h w, .) -> Concat (B, N, .). onnxruntime
+    writes a convolution's blocked output channels-last at no extra cost.
     """
     view = GraphView(model)
     for split in view.find("Split"):
@@ -61,7 +62,7 @@ def write_levels_in_place(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _level(view: GraphView, name: str) -> onnx.NodeProto | None:
-    """The convolution behind a level's Reshape to (B, A, h w), if nothing else reads it."""
+    """The convolution before a level's Reshape to (B, A, h w), if nothing else reads it."""
     reshape = view.producers.get(name)
     conv = view.producers.get(reshape.input[0]) if reshape is not None and reshape.op_type == "Reshape" else None
     if conv is None or conv.op_type != "Conv" or view.only_reader(conv.output[0], "Reshape") is None:

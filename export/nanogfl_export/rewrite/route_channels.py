@@ -1,12 +1,7 @@
-"""Channel shuffles become an order of weights; channels come in the numbers that the runtime's blocked layout takes.
+"""Channel shuffles become an order of weights: writes the graph that `channel_plan` has laid out.
 
-ShuffleNet's Concat, Reshape, Transpose, Reshape, Split between two convolutions only decides which channel goes where.
-Here every convolution writes its channels in the order in which they are read: those that the next reader takes, then
-those that a later one takes, and so on. One Split, contiguous in memory, hands each part to its readers, whose weights
-are permuted to the order in which the parts arrive. The shuffle is gone, and the half that passes by is not touched.
-
-onnxruntime computes in blocks of channels only where their number fits (`channel_plan`): channels that are zero and are
-read with zero weights fill up the rest.
+`sequence` shows it before and after. Every convolution writes its channels in the order of their readers. One Split,
+contiguous in memory, hands each piece to its readers, whose weights are permuted to the order in which pieces arrive.
 """
 
 from typing import Any
@@ -21,7 +16,7 @@ from nanogfl_export.rewrite.view import Array, GraphView, with_inputs
 
 
 def route_channels(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Equal outputs but for the order in which sums are taken."""
+    """The same network without channel shuffles. Equal outputs, up to the order in which sums are taken."""
     return _Writer(GraphView(model)).write()
 
 
@@ -90,7 +85,7 @@ class _Writer:
         return names
 
     def _channels_for(self, node: onnx.NodeProto) -> tuple[str, list[int]]:
-        """A tensor with the channels that the node reads, and their numbers; none where they are as they were."""
+        """A tensor with the channels that the node reads, and their numbers; [] where they are in the old order."""
         name = node.input[0]
         if name not in self.of:
             return name, []  # the picture
@@ -105,7 +100,7 @@ class _Writer:
         return joined, numbers
 
     def _as_it_was(self, name: str, place: int) -> str:
-        """A tensor with the channels of `name` in the order of the graph that came in."""
+        """A tensor with the channels of `name` in the order of the old graph."""
         wanted = [int(number) for number in self.of[name]]
         pieces = self.plan.find(wanted)
         numbers = [number for piece in pieces for number in piece.numbers]
@@ -127,7 +122,7 @@ class _Writer:
 
 
 def _take(values: Array, places: list[int], axis: int) -> Array:
-    """`values` at these places along the axis, zeros where a place is none."""
+    """`values` at these places along the axis; zeros where the place is ZERO."""
     taken = np.take(values, [max(place, 0) for place in places], axis)
     shape = [-1 if dimension == axis else 1 for dimension in range(values.ndim)]
     return np.where(np.reshape(np.array(places) == ZERO, shape), np.zeros((), values.dtype), taken)

@@ -1,4 +1,4 @@
-"""The way into the network: interleaved pixels are read as they lie, the first activation works behind the pooling."""
+"""The network's input: interleaved pixels are read as they lie; the first activation moves behind the pooling."""
 
 import numpy as np
 import onnx
@@ -8,10 +8,11 @@ from nanogfl_export.rewrite.view import Array, GraphView, attributes, with_input
 
 
 def read_interleaved_pixels(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Transpose (NHWC to NCHW) -> Cast -> Sub mean -> Conv: no transpose.
+    """Removes the transpose in Transpose (NHWC to NCHW) -> Cast -> Sub mean -> Conv.
 
-    Row h of an interleaved picture is b g r b g r ...: a picture of one channel that is 3 W wide. A k x k convolution
-    of three channels with stride s is a k x 3k convolution of it with stride (s, 3s), its weights interleaved alike.
+    A row of an interleaved picture, b g r b g r ..., is a row of a picture with one channel and 3 W columns. A k x k
+    convolution of three channels with stride s is a k x 3k convolution of that picture with stride (s, 3s) and
+    interleaved weights.
     """
     view = GraphView(model)
     for transpose in view.find("Transpose"):
@@ -54,10 +55,11 @@ def read_interleaved_pixels(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def activate_after_pooling(model: onnx.ModelProto) -> onnx.ModelProto:
-    """LeakyRelu -> MaxPool: MaxPool -> LeakyRelu. The activation rises, so that the largest value stays the largest, to
-    the bit, and there are a quarter as many. (Relu costs nothing inside a convolution and stays where it is.)
+    """LeakyRelu -> MaxPool becomes MaxPool -> LeakyRelu, on a quarter as many values.
 
-    onnxruntime computes a LeakyRelu in blocked layout only behind a convolution, so it gets one that changes nothing.
+    The activation rises, so that the largest value stays the largest, to the bit. Relu costs nothing inside a
+    convolution and stays. onnxruntime computes a LeakyRelu in blocked layout only behind a convolution, so an identity
+    convolution is put before it.
     """
     view = GraphView(model)
     nodes = list(view.graph.node)

@@ -1,4 +1,4 @@
-"""What a rewrite needs to know of a graph: who makes a tensor, who reads it, its shape, its constant value."""
+"""Look-ups that rewrites need in a graph: which node makes a tensor, which read it, its shape, its constant value."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ Array = NDArray[Any]
 
 
 class GraphView:
-    """A copy of a model to be changed, and look-ups that hold until it is."""
+    """A copy of a model, with look-ups that hold until it is changed."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = onnx.shape_inference.infer_shapes(model)
@@ -32,11 +32,11 @@ class GraphView:
         }
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Sizes, 0 where one is free (the batch); () where nothing is known."""
+        """The sizes, 0 for a free one (the batch); () where the shape is not known."""
         return self._shapes.get(name, ())
 
     def only_reader(self, name: str, op_type: str) -> onnx.NodeProto | None:
-        """The one node that reads this tensor, if it is of that kind and the tensor is no output of the graph."""
+        """The only node that reads this tensor, if it has that type and the tensor is no output of the graph."""
         readers = self.readers[name]
         fits = len(readers) == 1 and readers[0].op_type == op_type and name not in self.outputs
         return readers[0] if fits else None
@@ -47,8 +47,10 @@ class GraphView:
     def finish(
         self, nodes: Iterable[onnx.NodeProto] | None = None, constants: dict[str, Array] | None = None
     ) -> onnx.ModelProto:
-        """The model with these nodes (default: as they now are) in a working order, these constants besides its own,
-        and nothing that nothing reads."""
+        """The model with these nodes (default: its own) in topological order and these additional constants.
+
+        Nodes and constants that no output needs are dropped.
+        """
         merged = {**self.constants, **(constants or {})}
         ordered = _in_order(list(self.graph.node if nodes is None else nodes), self.outputs)
         used = {name for node in ordered for name in node.input}
@@ -79,7 +81,7 @@ def with_inputs(node: onnx.NodeProto, inputs: Sequence[str], **changed: Any) -> 
 
 
 def _in_order(nodes: list[onnx.NodeProto], outputs: set[str]) -> list[onnx.NodeProto]:
-    """Nodes that the outputs need, each behind those that it reads from."""
+    """The nodes that the outputs need, each behind those that it reads from."""
     producers = {name: index for index, node in enumerate(nodes) for name in node.output}
     ordered: list[onnx.NodeProto] = []
     begun: set[int] = set()

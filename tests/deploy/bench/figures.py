@@ -1,7 +1,7 @@
-"""Figures of a bench that nobody measured, for tests of what is made of them."""
+"""Invented bench results for the tests of tables, cards and plots."""
 
 from nanogfl.machine.timing import Speedup, summarise
-from nanogfl_deploy.bench.run import Cost
+from nanogfl_deploy.bench.cost import Cost
 from nanogfl_deploy.bench.table import Report
 
 MACHINE = {
@@ -20,7 +20,7 @@ COLD = {
 }
 
 
-def some_cost(model="a.onnx", threads=1, pre=1.0, run=10.0, post=0.5, macs=400_000_000, limit=100e9, times=1.0):
+def some_cost(model="a.onnx", threads=1, pre=1.0, run=10.0, post=0.5, times=1.0):
     """`times`: as fast as the first model, with quartiles .01 below and .02 above."""
     ratio = Speedup(1.0, 1.0, 1.0) if times == 1 else Speedup(times - 0.01, times, times + 0.02)
     stages = {"pre": pre, "run": run, "post": post, "total": pre + run + post}
@@ -33,13 +33,11 @@ def some_cost(model="a.onnx", threads=1, pre=1.0, run=10.0, post=0.5, macs=400_0
         open_ms=30.0,
         detections=7,
         **{name: summarise([value, value, value * 2]) for name, value in stages.items()},
-        macs=macs,
-        limit=limit,
         run_speedup=ratio,
         total_speedup=ratio,
     )
 
 
 def some_report(costs=None, cold=None):
-    costs = costs or [some_cost(), some_cost(threads=2, run=6.0), some_cost("b.onnx", run=5.0, times=1.84, macs=None)]
+    costs = costs or [some_cost(), some_cost(threads=2, run=6.0), some_cost("b.onnx", run=5.0, times=1.84)]
     return Report(MACHINE, (720, 1280), "textured, generated", costs, cold or {})

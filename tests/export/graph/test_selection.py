@@ -6,7 +6,9 @@ import torch
 
 from nanogfl.contract.detections import Selection, select
 from nanogfl.model.boxes.decode import Grid
-from nanogfl_export.graph.assemble import Parts, join, rows_of_all_points_model, selection_models
+from nanogfl_export.graph.assemble import selection_models
+from nanogfl_export.graph.join import join
+from nanogfl_export.graph.points import Parts, rows_of_all_points_model
 
 CASES = [  # points, classes, (H, W), selection
     (2125, 80, (320, 320), Selection()),

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nanogfl.cli.models import require_there
+from nanogfl.api.model import require_there
 from nanogfl.data.synthetic.dataset import FIRST_VAL_INDEX, draw_image, image_hw
 from nanogfl.errors import UserError
 from nanogfl.io.images import IMAGE_SUFFIXES, read_frame
 
 EMBEDDED = "embedded"
-"""as --images: pictures that the package draws itself"""
+"""the value of --images for pictures that the package draws itself"""
 
 _OTHERS = "give --images FOLDER"
 
@@ -20,8 +20,10 @@ Frames = Iterator[tuple[str, NDArray[np.uint8]]]
 
 
 def gate_frames(checkpoint: Path, folder: Path | None, count: int) -> tuple[str, Frames]:
-    """Where the images come from, in words, and at most `count` of them, spread evenly. Those that cannot be read are
-    left out, and the words say so. Raises UserError where none is left."""
+    """(origin in words, frames): at most `count` images, evenly spread, as (name, uint8 (h, w, 3) BGR).
+
+    Unreadable images are left out, and the origin says so. Raises UserError where none is left.
+    """
     if count < 1:
         raise UserError(f"--image-count must be at least 1, got {count}")
     if folder is not None and str(folder) == EMBEDDED and not folder.exists():

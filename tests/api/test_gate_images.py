@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nanogfl.cli.gate_images import gate_frames
+from nanogfl.api.gate_images import gate_frames
 from nanogfl.data.synthetic.dataset import draw_dataset
 from nanogfl.errors import UserError
 

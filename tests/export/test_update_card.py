@@ -1,6 +1,5 @@
-"""What needs the package onnx for `nanogfl bench`: figures in a card, and the file with the CPU's limit."""
+"""Changing the card of a written file, as `nanogfl bench --card` does."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,6 @@ import onnx
 import pytest
 
 from nanogfl.errors import UserError
-from nanogfl_deploy.bench.cpu_limit import CHANNELS, LAYERS, PEAK_FILE
 from nanogfl_deploy.runtime import Detector
 from nanogfl_export import onnx_file
 from nanogfl_export.onnx_file import update_card
@@ -73,29 +71,3 @@ def test_a_file_that_is_not_ours_or_not_there_is_refused(model_path):
     onnx.save_model(model, model_path)
     with pytest.raises(UserError):
         update_card(model_path, bench={})
-
-
-def test_with_macs_in_the_card_there_is_a_share_of_the_limit(model_path):
-    from nanogfl_deploy.bench.run import measure_costs, textured_frame
-
-    update_card(model_path, source={"macs": 1000})
-    (cost,) = measure_costs([model_path], [1], textured_frame(90, 160), rounds=2)
-    assert cost.macs == 1000
-    assert cost.share == pytest.approx(1000 / (cost.run.p50 / 1e3) / cost.limit)
-
-
-def test_the_peak_file_is_what_its_script_writes():
-    spec = importlib.util.spec_from_file_location("make_peak_model", ROOT / "benchmarks" / "make_peak_model.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    assert script.peak_model() == PEAK_FILE.read_bytes()
-    assert PEAK_FILE.stat().st_size < 2048
-
-
-def test_the_peak_file_is_a_chain_of_1x1_convolutions_of_the_size_that_bench_counts():
-    model = onnx.load_model(PEAK_FILE)
-    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    assert len(convolutions) == LAYERS
-    assert {node.op_type for node in model.graph.node} == {"Conv", "ConstantOfShape"}
-    (weight_shape,) = (onnx.numpy_helper.to_array(i) for i in model.graph.initializer if i.name == "weight_shape")
-    assert weight_shape.tolist() == [CHANNELS, CHANNELS, 1, 1]

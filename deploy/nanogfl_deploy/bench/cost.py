@@ -1,4 +1,4 @@
-"""What a detector costs on this machine: pre (resize), model (onnxruntime), post (selection, way back) and all of it.
+"""What a detector costs on this machine: pre (resize), run (network), post (selection, boxes to frame pixels), total.
 
 OpenCV keeps its own threads for the resize; with 2 instead of 1 it was no faster for 1280x720 (0.15 ms at 320).
 """
@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.machine.timing import Speedup, Timing, measure, speedup
-from nanogfl_deploy.bench.cpu_limit import peak_calls, peak_rate
 from nanogfl_deploy.runtime import Detector
+
+STAGES = ("pre", "run", "post", "total")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One model with one number of threads; times in milliseconds a frame."""
+    """One model with one number of threads; times in milliseconds per frame."""
 
     model: str
     threads: int
@@ -29,28 +30,19 @@ class Cost:
     open_ms: float
     """making the onnxruntime session, once"""
     detections: int
-    """in the frame that was timed; what post costs depends on it"""
+    """in the frame that was timed; the cost of post depends on it"""
     pre: Timing
     run: Timing
     post: Timing
     total: Timing
-    """timed by itself as one call, not the sum of the other three"""
-    macs: int | None
-    """multiply-accumulates of one picture's convolutions, unpadded, as the card says; None where it does not"""
-    limit: float
-    """multiply-accumulates a second that 1x1 convolutions reached in the same run with as many threads"""
+    """timed as one call, not the sum of the other three"""
     run_speedup: Speedup
     """over the first model with as many threads, round by round"""
     total_speedup: Speedup
 
-    @property
-    def share(self) -> float | None:
-        """Which part of `limit` the model stage reaches, 0 to 1; None where the card has no MACs."""
-        return None if self.macs is None else self.macs / (self.run.p50 / 1e3) / self.limit
-
 
 def textured_frame(height: int = 720, width: int = 1280) -> NDArray[np.uint8]:
-    """The same frame (height, width, 3) BGR everywhere: smooth noise, fine noise and rectangles."""
+    """The same frame uint8 (height, width, 3) BGR on every machine: smooth noise, fine noise and rectangles."""
     rng = np.random.default_rng(20200604)
     coarse = rng.integers(0, 256, (max(1, height // 40), max(1, width // 40), 3), dtype=np.uint8)
     frame = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -65,16 +57,18 @@ def textured_frame(height: int = 720, width: int = 1280) -> NDArray[np.uint8]:
 def measure_costs(
     paths: Sequence[Path], thread_counts: Sequence[int], frame: NDArray[np.uint8], rounds: int = 100
 ) -> list[Cost]:
-    """Every model with every number of threads on one frame, interleaved, and the CPU's limit among them."""
+    """Times every model with every number of threads on one frame uint8 (h, w, 3) BGR, interleaved.
+
+    Returns the costs model by model. Raises UserError for a file that is no model.
+    """
     opened = [_open(path, threads) for path in paths for threads in thread_counts]
     calls: dict[str, Callable[[], object]] = {}
     for index, (detector, _, _) in enumerate(opened):
         calls.update(_stages(index, detector, frame))
-    for threads in thread_counts:
-        calls.update(peak_calls(threads))
     timings = measure(calls, rounds, warmup=max(3, rounds // 10))
     costs = []
     for index, (detector, threads, open_ms) in enumerate(opened):
+        mine = {stage: timings[f"{index} {stage}"] for stage in STAGES}
         first = index % len(thread_counts)  # the first model with as many threads
         costs.append(
             Cost(
@@ -85,14 +79,9 @@ def measure_costs(
                 file_bytes=detector.path.stat().st_size,
                 open_ms=open_ms,
                 detections=len(detector(frame)),
-                pre=timings[f"{index} pre"],
-                run=timings[f"{index} run"],
-                post=timings[f"{index} post"],
-                total=timings[f"{index} total"],
-                macs=_macs(detector),
-                limit=peak_rate(timings, threads),
-                run_speedup=speedup(timings[f"{index} run"], timings[f"{first} run"]),
-                total_speedup=speedup(timings[f"{index} total"], timings[f"{first} total"]),
+                **mine,
+                run_speedup=speedup(mine["run"], timings[f"{first} run"]),
+                total_speedup=speedup(mine["total"], timings[f"{first} total"]),
             )
         )
     return costs
@@ -113,8 +102,3 @@ def _stages(index: int, detector: Detector, frame: NDArray[np.uint8]) -> dict[st
         f"{index} post": lambda: detector.finish(outputs, placement),
         f"{index} total": lambda: detector(frame),
     }
-
-
-def _macs(detector: Detector) -> int | None:
-    macs = detector.card.source.get("macs")
-    return macs if isinstance(macs, int) and 0 < macs < 2**63 else None  # a card may say anything
