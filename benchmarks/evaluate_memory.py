@@ -16,7 +16,7 @@ import numpy as np
 
 from nanogfl.contract.detections import Detections
 from nanogfl.data.dataset import DataSet, ImageRecord
-from nanogfl.evaluate.coco_ap import score
+from nanogfl.evaluation.coco_ap import score
 
 
 def draw(images: int, detections: int, classes: int, objects: int) -> tuple[DataSet, list[Detections]]:

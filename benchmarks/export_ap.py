@@ -16,7 +16,7 @@ import torch
 from nanogfl.api.gate_images import gate_frames
 from nanogfl.contract.card import ExportFormat
 from nanogfl.data.readers.read import load_split
-from nanogfl.evaluate.coco_ap import evaluate
+from nanogfl.evaluation.coco_ap import evaluate
 from nanogfl.machine.ort import onnxruntime
 from nanogfl.model.predictor import load_predictor
 from nanogfl_deploy.bench.machine import cpu_name

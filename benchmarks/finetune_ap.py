@@ -22,7 +22,7 @@ from nanogfl.data.order import EpochOrder
 from nanogfl.data.readers.read import load_split
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.recipe import load_config
-from nanogfl.train.loop import train
+from nanogfl.training.loop import train
 from nanogfl_deploy.bench.machine import cpu_name
 
 KINDS = {"scratch": None, "trunk": "model.backbone.weights", "checkpoint": "train.init_from"}

@@ -40,10 +40,10 @@ from nanogfl.data.cache import store as frame_store
 from nanogfl.data.synthetic.dataset import draw_dataset
 from nanogfl.model.checkpoint import load_checkpoint, weights_digest
 from nanogfl.recipe import load_config
-from nanogfl.train import loop
-from nanogfl.train.checkpointing import state
-from nanogfl.train.checkpointing.run_dir import LAST, has_state
-from nanogfl.train.step import TrainStep
+from nanogfl.training import loop
+from nanogfl.training.checkpointing import state
+from nanogfl.training.checkpointing.run_dir import LAST, has_state
+from nanogfl.training.step import TrainStep
 from nanogfl_deploy.bench.machine import cpu_name
 
 STEP, CHECKPOINT, CACHE, VALIDATION, OTHER = "step", "checkpoint write", "cache write", "validation", "elsewhere"

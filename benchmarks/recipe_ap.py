@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 
 from nanogfl.api.gate_images import gate_frames
-from nanogfl.evaluate.coco_ap import evaluate
+from nanogfl.evaluation.coco_ap import evaluate
 from nanogfl.machine.ort import onnxruntime
 from nanogfl.model.predictor import load_predictor
 from nanogfl.recipe import load_config
-from nanogfl.train.datasets import load_data
-from nanogfl.train.loop import train
+from nanogfl.training.datasets import load_data
+from nanogfl.training.loop import train
 from nanogfl_deploy.bench.machine import cpu_name
 from nanogfl_deploy.runtime import Detector
 from nanogfl_export.export import export_checkpoint

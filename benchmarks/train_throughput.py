@@ -27,9 +27,9 @@ from nanogfl.data.loader import Batch, Loader
 from nanogfl.data.synthetic.dataset import draw_dataset
 from nanogfl.model.detector import Detector, build_detector
 from nanogfl.recipe import config_from_dict, load_config
-from nanogfl.train.datasets import Data, load_data
-from nanogfl.train.device import autocast, choose_device, keep_freed_memory
-from nanogfl.train.step import TrainStep, build_step
+from nanogfl.training.datasets import Data, load_data
+from nanogfl.training.device import autocast, choose_device, keep_freed_memory
+from nanogfl.training.step import TrainStep, build_step
 from nanogfl_deploy.bench.machine import cpu_name
 
 MODES = {False: "eager", True: "compile"}

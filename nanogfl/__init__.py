@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from nanogfl.api.training import train
     from nanogfl.contract.detections import Detections
     from nanogfl.errors import UserError
-    from nanogfl.train.callbacks import Callback
+    from nanogfl.training.callbacks import Callback
     from nanogfl_deploy.runtime import Detector
 
 __all__ = ["Callback", "Detections", "Detector", "UserError", "evaluate", "export", "load", "train"]
 
 _HOME = {
-    "Callback": "nanogfl.train.callbacks",
+    "Callback": "nanogfl.training.callbacks",
     "Detections": "nanogfl.contract.detections",
     "Detector": "nanogfl_deploy.runtime",
     "UserError": "nanogfl.errors",

@@ -16,9 +16,9 @@ from nanogfl.data.synthetic.dataset import draw_dataset, draw_image
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
 from nanogfl.model.detector import build_detector
 from nanogfl.recipe import load_config
-from nanogfl.train.datasets import load_data
-from nanogfl.train.start.freeze import FrozenParts
-from nanogfl.train.step import build_step
+from nanogfl.training.datasets import load_data
+from nanogfl.training.start.freeze import FrozenParts
+from nanogfl.training.step import build_step
 from nanogfl_deploy.runtime import Detector
 from nanogfl_export.export import export_checkpoint
 from tests.lively import enliven

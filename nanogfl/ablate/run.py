@@ -16,14 +16,14 @@ from nanogfl.data.dataset import DataSet
 from nanogfl.data.order import EpochOrder
 from nanogfl.data.readers.read import load_split
 from nanogfl.errors import UserError
-from nanogfl.evaluate.coco_ap import Report
-from nanogfl.evaluate.frequency import frequency_figures
+from nanogfl.evaluation.coco_ap import Report
+from nanogfl.evaluation.frequency import frequency_figures
 from nanogfl.io.atomic import atomic_path
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.detector import build_detector
-from nanogfl.train.checkpointing.run_dir import LAST, PREVIOUS, has_state
-from nanogfl.train.checkpointing.saved import read_saved
-from nanogfl.train.loop import train
+from nanogfl.training.checkpointing.run_dir import LAST, PREVIOUS, has_state
+from nanogfl.training.checkpointing.saved import read_saved
+from nanogfl.training.loop import train
 
 
 @dataclass(frozen=True)

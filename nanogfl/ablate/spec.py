@@ -10,7 +10,7 @@ from typing import Any
 
 from nanogfl.config import Config
 from nanogfl.errors import UserError
-from nanogfl.evaluate.groups import GROUPS
+from nanogfl.evaluation.groups import GROUPS
 from nanogfl.recipe import differences, load_config, read_recipe
 
 METRICS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", *(f"ap_{name}" for name in GROUPS))

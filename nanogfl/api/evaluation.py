@@ -12,8 +12,8 @@ from nanogfl.errors import UserError, require
 
 if TYPE_CHECKING:
     from nanogfl.data.dataset import ImageRecord
-    from nanogfl.evaluate.coco_ap import Report
-    from nanogfl.evaluate.frequency import FrequencyReport
+    from nanogfl.evaluation.coco_ap import Report
+    from nanogfl.evaluation.frequency import FrequencyReport
     from nanogfl_deploy.runtime import Detector
 
 _MOST_LISTED = 50
@@ -75,10 +75,10 @@ def evaluate(
     from nanogfl.data.cache.frames import without_unreadable
     from nanogfl.data.class_counts import count_in_file
     from nanogfl.data.readers.read import load_split
-    from nanogfl.evaluate.coco_ap import evaluate as run_evaluation
-    from nanogfl.evaluate.frequency import by_frequency as group_by_frequency
-    from nanogfl.evaluate.frequency import require_limits
-    from nanogfl.evaluate.lvis_ap import MOST_DETECTIONS
+    from nanogfl.evaluation.coco_ap import evaluate as run_evaluation
+    from nanogfl.evaluation.frequency import by_frequency as group_by_frequency
+    from nanogfl.evaluation.frequency import require_limits
+    from nanogfl.evaluation.lvis_ap import MOST_DETECTIONS
 
     require_limits(frequency_limits)
     if train_images is not None and train_data is None:

@@ -96,7 +96,7 @@ def _of_checkpoint(path: Path, device: str) -> Model:
     from nanogfl.model.checkpoint import load_checkpoint
     from nanogfl.model.predictor import Predictor
     from nanogfl.model.torch_threads import limit_torch_threads
-    from nanogfl.train.device import choose_device
+    from nanogfl.training.device import choose_device
 
     limit_torch_threads()
     chosen = choose_device(device)

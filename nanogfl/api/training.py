@@ -9,7 +9,7 @@ from nanogfl.errors import UserError, require
 
 if TYPE_CHECKING:
     from nanogfl.config import Config
-    from nanogfl.train.callbacks import Callback, Outcome
+    from nanogfl.training.callbacks import Callback, Outcome
 
 
 def train(
@@ -43,7 +43,7 @@ def train(
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools", "pooch", "filelock")
     from nanogfl.config import Config
     from nanogfl.recipe import load_config, recipe_name
-    from nanogfl.train.loop import train as run_training
+    from nanogfl.training.loop import train as run_training
 
     if isinstance(recipe, Config):
         if overrides:
@@ -75,7 +75,7 @@ def _text(value: object) -> str:
 
 def default_run_dir(name: str, resume: bool) -> Path:
     """The first free one of runs/NAME, runs/NAME-2, ...; to resume the last one that holds a run."""
-    from nanogfl.train.checkpointing.run_dir import has_state
+    from nanogfl.training.checkpointing.run_dir import has_state
 
     candidates = [Path("runs") / name, *(Path("runs") / f"{name}-{number}" for number in range(2, 10_000))]
     if resume:

@@ -110,7 +110,7 @@ def show(
     from nanogfl.data.loader import Loader
     from nanogfl.data.readers.read import load_split
     from nanogfl.recipe import load_config
-    from nanogfl.train.reports.progress import show_reading
+    from nanogfl.training.reports.progress import show_reading
 
     shortcuts = [*(["data.strict=true"] if strict else []), *(["data.cache=device"] if renderer == "device" else [])]
     loaded = load_config(config, (*overrides, *shortcuts))

@@ -57,9 +57,9 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     from nanogfl.data.lint.run import check_annotations, check_images
     from nanogfl.data.readers.read import load_split
     from nanogfl.errors import UserError
-    from nanogfl.evaluate.frequency import LVIS_LIMITS
+    from nanogfl.evaluation.frequency import LVIS_LIMITS
     from nanogfl.recipe import load_config, recipe_name
-    from nanogfl.train.reports.progress import show_reading
+    from nanogfl.training.reports.progress import show_reading
 
     folder = output or Path("runs") / "data-check" / recipe_name(config)
     if folder.exists() and not folder.is_dir():
@@ -87,7 +87,7 @@ def _measure_reach(config: "Config", train: "DataSet") -> "tuple[ReachReport | N
     """How far the head's bins reach, None where it has none, and the finest stride of the recipe's network."""
     from nanogfl.loss.reach import measure_reach
     from nanogfl.model.detector import build_detector
-    from nanogfl.train.datasets import plain_truths
+    from nanogfl.training.datasets import plain_truths
 
     grid = build_detector(config.model, len(train.classes)).grid
     finest = float(grid.strides.min())

@@ -80,8 +80,8 @@ def evaluate(
     import json
 
     from nanogfl.api.evaluation import evaluate as run_evaluation
-    from nanogfl.evaluate.coco_ap import NO_OBJECTS, format_report
-    from nanogfl.evaluate.frequency import format_frequency
+    from nanogfl.evaluation.coco_ap import NO_OBJECTS, format_report
+    from nanogfl.evaluation.frequency import format_frequency
     from nanogfl.io.atomic import atomic_path
 
     found = run_evaluation(

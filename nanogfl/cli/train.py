@@ -83,7 +83,7 @@ def train(
     from nanogfl.api.training import default_run_dir
     from nanogfl.api.training import train as run_training
     from nanogfl.recipe import load_config, recipe_name
-    from nanogfl.train.distributed.launch import count_processes, place_from_environment, run_ranks
+    from nanogfl.training.distributed.launch import count_processes, place_from_environment, run_ranks
 
     shortcuts = [f"train.device={device}"] if device else []
     shortcuts += ["data.strict=true"] if strict else []

@@ -12,11 +12,11 @@ from nanogfl.ablate.result import digest, read_result
 from nanogfl.ablate.run import run_ablation
 from nanogfl.ablate.spec import Ablation, load_ablation
 from nanogfl.errors import UserError
-from nanogfl.evaluate.coco_ap import ClassReport, Report
+from nanogfl.evaluation.coco_ap import ClassReport, Report
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.recipe import load_config
-from nanogfl.train.loop import Outcome, train
-from nanogfl.train.step import TrainStep
+from nanogfl.training.loop import Outcome, train
+from nanogfl.training.step import TrainStep
 
 
 class PowerCut(BaseException):

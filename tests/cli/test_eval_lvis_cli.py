@@ -10,7 +10,7 @@ import pytest
 from nanogfl.data.readers.read import load_split as load_coco
 from nanogfl.data.readers.read import load_split as load_lvis
 from nanogfl.data.synthetic.dataset import draw_dataset
-from nanogfl.evaluate.coco_ap import evaluate
+from nanogfl.evaluation.coco_ap import evaluate
 from nanogfl_deploy import Detector
 from tests.data.lvis_files import as_lvis
 

@@ -9,7 +9,7 @@ import pytest
 
 from nanogfl.data.readers.read import load_split
 from nanogfl.data.synthetic.dataset import draw_dataset
-from nanogfl.evaluate.coco_ap import evaluate
+from nanogfl.evaluation.coco_ap import evaluate
 from nanogfl_deploy import Detector
 from tests.data.yolo_set import yolo_copy
 

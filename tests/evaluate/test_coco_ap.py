@@ -17,7 +17,7 @@ from nanogfl.contract.detections import Detections
 from nanogfl.data.dataset import DataSet, ImageRecord
 from nanogfl.data.readers.read import load_split as load_coco
 from nanogfl.errors import UserError
-from nanogfl.evaluate.coco_ap import evaluate, format_report, score
+from nanogfl.evaluation.coco_ap import evaluate, format_report, score
 from tests.thinned import thinned
 
 SHARED = Path(__file__).parents[2] / "../shared/data"
@@ -236,7 +236,7 @@ def test_evaluation_prints_nothing(capsys):
 
 def test_evaluation_needs_no_torch():
     modules = (
-        "nanogfl.evaluate.coco_ap, nanogfl.evaluate.frequency, nanogfl.data.readers.lvis, nanogfl.data.class_counts"
+        "nanogfl.evaluation.coco_ap, nanogfl.evaluation.frequency, nanogfl.data.readers.lvis, nanogfl.data.class_counts"
     )
     script = f"import sys, {modules}; print(sorted({{'torch', 'onnx'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "[]\n"

@@ -12,8 +12,8 @@ from nanogfl.data.dataset import DataSet, ImageRecord
 from nanogfl.data.readers.read import load_split as load_coco
 from nanogfl.data.synthetic.dataset import draw_dataset
 from nanogfl.errors import UserError
-from nanogfl.evaluate.coco_ap import ClassReport, Report, score
-from nanogfl.evaluate.frequency import LVIS_LIMITS, by_frequency, format_frequency
+from nanogfl.evaluation.coco_ap import ClassReport, Report, score
+from nanogfl.evaluation.frequency import LVIS_LIMITS, by_frequency, format_frequency
 
 
 def report(*aps: float | None) -> Report:

@@ -11,9 +11,9 @@ import pytest
 from nanogfl.contract.detections import Detections
 from nanogfl.data.dataset import DataSet, Federated, ImageRecord
 from nanogfl.data.readers.read import load_split as load_lvis
-from nanogfl.evaluate.coco_ap import Report, format_report, score
-from nanogfl.evaluate.frequency import by_frequency, frequency_figures
-from nanogfl.evaluate.groups import GROUPS
+from nanogfl.evaluation.coco_ap import Report, format_report, score
+from nanogfl.evaluation.frequency import by_frequency, frequency_figures
+from nanogfl.evaluation.groups import GROUPS
 from tests.evaluate.federated_by_hand import federated_by_hand
 from tests.evaluate.lvis_cases import Case, draw_case
 from tests.shared_data import shared

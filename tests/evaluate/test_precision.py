@@ -12,7 +12,7 @@ from pycocotools.cocoeval import COCOeval
 
 from nanogfl.contract.detections import Detections
 from nanogfl.data.dataset import DataSet, ImageRecord
-from nanogfl.evaluate.precision import precision_table
+from nanogfl.evaluation.precision import precision_table
 from tests.thinned import thinned
 
 

@@ -61,7 +61,7 @@ def test_a_class_name_cannot_control_the_terminal(command, files, tmp_path, monk
 
 def test_class_names_cannot_control_the_terminal_in_training(capsys):
     from nanogfl.config import Config
-    from nanogfl.train.reports.progress import Progress
+    from nanogfl.training.reports.progress import Progress
 
     Progress(Config(), Path("run")).say(f"classes: {EVIL}")
     assert SHOWN.replace("\\n", "") in capsys.readouterr().out.replace("\n", "")

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from nanogfl.model.depthwise import DepthwiseConv2d, _Bf16Depthwise
-from nanogfl.train.device import choose_precision
+from nanogfl.training.device import choose_precision
 
 # A CPU that has no bf16 rounds on the way, too: .0162 was seen with AVX2.
 BOUND = 0.01 if choose_precision(torch.device("cpu"), "auto") == "bf16" else 0.02

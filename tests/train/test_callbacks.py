@@ -8,10 +8,10 @@ import torch
 
 from nanogfl.config import Config
 from nanogfl.errors import Interrupted
-from nanogfl.train import loop
-from nanogfl.train.callbacks import Callback
-from nanogfl.train.loop import train
-from nanogfl.train.step import TrainStep
+from nanogfl.training import loop
+from nanogfl.training.callbacks import Callback
+from nanogfl.training.loop import train
+from nanogfl.training.step import TrainStep
 from tests.train.test_interrupt import send_at
 from tests.train.test_loop import fingerprint
 

@@ -11,7 +11,7 @@ from nanogfl.config import Config, SplitConfig
 from nanogfl.data.readers.read import load_split
 from nanogfl.data.readers.read import load_split as load_coco
 from nanogfl.errors import UserError
-from nanogfl.train.datasets import load_data, require_labels
+from nanogfl.training.datasets import load_data, require_labels
 from tests.data.any_format import write_named
 from tests.data.voc_set import BOX, box, draw_image, thing, write_voc, xml
 from tests.data.yolo_set import yolo_copy

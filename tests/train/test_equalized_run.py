@@ -18,10 +18,10 @@ from nanogfl.loss.assist import AssistBranch
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.detector import build_detector
 from nanogfl.model.heads.per_level import GflHead
-from nanogfl.train.datasets import load_data
-from nanogfl.train.loop import train
-from nanogfl.train.reports.pictures import save_focus, spread_out
-from nanogfl.train.step import TrainStep, build_step
+from nanogfl.training.datasets import load_data
+from nanogfl.training.loop import train
+from nanogfl.training.reports.pictures import save_focus, spread_out
+from nanogfl.training.step import TrainStep, build_step
 from nanogfl_deploy.runtime import Detector
 from nanogfl_export.export import export_checkpoint
 from tests.thinned import thinned

@@ -15,10 +15,10 @@ from nanogfl.cli.main import nanogfl
 from nanogfl.config import Config
 from nanogfl.errors import STOP_SIGNALS, Interrupted
 from nanogfl.model.checkpoint import load_checkpoint
-from nanogfl.train import loop
-from nanogfl.train.interrupt import Interrupt
-from nanogfl.train.loop import train
-from nanogfl.train.step import TrainStep
+from nanogfl.training import loop
+from nanogfl.training.interrupt import Interrupt
+from nanogfl.training.loop import train
+from nanogfl.training.step import TrainStep
 from tests.thinned import thinned
 from tests.train.test_loop import fingerprint
 

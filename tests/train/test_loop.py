@@ -11,14 +11,14 @@ import torch
 
 from nanogfl.config import Config, SplitConfig
 from nanogfl.errors import UserError
-from nanogfl.evaluate.coco_ap import evaluate
+from nanogfl.evaluation.coco_ap import evaluate
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.predictor import load_predictor
 from nanogfl.recipe import load_config
-from nanogfl.train import loop
-from nanogfl.train.datasets import load_data
-from nanogfl.train.loop import train
-from nanogfl.train.step import TrainStep
+from nanogfl.training import loop
+from nanogfl.training.datasets import load_data
+from nanogfl.training.loop import train
+from nanogfl.training.step import TrainStep
 
 
 def fingerprint(run_dir: Path) -> dict[str, str]:

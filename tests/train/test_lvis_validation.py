@@ -15,13 +15,13 @@ from nanogfl.config import Config, SplitConfig
 from nanogfl.contract.detections import Detections, Selection
 from nanogfl.data.cache.frames import open_frames
 from nanogfl.data.readers.read import load_split as load_lvis
-from nanogfl.evaluate.coco_ap import evaluate
+from nanogfl.evaluation.coco_ap import evaluate
 from nanogfl.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nanogfl.model.detector import build_detector
 from nanogfl.model.predictor import Predictor, load_predictor
-from nanogfl.train.datasets import load_data
-from nanogfl.train.loop import train
-from nanogfl.train.validate import validate
+from nanogfl.training.datasets import load_data
+from nanogfl.training.loop import train
+from nanogfl.training.validate import validate
 from tests.data.lvis_files import as_lvis
 
 pytestmark = pytest.mark.slow  # all together longer than make check may take

@@ -9,7 +9,7 @@ import pytest
 COUNT = """
 import resource, sys, torch
 if sys.argv[1] == "keep":
-    from nanogfl.train.device import keep_freed_memory
+    from nanogfl.training.device import keep_freed_memory
     assert keep_freed_memory()
 def work():
     parts = [torch.ones(12_000_000) for _ in range(3)]  # 48 MB each

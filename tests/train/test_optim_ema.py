@@ -9,8 +9,8 @@ from nanogfl.config import BackboneConfig, ModelConfig, NeckConfig, TrainConfig
 from nanogfl.contract.input_spec import InputSpec
 from nanogfl.errors import UserError
 from nanogfl.model.detector import build_detector
-from nanogfl.train.device import autocast, choose_device, choose_precision, require_compiler
-from nanogfl.train.optim import AveragedDetector, build_optimizer, learning_rate
+from nanogfl.training.device import autocast, choose_device, choose_precision, require_compiler
+from nanogfl.training.optim import AveragedDetector, build_optimizer, learning_rate
 
 MODEL = ModelConfig(InputSpec((64, 96)), backbone=BackboneConfig("0.5x"), neck=NeckConfig(channels=8))
 

@@ -13,9 +13,9 @@ from nanogfl.model.backbones.resnet import ResNet
 from nanogfl.model.checkpoint import describe_checkpoint, load_checkpoint
 from nanogfl.model.detector import build_detector
 from nanogfl.model.predictor import load_predictor
-from nanogfl.train.datasets import load_data
-from nanogfl.train.loop import train
-from nanogfl.train.step import build_step
+from nanogfl.training.datasets import load_data
+from nanogfl.training.loop import train
+from nanogfl.training.step import build_step
 
 PAPERS_FREEZE = ("backbone.stem", "backbone.stage1", "backbone.statistics")
 
@@ -73,7 +73,7 @@ def test_a_run_from_a_backbones_file_resumes_to_the_bit(paper, tmp_path, monkeyp
             raise KeyboardInterrupt
         return real(state, *_)
 
-    from nanogfl.train import loop
+    from nanogfl.training import loop
 
     real = loop.run_epoch
     with monkeypatch.context() as patch:

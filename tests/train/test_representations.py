@@ -11,8 +11,8 @@ from nanogfl.data.loader import Loader
 from nanogfl.data.truth import Truth
 from nanogfl.loss.assist import AssistBranch
 from nanogfl.model.detector import build_detector
-from nanogfl.train.datasets import load_data
-from nanogfl.train.step import build_step
+from nanogfl.training.datasets import load_data
+from nanogfl.training.step import build_step
 from tests.representations import DGQP, PER_LEVEL, RETINA, matching_loss
 from tests.thinned import thinned
 

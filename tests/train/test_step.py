@@ -12,10 +12,10 @@ from nanogfl.data.truth import Truth
 from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.detector import build_detector
-from nanogfl.train.datasets import load_data
-from nanogfl.train.loop import train
-from nanogfl.train.reports.diagnose import first_bad_tensor
-from nanogfl.train.step import TrainStep, build_step
+from nanogfl.training.datasets import load_data
+from nanogfl.training.loop import train
+from nanogfl.training.reports.diagnose import first_bad_tensor
+from nanogfl.training.step import TrainStep, build_step
 from tests.thinned import thinned
 
 CPU = torch.device("cpu")

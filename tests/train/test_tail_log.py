@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from nanogfl.config import Config
-from nanogfl.train.loop import train
+from nanogfl.training.loop import train
 
 
 @pytest.mark.slow

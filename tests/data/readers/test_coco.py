@@ -208,7 +208,7 @@ def test_reading_annotations_needs_no_torch():
     readers = ", ".join(
         f"nanogfl.data.readers.{name}" for name in ("read", "coco", "lvis", "voc", "yolo", "write_coco")
     )
-    script = f"import sys, {readers}, nanogfl.evaluate.coco_ap; print('torch' in sys.modules)"
+    script = f"import sys, {readers}, nanogfl.evaluation.coco_ap; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "False\n"
 
 

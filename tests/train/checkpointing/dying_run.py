@@ -16,9 +16,9 @@ import torch
 from nanogfl.data.cache import store as frame_store
 from nanogfl.model.predictor import Predictor
 from nanogfl.recipe import load_config
-from nanogfl.train.checkpointing.run_dir import has_state
-from nanogfl.train.loop import train
-from nanogfl.train.step import TrainStep
+from nanogfl.training.checkpointing.run_dir import has_state
+from nanogfl.training.loop import train
+from nanogfl.training.step import TrainStep
 
 
 def die() -> None:

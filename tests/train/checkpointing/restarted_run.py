@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from nanogfl.recipe import load_config
-from nanogfl.train.loop import train
-from nanogfl.train.step import TrainStep
+from nanogfl.training.loop import train
+from nanogfl.training.step import TrainStep
 from tests.train.checkpointing.dying_run import die_at, nothing
 
 if __name__ == "__main__":

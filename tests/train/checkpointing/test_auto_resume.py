@@ -10,8 +10,8 @@ from nanogfl.cli.main import nanogfl
 from nanogfl.cli.train import _default_run_dir
 from nanogfl.config import Config
 from nanogfl.errors import UserError
-from nanogfl.train import loop
-from nanogfl.train.loop import train
+from nanogfl.training import loop
+from nanogfl.training.loop import train
 from tests.train.checkpointing.test_resume import cut_off
 from tests.train.test_loop import PowerCut, fingerprint
 

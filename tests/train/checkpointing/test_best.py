@@ -9,11 +9,11 @@ import pytest
 
 from nanogfl.config import Config, SplitConfig
 from nanogfl.model.checkpoint import load_checkpoint, weights_digest
-from nanogfl.train import loop
-from nanogfl.train.checkpointing.state import RunState
-from nanogfl.train.datasets import Data
-from nanogfl.train.loop import train
-from nanogfl.train.step import TrainStep
+from nanogfl.training import loop
+from nanogfl.training.checkpointing.state import RunState
+from nanogfl.training.datasets import Data
+from nanogfl.training.loop import train
+from nanogfl.training.step import TrainStep
 from tests.train.test_loop import PowerCut
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from nanogfl.config import AugmentConfig, Config, LossConfig
 from nanogfl.model.checkpoint import load_checkpoint
-from nanogfl.train.loop import train
+from nanogfl.training.loop import train
 from tests.train.test_loop import fingerprint
 
 ROOT = Path(__file__).parents[3]

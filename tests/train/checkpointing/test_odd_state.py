@@ -13,12 +13,12 @@ from nanogfl.config import Config, LossConfig
 from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.detector import build_detector
-from nanogfl.train import loop
-from nanogfl.train.checkpointing.saved import load_last
-from nanogfl.train.checkpointing.state import RunState
-from nanogfl.train.datasets import load_data
-from nanogfl.train.loop import train
-from nanogfl.train.step import build_step
+from nanogfl.training import loop
+from nanogfl.training.checkpointing.saved import load_last
+from nanogfl.training.checkpointing.state import RunState
+from nanogfl.training.datasets import load_data
+from nanogfl.training.loop import train
+from nanogfl.training.step import build_step
 from tests.thinned import thinned
 
 Content = dict[str, Any]

@@ -17,12 +17,12 @@ from nanogfl.config import AugmentConfig, Config, LossConfig
 from nanogfl.data.loader import Loader
 from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import load_checkpoint
-from nanogfl.train import loop
-from nanogfl.train.checkpointing.run_dir import has_state, locked
-from nanogfl.train.checkpointing.saved import load_last, read_saved
-from nanogfl.train.datasets import load_data
-from nanogfl.train.loop import train
-from nanogfl.train.step import TrainStep
+from nanogfl.training import loop
+from nanogfl.training.checkpointing.run_dir import has_state, locked
+from nanogfl.training.checkpointing.saved import load_last, read_saved
+from nanogfl.training.datasets import load_data
+from nanogfl.training.loop import train
+from nanogfl.training.step import TrainStep
 from tests.thinned import thinned
 from tests.train.test_loop import PowerCut, fingerprint
 

@@ -21,16 +21,16 @@ from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import load_checkpoint, weights_digest
 from nanogfl.model.detector import build_detector
 from nanogfl.recipe import config_from_dict
-from nanogfl.train import loop
-from nanogfl.train.checkpointing.resume_rules import RULES, values
-from nanogfl.train.checkpointing.saved import load_last
-from nanogfl.train.checkpointing.state import RunState
-from nanogfl.train.datasets import Data, load_data
-from nanogfl.train.interrupt import Interrupt
-from nanogfl.train.loop import run_epoch, train
-from nanogfl.train.reports.progress import Progress
-from nanogfl.train.start.freeze import FrozenParts
-from nanogfl.train.step import build_step
+from nanogfl.training import loop
+from nanogfl.training.checkpointing.resume_rules import RULES, values
+from nanogfl.training.checkpointing.saved import load_last
+from nanogfl.training.checkpointing.state import RunState
+from nanogfl.training.datasets import Data, load_data
+from nanogfl.training.interrupt import Interrupt
+from nanogfl.training.loop import run_epoch, train
+from nanogfl.training.reports.progress import Progress
+from nanogfl.training.start.freeze import FrozenParts
+from nanogfl.training.step import build_step
 from tests.thinned import thinned
 
 MIXED = {"augment.mosaic": 1.0, "augment.mixup": 0.5, "augment.copy_paste": 0.5, "augment.plain_end": 0.0}

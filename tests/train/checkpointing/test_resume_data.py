@@ -15,11 +15,11 @@ from nanogfl.config import Config
 from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import load_checkpoint, save_checkpoint
 from nanogfl.model.detector import build_detector
-from nanogfl.train.checkpointing.saved import load_last
-from nanogfl.train.checkpointing.state import RunState
-from nanogfl.train.datasets import load_data
-from nanogfl.train.start.init_from import carry_over
-from nanogfl.train.step import build_step
+from nanogfl.training.checkpointing.saved import load_last
+from nanogfl.training.checkpointing.state import RunState
+from nanogfl.training.datasets import load_data
+from nanogfl.training.start.init_from import carry_over
+from nanogfl.training.step import build_step
 from tests.thinned import thinned
 
 

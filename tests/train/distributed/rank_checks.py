@@ -31,18 +31,18 @@ from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.loader import Batch, Loader
 from nanogfl.data.truth import Truth
 from nanogfl.errors import Interrupted, UserError
-from nanogfl.evaluate.coco_ap import Report
+from nanogfl.evaluation.coco_ap import Report
 from nanogfl.model.detector import Predictions, build_detector
 from nanogfl.model.predictor import Predictor
-from nanogfl.train import validate as validate_module
-from nanogfl.train.checkpointing.state import RunState
-from nanogfl.train.datasets import Data, load_data
-from nanogfl.train.distributed.meeting import joined
-from nanogfl.train.distributed.ranks import Ranks
-from nanogfl.train.interrupt import Interrupt
-from nanogfl.train.optim import AveragedDetector
-from nanogfl.train.step import Outputs, TrainStep, build_step
-from nanogfl.train.validate import validate
+from nanogfl.training import validate as validate_module
+from nanogfl.training.checkpointing.state import RunState
+from nanogfl.training.datasets import Data, load_data
+from nanogfl.training.distributed.meeting import joined
+from nanogfl.training.distributed.ranks import Ranks
+from nanogfl.training.interrupt import Interrupt
+from nanogfl.training.optim import AveragedDetector
+from nanogfl.training.step import Outputs, TrainStep, build_step
+from nanogfl.training.validate import validate
 
 CPU = torch.device("cpu")
 SIDE = (64, 96)

@@ -8,7 +8,7 @@ import signal
 import sys
 
 from nanogfl.cli.main import main
-from nanogfl.train.step import TrainStep
+from nanogfl.training.step import TrainStep
 
 
 def signal_at(number: int, name: str) -> None:

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from nanogfl.cli.main import nanogfl
 from nanogfl.errors import STOP_SIGNALS, UserError
-from nanogfl.train.distributed import launch
-from nanogfl.train.distributed.launch import MEETING_FILE, Place, count_processes, place_from_environment, run_ranks
+from nanogfl.training.distributed import launch
+from nanogfl.training.distributed.launch import MEETING_FILE, Place, count_processes, place_from_environment, run_ranks
 
 ROOT = Path(__file__).parents[3]
 FOREVER = "import time\nwhile True: time.sleep(0.1)"
@@ -90,13 +90,13 @@ def start_waiting_ranks(folder: Path) -> subprocess.Popen[bytes]:
     """A launcher with two ranks that write a file when they are told to end. Rank 0 takes longer to end than the grace
     that a failure would leave it. Both are ready."""
     code = (
-        "import time\nfrom nanogfl.train.distributed.launch import end_with_launcher\n"
+        "import time\nfrom nanogfl.training.distributed.launch import end_with_launcher\n"
         "def end(*_):\n time.sleep(1.5 if os.environ['RANK'] == '0' else 0)\n"
         f" open(r'{folder}/' + os.environ['RANK'], 'w').close()\n sys.exit(143)\n"
         "signal.signal(signal.SIGTERM, end)\nsignal.signal(signal.SIGHUP, end)\nend_with_launcher()\n"
         f"open(r'{folder}/ready' + os.environ['RANK'], 'w').close()\n{FOREVER}"
     )
-    start = "import sys\nfrom nanogfl.train.distributed import launch\nlaunch.GRACE_S = 0.3\n"
+    start = "import sys\nfrom nanogfl.training.distributed import launch\nlaunch.GRACE_S = 0.3\n"
     start += f"sys.exit(launch.run_ranks({of_rank(code, code)!r}, 2))"
     process = subprocess.Popen([sys.executable, "-c", start], env={**os.environ, "PYTHONPATH": str(ROOT)})
     while not all((folder / f"ready{rank}").exists() for rank in range(2)):

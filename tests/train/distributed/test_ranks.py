@@ -22,12 +22,12 @@ from nanogfl.data.loader import Loader
 from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.detector import build_detector
-from nanogfl.train.datasets import load_data
-from nanogfl.train.distributed import launch
-from nanogfl.train.distributed.launch import Place, run_ranks
-from nanogfl.train.distributed.meeting import joined
-from nanogfl.train.distributed.ranks import Ranks
-from nanogfl.train.step import share_statistics
+from nanogfl.training.datasets import load_data
+from nanogfl.training.distributed import launch
+from nanogfl.training.distributed.launch import Place, run_ranks
+from nanogfl.training.distributed.meeting import joined
+from nanogfl.training.distributed.ranks import Ranks
+from nanogfl.training.step import share_statistics
 from tests.thinned import thinned
 from tests.train.distributed import rank_checks
 from tests.train.test_loop import fingerprint

@@ -7,8 +7,8 @@ import torch
 
 from nanogfl.config import Config, TrainConfig
 from nanogfl.errors import UserError
-from nanogfl.train.distributed import meeting
-from nanogfl.train.distributed.meeting import OWN_TO_A_MACHINE, require_same_settings, shared_settings
+from nanogfl.training.distributed import meeting
+from nanogfl.training.distributed.meeting import OWN_TO_A_MACHINE, require_same_settings, shared_settings
 
 CPU = torch.device("cpu")
 

@@ -14,10 +14,10 @@ import pytest
 from nanogfl.config import Config
 from nanogfl.errors import Interrupted, UserError
 from nanogfl.recipe import load_config
-from nanogfl.train import loop
-from nanogfl.train.callbacks import Begun, Callbacks
-from nanogfl.train.loop import train
-from nanogfl.train.reports.loggers import build_loggers
+from nanogfl.training import loop
+from nanogfl.training.callbacks import Begun, Callbacks
+from nanogfl.training.loop import train
+from nanogfl.training.reports.loggers import build_loggers
 from tests.train.test_loop import fingerprint
 
 ENTRY = {"epoch": 3, "step": 9, "loss": 1.5, "ap": None, "gamma": [1.0, 2.0]}

@@ -9,10 +9,10 @@ from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.loader import Loader
 from nanogfl.errors import UserError
 from nanogfl.recipe import config_from_dict
-from nanogfl.train.datasets import load_data
-from nanogfl.train.optim import learning_rate, warmup_updates
-from nanogfl.train.reports.remarks import idle_settings, remarks
-from nanogfl.train.start.norm_values import require_norm_values
+from nanogfl.training.datasets import load_data
+from nanogfl.training.optim import learning_rate, warmup_updates
+from nanogfl.training.reports.remarks import idle_settings, remarks
+from nanogfl.training.start.norm_values import require_norm_values
 
 
 def said(config: Config) -> str:

@@ -11,7 +11,7 @@ from nanogfl.config import BackboneConfig
 from nanogfl.errors import UserError
 from nanogfl.model.backbones.resnet import ResNet
 from nanogfl.model.backbones.shufflenetv2 import ShuffleNetV2
-from nanogfl.train.start.backbone_weights import load_trunk, read_trunk
+from nanogfl.training.start.backbone_weights import load_trunk, read_trunk
 from tests.shared_data import shared
 
 

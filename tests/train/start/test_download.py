@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from nanogfl.errors import UserError
-from nanogfl.train.start import download
-from nanogfl.train.start.download import cached_as, fetch
+from nanogfl.training.start import download
+from nanogfl.training.start.download import cached_as, fetch
 
 BODY = bytes(range(256)) * 1000
 SHA = hashlib.sha256(BODY).hexdigest()

@@ -11,7 +11,7 @@ from nanogfl.model.checkpoint import Checkpoint, describe_checkpoint, load_check
 from nanogfl.model.detector import build_detector
 from nanogfl.model.predictor import load_predictor
 from nanogfl.recipe import load_config
-from nanogfl.train.loop import train
+from nanogfl.training.loop import train
 from tests.train.test_loop import fingerprint, train_until
 
 

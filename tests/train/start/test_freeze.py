@@ -10,8 +10,8 @@ from nanogfl.contract.input_spec import InputSpec
 from nanogfl.errors import UserError
 from nanogfl.model.detector import build_detector
 from nanogfl.recipe import config_from_dict
-from nanogfl.train.optim import build_optimizer
-from nanogfl.train.start.freeze import FrozenParts, part_of
+from nanogfl.training.optim import build_optimizer
+from nanogfl.training.start.freeze import FrozenParts, part_of
 from tests.thinned import thinned
 
 MODEL = ModelConfig(InputSpec((64, 96)), backbone=BackboneConfig("0.5x"), neck=NeckConfig(channels=8))

@@ -12,7 +12,7 @@ from nanogfl.contract.input_spec import InputSpec
 from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
 from nanogfl.model.detector import build_detector
-from nanogfl.train.start.weights import fill, read_start
+from nanogfl.training.start.weights import fill, read_start
 from tests.representations import matching_loss
 from tests.thinned import thinned
 

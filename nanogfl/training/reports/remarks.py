@@ -7,15 +7,15 @@ from nanogfl.config import Config
 from nanogfl.data.dataset import DataSet
 from nanogfl.data.lint.run import advise_before_training
 from nanogfl.data.loader import Loader
-from nanogfl.evaluate.coco_ap import NO_OBJECTS
-from nanogfl.evaluate.frequency import LVIS_LIMITS
+from nanogfl.evaluation.coco_ap import NO_OBJECTS
+from nanogfl.evaluation.frequency import LVIS_LIMITS
 from nanogfl.loss.reach import measure_reach
 from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector
-from nanogfl.train.checkpointing.resume_rules import values
-from nanogfl.train.datasets import Data, list_problems, plain_truths
-from nanogfl.train.optim import warmup_updates
-from nanogfl.train.reports.progress import Progress
+from nanogfl.training.checkpointing.resume_rules import values
+from nanogfl.training.datasets import Data, list_problems, plain_truths
+from nanogfl.training.optim import warmup_updates
+from nanogfl.training.reports.progress import Progress
 
 _USED: tuple[tuple[str, str, Callable[[Config], bool]], ...] = (
     ("model.backbone.weights_sha256", "model.backbone.weights", lambda c: c.model.backbone.weights is not None),

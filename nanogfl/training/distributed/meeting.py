@@ -14,10 +14,10 @@ from torch.distributed.rendezvous import rendezvous
 from nanogfl import __version__
 from nanogfl.config import Config
 from nanogfl.errors import UserError
-from nanogfl.train.checkpointing.resume_rules import values
-from nanogfl.train.device import choose_precision
-from nanogfl.train.distributed.launch import MEETING_FILE, Place, end_with_launcher, place_from_environment
-from nanogfl.train.distributed.ranks import Ranks
+from nanogfl.training.checkpointing.resume_rules import values
+from nanogfl.training.device import choose_precision
+from nanogfl.training.distributed.launch import MEETING_FILE, Place, end_with_launcher, place_from_environment
+from nanogfl.training.distributed.ranks import Ranks
 
 OWN_TO_A_MACHINE = (
     "data.root",

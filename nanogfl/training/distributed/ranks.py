@@ -18,7 +18,7 @@ from torch import Tensor, distributed, nn
 
 from nanogfl.config import Config, TrainConfig
 from nanogfl.errors import UserError
-from nanogfl.train.distributed.launch import Place
+from nanogfl.training.distributed.launch import Place
 
 Value = TypeVar("Value")
 

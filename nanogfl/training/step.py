@@ -19,10 +19,10 @@ from nanogfl.loss.assist import AssistBranch
 from nanogfl.loss.criterion import Losses, assisted_losses, losses_of_assignment
 from nanogfl.loss.equalized import Equalizer
 from nanogfl.model.detector import Detector, Predictions
-from nanogfl.train.device import autocast, choose_precision
-from nanogfl.train.distributed.ranks import Ranks
-from nanogfl.train.optim import AveragedDetector, build_optimizer
-from nanogfl.train.start.freeze import STATISTICS
+from nanogfl.training.device import autocast, choose_precision
+from nanogfl.training.distributed.ranks import Ranks
+from nanogfl.training.optim import AveragedDetector, build_optimizer
+from nanogfl.training.start.freeze import STATISTICS
 
 Module = TypeVar("Module", bound=nn.Module)
 Lap = Callable[[str], None]

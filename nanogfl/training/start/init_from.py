@@ -10,8 +10,8 @@ from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import Checkpoint
 from nanogfl.model.detector import Detector
 from nanogfl.recipe import differences
-from nanogfl.train.start.freeze import part_of
-from nanogfl.train.start.head_rows import OUTPUTS, Head, matching_rows
+from nanogfl.training.start.freeze import part_of
+from nanogfl.training.start.head_rows import OUTPUTS, Head, matching_rows
 
 LEAST_SHARE = 0.1
 """of the detector's parameters; something always fits, as the stem has the same shape at every width"""

@@ -13,13 +13,13 @@ import torch
 from nanogfl.config import Config
 from nanogfl.io.atomic import atomic_path
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
-from nanogfl.train.checkpointing.run_dir import BEST, LAST, LOG, PREVIOUS, going_on_after_errors
-from nanogfl.train.checkpointing.saved import GoingOn
-from nanogfl.train.checkpointing.training_state import TrainingState, Unfinished, cannot_resume, require_tensors
-from nanogfl.train.datasets import Data
-from nanogfl.train.distributed.ranks import Ranks
-from nanogfl.train.optim import load_optimizer
-from nanogfl.train.step import TrainStep
+from nanogfl.training.checkpointing.run_dir import BEST, LAST, LOG, PREVIOUS, going_on_after_errors
+from nanogfl.training.checkpointing.saved import GoingOn
+from nanogfl.training.checkpointing.training_state import TrainingState, Unfinished, cannot_resume, require_tensors
+from nanogfl.training.datasets import Data
+from nanogfl.training.distributed.ranks import Ranks
+from nanogfl.training.optim import load_optimizer
+from nanogfl.training.step import TrainStep
 
 
 @dataclass

@@ -13,8 +13,8 @@ from nanogfl.data.loader import Batch, Loader
 from nanogfl.draw.boxes import draw_detections, tile
 from nanogfl.errors import UserError
 from nanogfl.io.atomic import atomic_path
-from nanogfl.train.checkpointing.state import RunState
-from nanogfl.train.step import TrainStep
+from nanogfl.training.checkpointing.state import RunState
+from nanogfl.training.step import TrainStep
 
 SHOWN_PICTURES = 16
 BAD_ARRAYS, BAD_PICTURE = "bad_batch.npz", "bad_batch.png"

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from nanogfl.config import Config
-from nanogfl.evaluate.coco_ap import NO_OBJECTS, Report
-from nanogfl.train.checkpointing.run_dir import BEST, LAST
+from nanogfl.evaluation.coco_ap import NO_OBJECTS, Report
+from nanogfl.training.checkpointing.run_dir import BEST, LAST
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from nanogfl.config import Config
 from nanogfl.errors import UserError
 from nanogfl.loss.assist import AssistBranch
 from nanogfl.model.detector import build_detector
-from nanogfl.train.start.freeze import FrozenParts
+from nanogfl.training.start.freeze import FrozenParts
 
 
 def require_norm_values(config: Config, class_count: int, images: int) -> None:

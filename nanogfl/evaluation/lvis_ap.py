@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from nanogfl.contract.detections import Detections
 from nanogfl.data.dataset import DataSet, Federated, ImageRecord
-from nanogfl.evaluate.precision import ClassImage, class_precision
+from nanogfl.evaluation.precision import ClassImage, class_precision
 
 MOST_DETECTIONS = 300
 """that count per image, of all classes together"""

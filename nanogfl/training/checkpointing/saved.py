@@ -9,10 +9,10 @@ from nanogfl.config import Config
 from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import Checkpoint, load_checkpoint
 from nanogfl.recipe import differences
-from nanogfl.train.checkpointing.resume_rules import as_started, changes
-from nanogfl.train.checkpointing.run_dir import BEST, LAST, PREVIOUS
-from nanogfl.train.checkpointing.training_state import TrainingState, cannot_resume, read_training
-from nanogfl.train.datasets import Data
+from nanogfl.training.checkpointing.resume_rules import as_started, changes
+from nanogfl.training.checkpointing.run_dir import BEST, LAST, PREVIOUS
+from nanogfl.training.checkpointing.training_state import TrainingState, cannot_resume, read_training
+from nanogfl.training.datasets import Data
 
 _DAMAGED = "damaged.pt"
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from nanogfl.errors import Interrupted, UserError
 from nanogfl.io.atomic import atomic_path
-from nanogfl.train.callbacks import Begun, Callback, Outcome
-from nanogfl.train.checkpointing.resume_rules import values
+from nanogfl.training.callbacks import Begun, Callback, Outcome
+from nanogfl.training.checkpointing.resume_rules import values
 
 IDS = "loggers.json"
 _PARAMETERS_AT_ONCE = 100  # MLflow's limit for one request

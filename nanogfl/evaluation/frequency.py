@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nanogfl.errors import UserError
-from nanogfl.evaluate.coco_ap import Report
-from nanogfl.evaluate.groups import GROUPS, Groups, group_figures, group_lines, group_means
+from nanogfl.evaluation.coco_ap import Report
+from nanogfl.evaluation.groups import GROUPS, Groups, group_figures, group_lines, group_means
 
 LVIS_LIMITS = (10, 100)
 """the most training images that hold a rare class, and a common one"""

@@ -17,7 +17,7 @@ from nanogfl.data.readers.read import load_split
 from nanogfl.data.truth import Truth
 from nanogfl.errors import UserError
 from nanogfl.io.images import read_content
-from nanogfl.train.reports.progress import Progress, show_reading
+from nanogfl.training.reports.progress import Progress, show_reading
 
 _IMAGES_TOGETHER = 32
 

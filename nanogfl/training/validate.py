@@ -10,10 +10,10 @@ from nanogfl.contract.detections import Detections, to_source
 from nanogfl.contract.input_spec import place
 from nanogfl.data.cache.frames import Frames, read_checked
 from nanogfl.data.dataset import DataSet
-from nanogfl.evaluate.coco_ap import Report, score
-from nanogfl.evaluate.lvis_ap import MOST_DETECTIONS
+from nanogfl.evaluation.coco_ap import Report, score
+from nanogfl.evaluation.lvis_ap import MOST_DETECTIONS
 from nanogfl.model.predictor import Predictor
-from nanogfl.train.distributed.ranks import Ranks
+from nanogfl.training.distributed.ranks import Ranks
 
 BATCH = 16
 

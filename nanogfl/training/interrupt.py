@@ -9,7 +9,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from nanogfl.errors import STOP_SIGNALS, Interrupted
-from nanogfl.train.distributed.ranks import Ranks
+from nanogfl.training.distributed.ranks import Ranks
 
 
 class Interrupt:

@@ -12,9 +12,9 @@ from nanogfl.contract.detections import Detect, Detections
 from nanogfl.data.cache.frames import read_checked
 from nanogfl.data.class_counts import boxes_per_class
 from nanogfl.data.dataset import DataSet, ImageRecord
-from nanogfl.evaluate.groups import Groups, group_figures, group_lines, group_means
-from nanogfl.evaluate.lvis_ap import MOST_DETECTIONS, federated_precision
-from nanogfl.evaluate.precision import precision_table
+from nanogfl.evaluation.groups import Groups, group_figures, group_lines, group_means
+from nanogfl.evaluation.lvis_ap import MOST_DETECTIONS, federated_precision
+from nanogfl.evaluation.precision import precision_table
 from nanogfl.io.printable import printable
 
 NO_OBJECTS = "the validation set has no objects that count (crowd regions and difficult ones do not)"

@@ -14,7 +14,7 @@ from urllib.request import url2pathname
 from nanogfl.errors import UserError
 from nanogfl.io.cache_folder import cache_folder, expand_user
 from nanogfl.io.read_file import is_file
-from nanogfl.train.reports.progress import DownloadBar
+from nanogfl.training.reports.progress import DownloadBar
 
 TIMEOUT_S = 30.0
 """the longest silence of a server"""

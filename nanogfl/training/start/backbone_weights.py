@@ -9,7 +9,7 @@ from nanogfl.config import BackboneConfig
 from nanogfl.errors import UserError
 from nanogfl.model.backbones.build import Backbone, build_backbone
 from nanogfl.model.checkpoint import read_weights
-from nanogfl.train.start.download import fetch
+from nanogfl.training.start.download import fetch
 
 KEY = "model.backbone.weights"
 _IGNORED = ("conv5.", "fc.")  # torchvision's classifier

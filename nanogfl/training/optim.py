@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nanogfl.config import TrainConfig
 from nanogfl.model.detector import Detector
-from nanogfl.train.checkpointing.training_state import cannot_resume, require_tensors
+from nanogfl.training.checkpointing.training_state import cannot_resume, require_tensors
 
 STEP_FACTOR = 0.1  # of the learning rate at every milestone
 WARMUP_PART = 5  # the warm-up takes at most a fifth of all updates: otherwise a short run would end before its peak

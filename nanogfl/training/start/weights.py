@@ -8,8 +8,8 @@ from nanogfl.config import Config
 from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import Checkpoint, load_checkpoint
 from nanogfl.model.detector import Detector
-from nanogfl.train.start.backbone_weights import load_trunk, read_trunk
-from nanogfl.train.start.init_from import carry_over, require_enough
+from nanogfl.training.start.backbone_weights import load_trunk, read_trunk
+from nanogfl.training.start.init_from import carry_over, require_enough
 
 
 @dataclass(frozen=True)

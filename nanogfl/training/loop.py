@@ -14,16 +14,16 @@ import torch
 from nanogfl.config import Config
 from nanogfl.data.class_counts import images_per_class
 from nanogfl.data.loader import Batch, Loader
-from nanogfl.evaluate.coco_ap import Report, format_report
-from nanogfl.evaluate.frequency import LVIS_LIMITS, by_frequency, format_frequency, frequency_figures
+from nanogfl.evaluation.coco_ap import Report, format_report
+from nanogfl.evaluation.frequency import LVIS_LIMITS, by_frequency, format_frequency, frequency_figures
 from nanogfl.loss.criterion import Losses
 from nanogfl.model.checkpoint import weights_digest
 from nanogfl.model.detector import build_detector
 from nanogfl.model.predictor import Predictor
 from nanogfl.model.torch_threads import limit_torch_threads
-from nanogfl.train.callbacks import Begun, Callback, Callbacks
-from nanogfl.train.callbacks import Outcome as Outcome  # what train returns
-from nanogfl.train.checkpointing.run_dir import (
+from nanogfl.training.callbacks import Begun, Callback, Callbacks
+from nanogfl.training.callbacks import Outcome as Outcome  # what train returns
+from nanogfl.training.checkpointing.run_dir import (
     CURVES,
     GAMMA,
     PICTURE,
@@ -34,24 +34,24 @@ from nanogfl.train.checkpointing.run_dir import (
     require_state,
     write_config,
 )
-from nanogfl.train.checkpointing.saved import GoingOn, load_last
-from nanogfl.train.checkpointing.state import RunState
-from nanogfl.train.datasets import Data, load_data
-from nanogfl.train.device import choose_device, keep_freed_memory, require_compiler
-from nanogfl.train.distributed.meeting import joined, shared_settings
-from nanogfl.train.distributed.ranks import Ranks
-from nanogfl.train.interrupt import Interrupt
-from nanogfl.train.optim import learning_rate
-from nanogfl.train.reports.diagnose import no_longer_finite
-from nanogfl.train.reports.loggers import build_loggers
-from nanogfl.train.reports.pictures import focus_entry, save_curves, save_focus, save_validation_picture
-from nanogfl.train.reports.progress import Progress
-from nanogfl.train.reports.remarks import introduce
-from nanogfl.train.start.freeze import FrozenParts
-from nanogfl.train.start.norm_values import require_norm_values
-from nanogfl.train.start.weights import fill, read_start
-from nanogfl.train.step import build_step, share_statistics
-from nanogfl.train.validate import validate
+from nanogfl.training.checkpointing.saved import GoingOn, load_last
+from nanogfl.training.checkpointing.state import RunState
+from nanogfl.training.datasets import Data, load_data
+from nanogfl.training.device import choose_device, keep_freed_memory, require_compiler
+from nanogfl.training.distributed.meeting import joined, shared_settings
+from nanogfl.training.distributed.ranks import Ranks
+from nanogfl.training.interrupt import Interrupt
+from nanogfl.training.optim import learning_rate
+from nanogfl.training.reports.diagnose import no_longer_finite
+from nanogfl.training.reports.loggers import build_loggers
+from nanogfl.training.reports.pictures import focus_entry, save_curves, save_focus, save_validation_picture
+from nanogfl.training.reports.progress import Progress
+from nanogfl.training.reports.remarks import introduce
+from nanogfl.training.start.freeze import FrozenParts
+from nanogfl.training.start.norm_values import require_norm_values
+from nanogfl.training.start.weights import fill, read_start
+from nanogfl.training.step import build_step, share_statistics
+from nanogfl.training.validate import validate
 
 READ_EVERY = 10  # steps between reads of the loss: a read waits for the device
 LOGGED = ("loss", *Losses._fields[1:])  # the log calls the total the loss
@@ -71,7 +71,7 @@ def train(
     With `resume` the run goes on from run_dir/last.pt and ends as if it had never been stopped. "auto" starts a new run
     where there is none yet: one command for services and queues that restart trainings.
 
-    `callbacks` are called by rank 0, before those of train.loggers (train/callbacks.py). `silent` prints nothing.
+    `callbacks` are called by rank 0, before those of train.loggers (training/callbacks.py). `silent` prints nothing.
 
     In each of several processes (`nanogfl train --devices N`, torchrun) it trains its share of every batch; rank 0
     alone writes and speaks. Raises UserError, and Interrupted when a signal ended the training.
