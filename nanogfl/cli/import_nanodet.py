@@ -41,8 +41,8 @@ def import_nanodet(file: Path, output: Path, names_file: Path | None, input_hw: 
     from nanogfl.config import Config
     from nanogfl.errors import UserError
     from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
-    from nanogfl.model.complexity import count_complexity
     from nanogfl.model.nanodet.weights import read_nanodet
+    from nanogfl.model.summary import count_complexity
 
     if output.exists() and file.exists() and output.samefile(file):
         raise UserError(f"--output {output} is the file to import: give another name")

@@ -18,8 +18,8 @@ from nanogfl.contract.detections import MOST_CLASSES
 from nanogfl.errors import UserError
 from nanogfl.io.atomic import atomic_path
 from nanogfl.io.read_file import is_file
-from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector, build_detector
+from nanogfl.model.summary import count_complexity
 from nanogfl.recipe import config_from_dict
 
 _FORMAT = "nanogfl checkpoint 1"

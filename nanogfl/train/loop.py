@@ -18,9 +18,9 @@ from nanogfl.evaluate.frequency import LVIS_LIMITS, by_frequency, format_frequen
 from nanogfl.loss.assist import AssistBranch
 from nanogfl.loss.reach import measure_reach
 from nanogfl.model.checkpoint import weights_digest
-from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector, build_detector
 from nanogfl.model.predictor import Predictor
+from nanogfl.model.summary import count_complexity
 from nanogfl.model.torch_threads import limit_torch_threads
 from nanogfl.train.checkpointing.run_dir import (
     BEST,

@@ -127,7 +127,7 @@ CHECKPOINTS = [
         "do not fit its config"),
     info("facts that are a list", changed(facts=[]), f"{PARTS} facts are not plain values by name"),
     info("facts that multiply", changed(facts={"ap": shared_lists()}), f"{PARTS} facts are not plain values"),
-    info("a config that multiplies", changed(config={"model": shared_lists()}), "this is no recipe"),
+    info("a config that multiplies", changed(config={"model": shared_lists()}), "this is not a recipe"),
     info("a config that is a list", changed(config=[1]), "best.pt"),
     info("a config of tensors", changed(config={"model": torch.zeros(2)}), "best.pt: model"),
     info("a config without end", with_config("head", convs=10**9), "convs must be at most 16"),

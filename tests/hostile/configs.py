@@ -48,7 +48,7 @@ CONFIGS = [
     config("a number as a key", f"? {'9' * 4000}\n: 1", "a number of 13288 bits came"),
     config("a value without end", f"data: {{root: {'a' * 10_001}}}", "a value has more than 10,000 characters"),
     config("not a number", "loss: {tal_alpha: .nan}", "loss.tal_alpha must be at least 0|tal_alpha must be at least"),
-    config("an infinite range", "augment: {scale: [1, .inf]}", "augment.scale: a finite number is expected, got inf"),
+    config("an infinite range", "augment: {scale: [1, .inf]}", "augment.scale must be a finite number, got inf"),
     config("a terminal's escape as a key", '"\\e[2Jtrain": 1', r"unknown key '\\x1b\[2Jtrain'"),
     config("a new line as a key", '"a\\nnanogfl: all is well": 1', r"unknown key 'a\\nnanogfl: all is well'"),
     config("a list", "- 1", "must hold keys and values, got list"),
@@ -72,7 +72,7 @@ CONFIGS = [
     Bad("check: a device", "data check recipe.yaml -o out", "it is a device or a pipe", {"recipe.yaml": endless}),
     Bad("check: laughs", "data check recipe.yaml -o out", "aliases written out", {"recipe.yaml": MERGED}),
     Bad("--set: laughs", f"train recipe.yaml --set 'train.seed={FLOW}'", "aliases written out", {}),
-    Bad("--set: deep", f"train recipe.yaml --set {'a.' * 50}b=1", "or 32 levels: this is no recipe", {}),
+    Bad("--set: deep", f"train recipe.yaml --set {'a.' * 50}b=1", "or 32 levels: this is not a recipe", {}),
     Bad("models: a pipe", "models --configs recipes", "it is a device or a pipe", {"recipes/a.yaml": pipe}),
     Bad("models: laughs", "models --configs recipes", "aliases written out", {"recipes/a.yaml": LAUGHS}),
     Bad(

@@ -9,9 +9,9 @@ from torch import nn
 
 from nanogfl.config import BackboneConfig, HeadConfig, ModelConfig, NeckConfig
 from nanogfl.contract.input_spec import InputSpec
-from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import build_detector
 from nanogfl.model.heads.layout import HeadLayout
+from nanogfl.model.summary import count_complexity
 
 HW = (64, 96)
 PAN = NeckConfig("pan", 16, extra_level=False)

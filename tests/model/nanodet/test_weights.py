@@ -17,9 +17,9 @@ from nanogfl.contract.input_spec import Placement
 from nanogfl.errors import UserError
 from nanogfl.model.boxes.decode import decode_boxes
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
-from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector, build_detector
 from nanogfl.model.nanodet.weights import VARIANTS, NanoDetWeights, model_config, nanogfl_name, read_nanodet
+from nanogfl.model.summary import count_complexity
 from nanogfl.recipe import load_config
 from tests.nanodet_reference import FACTS, forward, random_tensors, shapes
 from tests.shared_data import shared
