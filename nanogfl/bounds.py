@@ -5,7 +5,8 @@ pydantic enforces them where a file is read, `Bounded` where a dataclass is cons
 
 import operator
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, get_args, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 _KINDS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
     "ge": (operator.ge, "at least"),
@@ -20,7 +21,7 @@ _KINDS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
 class Bounded:
     """Base of a dataclass. Constructing one raises ValueError where a number is outside the bounds in its type."""
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # an unknown key in a file is an error
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}  # an unknown key in a file is an error
     _bounds: ClassVar[list[tuple[str, str, Any]]] = []
     """(field, kind, bound)"""
 
@@ -47,6 +48,8 @@ def requirement(bounds: dict[str, Any]) -> str | None:
 
 
 def _metadata(hint: Any) -> Iterator[Any]:
-    yield from getattr(hint, "__metadata__", ())
-    for inner in get_args(hint):
-        yield from _metadata(inner)
+    """Of the number itself: what is annotated within a list or a dictionary is bounded by pydantic alone."""
+    if get_origin(hint) in (Annotated, Union, UnionType):
+        yield from getattr(hint, "__metadata__", ())
+        for inner in get_args(hint):
+            yield from _metadata(inner)

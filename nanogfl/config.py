@@ -43,11 +43,11 @@ _Channels = Annotated[int, Ge(8), Le(1024), MultipleOf(2)]
 
 
 @dataclass(frozen=True)
-class _Reads:
+class Reads:
     """A word in a file stands for another value. (pydantic's BeforeValidator without importing pydantic.)"""
 
-    word: str | bool
-    value: str | None
+    word: str | bool | None
+    value: Any
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema
@@ -58,9 +58,9 @@ class _Reads:
         return self.value if type(given) is type(self.word) and given == self.word else given
 
 
-_OptionalText = Annotated[str | None, _Reads("none", None)]
-_OptionalShare = Annotated[_Share | None, _Reads("none", None)]
-CacheKind = Annotated[Literal["memmap", "memory", "device", "off"], _Reads(False, "off")]  # YAML reads off as false
+_OptionalText = Annotated[str | None, Reads("none", None)]
+_OptionalShare = Annotated[_Share | None, Reads("none", None)]
+CacheKind = Annotated[Literal["memmap", "memory", "device", "off"], Reads(False, "off")]  # YAML reads off as false
 
 
 @dataclass(frozen=True)

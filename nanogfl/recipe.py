@@ -3,14 +3,16 @@
 import difflib
 import math
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from nanogfl.bounds import requirement
 from nanogfl.config import About, Config
 from nanogfl.errors import UserError
+from nanogfl.io.printable import shortened
 from nanogfl.io.read_file import is_file
 from nanogfl.io.yaml_file import parse_yaml, read_yaml
 
@@ -24,7 +26,7 @@ _RENAMED = {"qfl": "cls", "giou": "box", "dfl": "side"}
 """keys of `loss` before 0.2.0, which older recipes and checkpoints hold"""
 _READERS: dict[Any, TypeAdapter[Any]] = {}
 """by dataclass; building one takes longer than reading a recipe"""
-_Section = TypeVar("_Section", Config, About)
+_Section = TypeVar("_Section")
 
 
 def shipped_recipes() -> Path:
@@ -74,7 +76,7 @@ def load_recipe(path: Path | str, overrides: tuple[str, ...] = ()) -> tuple[Conf
     for override in overrides:
         _apply_override(content, override)
     _require_plain(content, str(path))
-    about = _validated(About, content.pop("about", None) or {}, str(path), ("about",))
+    about = validated(About, content.pop("about", None) or {}, str(path), ("about",))
     return config_from_dict(content, str(path)), about
 
 
@@ -82,14 +84,15 @@ def config_from_dict(content: dict[str, Any], origin: str) -> Config:
     """Validates `content` over the defaults. Raises UserError; `origin` is named in it."""
     _require_plain(content, origin)
     content = _with_new_names(content)
-    config = _validated(Config, _over_defaults(content, Config().to_dict()), origin)
+    config = validated(Config, _over_defaults(content, Config().to_dict()), origin)
     for path, value in _numbers(config.to_dict()):
         if not math.isfinite(value) and path != _MAY_BE_INFINITE:
             raise UserError(f"{origin}: {path} must be a finite number, got {value}")
     return config
 
 
-def _validated(kind: type[_Section], content: Any, origin: str, parents: tuple[str, ...] = ()) -> _Section:
+def validated(kind: type[_Section], content: Any, origin: str, parents: tuple[str, ...] = ()) -> _Section:
+    """`content` as a dataclass. Raises UserError; `origin` begins its sentence and `parents` the names of its keys."""
     try:
         if kind not in _READERS:
             _READERS[kind] = TypeAdapter(kind)
@@ -181,7 +184,7 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
     node[last] = parse_yaml(value, f"--set {override}")
 
 
-def _first_problem(error: ValidationError, kind: type[Config] | type[About], parents: tuple[str, ...]) -> str:
+def _first_problem(error: ValidationError, kind: Any, parents: tuple[str, ...]) -> str:
     """pydantic's first problem as one sentence: key, what is expected, what came."""
     problems = error.errors()
     first = problems[0]
@@ -193,16 +196,20 @@ def _first_problem(error: ValidationError, kind: type[Config] | type[About], par
         close = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
         return f"unknown key '{path}': {hint}{more}"
-    shown = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
+    shown = "" if isinstance(first["input"], dict) else f", got {shortened(repr(first['input']), 200)}"
     if bound := requirement(first.get("ctx", {})):
         return f"{path} {bound}{shown}{more}"
     message = first["msg"].removeprefix("Value error, ")
-    colon = f"{path}: " if path else ""
+    if first["type"] in ("dataclass_type", "dict_type"):
+        message = "must hold keys and values"
+    colon = "" if not path else f"{path} " if message.startswith("must ") else f"{path}: "
     return f"{colon}{message}{shown if ', got ' not in message else ''}{more}"
 
 
-def _known_keys(kind: type[Config] | type[About], sections: list[str]) -> list[str]:
-    node: Any = Config().to_dict() if kind is Config else vars(About())
+def _known_keys(kind: Any, sections: list[str]) -> list[str]:
+    root = kind
     for section in sections:
-        node = node[section]
-    return [*node, "about"] if kind is Config and not sections else list(node)
+        hint = get_args(kind)[-1] if get_origin(kind) is dict else get_type_hints(kind)[section]
+        kind = hint
+    names = [field.name for field in fields(kind)]
+    return [*names, "about"] if kind is root is Config else names

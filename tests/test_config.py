@@ -67,7 +67,7 @@ def test_importing_the_config_does_not_import_pydantic():
         ("train: {compile: fast}", "train.compile: "),
         ("model: {head: {kernel: 4}}", "model.head.kernel: Input should be 1, 3, 5 or 7, got 4"),
         ("augment: {scale: 0.6}", "augment.scale: "),
-        ("model: 5", "model: "),
+        ("model: 5", "model must hold keys and values, got 5"),
         ("- 1", "must hold keys and values, got list"),
         ("train: {epochs: 1", "is not valid YAML in line 1"),
         ("train: !!python/object/apply:os.getcwd []", "is not valid YAML"),
@@ -264,7 +264,7 @@ def test_overrides_win_in_their_order(tmp_path):
         ("train.epochs.more=5", "'epochs' is a value, not a group"),
         ("train.epochs=", "train.epochs: "),
         ("train.epochs=[1", "is not valid YAML"),
-        ("train=5", "train: "),
+        ("train=5", "train must hold keys and values, got 5"),
         (".=1", "unknown key"),
     ],
 )

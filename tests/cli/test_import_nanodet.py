@@ -92,7 +92,7 @@ def test_other_classes_take_their_names_from_a_file_and_the_input_from_the_comma
         (None, (), "m.ckpt detects 2 classes, not COCO's 80: give their names with --classes FILE, one a line"),
         ("a\n", (), "has 1 names, but"),
         ("a\na\n", (), "names a class twice"),
-        ("a\nb\n", ("--input", "320", "330"), "this input does not fit: height and width must be multiples of 32"),
+        ("a\nb\n", ("--input", "320", "330"), "is not supported: height and width must be multiples of 32"),
     ],
 )
 def test_what_does_not_fit_is_one_line_and_leaves_the_old_file(weights, tmp_path, names, more, sentence):

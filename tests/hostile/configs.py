@@ -97,7 +97,9 @@ CONFIGS = [
     ablation(
         "rows without end",
         f"base: x\nrows: {{{', '.join(f'r{n}: {{}}' for n in range(1001))}}}\nbudget: {{epochs: 1}}",
-        "rows are 1,001, at most 1,000",
+        "at most 1000 items",
     ),
-    ablation("a huge budget", f"base: x\nrows: {{a: {{}}}}\nbudget: {{epochs: {'9' * 4000}}}", "budget must be one of"),
+    ablation(
+        "a huge budget", f"base: x\nrows: {{a: {{}}}}\nbudget: {{epochs: {'9' * 4000}}}", r"budget.epochs: .* integer"
+    ),
 ]

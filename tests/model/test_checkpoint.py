@@ -181,7 +181,7 @@ def test_info_names_what_is_in_the_file(saved):
             "shared, box general+dfl, quality joint through DGQP",
             "of each side, from its distribution over bins 0 to 16, 0.5 strides apart",
         ),
-        (HeadConfig(box="gaussian"), "per_level, box gaussian, quality joint", "of each side, a number of its own"),
+        (HeadConfig(box="gaussian"), "per_level, box gaussian, quality joint", "of each side, predicted as a number"),
         (HeadConfig(box="dirac"), "per_level, box dirac, quality joint", "none: the boxes are dirac"),
     ],
 )

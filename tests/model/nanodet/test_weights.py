@@ -357,8 +357,8 @@ def test_a_truncated_file_is_one_sentence(tmp_path, small, share):
         (torch.zeros(3), "holds no state_dict"),
         ({"epoch": 3, "weights": torch.zeros(2)}, "holds more than tensors in its state_dict (epoch)"),
         ({1: torch.zeros(2)}, "holds no state_dict"),
-        ({"layer1.0.conv1.weight": torch.zeros(4, 3, 3, 3)}, "has not the tensors of ShuffleNetV2"),
-        ({"model.backbone.stage2.0.branch1.2.weight": torch.tensor(1.0)}, "has not the tensors of ShuffleNetV2"),
+        ({"layer1.0.conv1.weight": torch.zeros(4, 3, 3, 3)}, "does not have the tensors of ShuffleNetV2"),
+        ({"model.backbone.stage2.0.branch1.2.weight": torch.tensor(1.0)}, "does not have the tensors of ShuffleNetV2"),
     ],
 )
 def test_a_file_of_something_else_is_one_sentence(tmp_path, content, sentence):
@@ -409,5 +409,5 @@ def test_anything_missing_left_over_or_of_another_shape_is_named(tmp_path, small
 
 
 def test_an_input_that_does_not_fit_is_one_sentence(tmp_path, small):
-    with pytest.raises(UserError, match="this input does not fit: height and width must be multiples of 32"):
+    with pytest.raises(UserError, match="is not supported: height and width must be multiples of 32"):
         read_nanodet(write(tmp_path / "a.pth", small), (320, 330))
