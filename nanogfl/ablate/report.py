@@ -6,19 +6,24 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from nanogfl.ablate.spec import Ablation, as_overrides
 from nanogfl.io.atomic import atomic_path
 
 
-class Finished(Protocol):
-    """A finished run (`nanogfl.ablate.run.Result`)."""
+@dataclass(frozen=True)
+class Result:
+    """What a finished run leaves behind in its folder, as result.json."""
 
     row: str
     seed: int
     figures: dict[str, float | None]
+    """every metric, 0 to 1, of the averaged weights after the last epoch; None: not available"""
+    epochs: int
     seconds: float
+    """of training and evaluation, over all resumptions"""
+    config: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Line:
     paper: float | None
 
 
-def tabulate(ablation: Ablation, results: Sequence[Finished]) -> list[Line]:
+def tabulate(ablation: Ablation, results: Sequence[Result]) -> list[Line]:
     """Every row in the file's order, finished or not."""
     lines = []
     for name, row in ablation.rows.items():
@@ -65,7 +70,7 @@ def tabulate(ablation: Ablation, results: Sequence[Finished]) -> list[Line]:
     return lines
 
 
-def write_table(ablation: Ablation, out: Path, results: Sequence[Finished]) -> list[str]:
+def write_table(ablation: Ablation, out: Path, results: Sequence[Result]) -> list[str]:
     """Writes ablation.json, ablation.md and ablation.png into `out`, and returns the lines of the Markdown table.
 
     Raises UserError where a file cannot be written.
@@ -137,7 +142,7 @@ def save_plot(path: Path, ablation: Ablation, lines: list[Line]) -> None:
     FigureCanvasAgg(figure)
     ours, *beside = figure.subplots(1, 1 + papers, sharey=True, squeeze=False)[0]
 
-    def mark(axes, value, y, style):  # type: ignore[no-untyped-def]
+    def mark(axes: Any, value: float, y: int, style: str) -> None:
         axes.plot(value, y, style, markersize=8)
         axes.annotate(f"{value:.1f}", (value, y), (0, 7), textcoords="offset points", ha="center")
 

@@ -5,9 +5,8 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from nanogfl.ablate.report import metric_name, write_table
+from nanogfl.ablate.report import Result, metric_name, write_table
 from nanogfl.ablate.spec import Ablation, folder_name
 from nanogfl.config import Config
 from nanogfl.data.class_counts import count_in_file
@@ -26,20 +25,6 @@ from nanogfl.train.checkpointing.saved import read_saved
 from nanogfl.train.loop import train
 
 RESULT = "result.json"
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a finished run leaves behind in its folder, as result.json."""
-
-    row: str
-    seed: int
-    figures: dict[str, float | None]
-    """every metric, 0 to 1, of the averaged weights after the last epoch; None: not available"""
-    epochs: int
-    seconds: float
-    """of training and evaluation, over all resumptions"""
-    config: dict[str, Any]
 
 
 @dataclass(frozen=True)

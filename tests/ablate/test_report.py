@@ -7,8 +7,7 @@ from dataclasses import replace
 import cv2
 import pytest
 
-from nanogfl.ablate.report import escape, markdown, save_plot, tabulate, write_table
-from nanogfl.ablate.run import Result
+from nanogfl.ablate.report import Result, escape, markdown, save_plot, tabulate, write_table
 from nanogfl.ablate.spec import Ablation, Budget, Paper, Row
 
 NAMES = ("beta 0", "a|b *c* `d`")

@@ -378,7 +378,7 @@ def test_our_own_checkpoint_needs_no_import(tmp_path, small):
     found = read_nanodet(write(tmp_path / "a.pth", small))
     names = tuple("abcde")
     save_checkpoint(tmp_path / "ours.pt", Checkpoint(Config(found.model), names, (1, 2, 3, 4, 5), found.weights))
-    assert "is a checkpoint of nanogfl already" in refused(tmp_path / "ours.pt")
+    assert "is already a checkpoint of nanogfl" in refused(tmp_path / "ours.pt")
 
 
 @pytest.mark.parametrize(
