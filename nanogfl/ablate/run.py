@@ -56,6 +56,7 @@ class Run:
         return result
 
     def require_same(self, before: Config) -> None:
+        """Raises UserError where the folder's earlier config differs from that of the run."""
         if changed := differences(before, self.config):
             raise UserError(
                 f"{self.folder} was trained with another config or budget ({'; '.join(changed)}): go back to it, start"

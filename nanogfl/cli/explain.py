@@ -1,4 +1,4 @@
-"""`nanogfl explain`: the distributions behind the boxes of one image."""
+"""`nanogfl explain`: draws the distributions behind the boxes of one image."""
 
 import os
 from pathlib import Path
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: IMAGE_explained.png, in this folder]")
 @click.option("--threshold", type=SCORE, default=0.4, show_default=True, help="Least score shown.")
-@click.option("--max-boxes", type=click.IntRange(min=1), default=6, show_default=True, help="Only the best so many.")
+@click.option(
+    "--max-boxes", type=click.IntRange(min=1), default=6, show_default=True, help="Show at most this many, the best."
+)
 @stoppable()
 def explain(model: Path, image: Path, output: Path | None, threshold: float, max_boxes: int) -> None:
-    """Draw why MODEL puts the sides of its boxes in IMAGE where it puts them, and how sure it is of each.
+    """Draw the distributions from which MODEL decodes the sides of its boxes in IMAGE.
 
-    The detector predicts a distribution for each side of a box; the side is its expectation. The picture shows every
-    box enlarged, with bars where the bins of its four distributions lie. MODEL is a checkpoint, or an .onnx
-    that was exported with --distributions.
+    The detector predicts a distribution for each side of a box; the side is its expectation. The picture shows each
+    box enlarged, with bars at the bins of its four distributions. MODEL is a checkpoint, or an .onnx that was
+    exported with --distributions.
 
     \b
     nanogfl explain runs/bccd/best.pt photo.jpg
@@ -42,12 +44,12 @@ def explain(model: Path, image: Path, output: Path | None, threshold: float, max
 
     target = output or Path(f"{image.stem}_explained.png")
     if target.suffix.lower() not in IMAGE_SUFFIXES:
-        raise UserError(f"the picture is written to an image file, got {target}: name a .png")
+        raise UserError(f"the output must be an image file, got {target}: name a .png")
     if os.path.realpath(target) == os.path.realpath(image):
         raise UserError(f"{target} would replace the image: name another file with -o")
     opened = load_detector(model, None)
     if opened.explain is None:
-        raise UserError(f"{model} delivers no distributions: write it again with `nanogfl export --distributions`")
+        raise UserError(f"{model} has no distributions: export it again with `nanogfl export --distributions`")
     frame = read_frame(image)
     found = opened.explain(frame).above(threshold)
     shown = found.take(np.arange(min(len(found), max_boxes)))
@@ -60,7 +62,7 @@ def explain(model: Path, image: Path, output: Path | None, threshold: float, max
 
 
 def side_table(detections: "Detections", class_names: tuple[str, ...]) -> list[str]:
-    """A line a detection, under a heading: each side's position and its standard deviation in the frame's pixels."""
+    """A heading and a line per detection: position and standard deviation of each side in pixels of the frame."""
     if not len(detections):
         return []
     assert detections.sides is not None

@@ -1,4 +1,4 @@
-"""Opening a model file, whichever kind it is, behind one call."""
+"""Opens a checkpoint or an .onnx for the commands that detect."""
 
 import os
 from collections.abc import Callable
@@ -14,27 +14,32 @@ from nanogfl.errors import UserError
 
 @dataclass(frozen=True)
 class OpenedModel:
+    """A model file, whichever kind it is."""
+
     detect: Detect
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     validation: tuple[Path, Path] | None
-    """annotations and image folder of the validation set, where the file names one"""
+    """annotations and image folder of the validation set; None for an .onnx"""
     training: tuple[Path, Path] | None
-    """the same of the training set"""
+    """those of the training set"""
     has_spread: bool
-    """`detect` says how sure it is of each side"""
+    """detections have a standard deviation per side"""
     keep: int
-    """at most this many detections an image"""
+    """at most this many detections per image"""
     keeping: Callable[[int], Detect] | None
-    """`detect` with more of them; None where the file fixes their number"""
+    """`detect` with at least this many detections per image; None for an .onnx, whose number is fixed"""
     explain: Detect | None
-    """`detect` with each box's distributions; None where an .onnx does not deliver them, a UserError of a checkpoint
-    without"""
+    """`detect` with the distributions of each box; None for an .onnx without them; a checkpoint without them raises
+    UserError"""
 
 
 def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -> OpenedModel:
-    """An .onnx by its suffix, anything else as a checkpoint. `device` (auto, cpu, cuda, cuda:N, mps) is for a
-    checkpoint, `threads` for an .onnx: a UserError where it would have no effect, as for whatever cannot be opened."""
+    """Opens an .onnx by its suffix, anything else as a checkpoint.
+
+    `device` (auto, cpu, cuda, cuda:N, mps) is for a checkpoint, `threads` for an .onnx. Raises UserError where one of
+    them would have no effect, and for a file that cannot be opened.
+    """
     from nanogfl.machine.threads import limit_opencv_threads
 
     limit_opencv_threads()
@@ -88,20 +93,20 @@ def open_model(path: Path, *, device: str = "cpu", threads: int | None = None) -
 
 
 def _finite(detect: Detect, path: Path) -> Detect:
-    """A trained network's outputs are; of a damaged one nothing can be drawn or written."""
+    """`detect`, which raises UserError for detections that are not finite, as of damaged weights."""
 
     def checked(frame: NDArray[np.uint8]) -> Detections:
         found = detect(frame)
         values = [found.boxes, found.scores] + ([] if found.spread is None else [found.spread])
         if not all(np.isfinite(value).all() for value in values):
-            raise UserError(f"{path} delivers detections that are not finite: its weights are damaged, train it again")
+            raise UserError(f"{path} gives detections that are not finite, so its weights are damaged: train it again")
         return found
 
     return checked
 
 
 def require_there(part: Path, option: str) -> None:
-    """Raises UserError where a file or a folder that a checkpoint names is not here; `option` names another one."""
+    """Raises UserError where a file or folder that a checkpoint names does not exist; `option` names another one."""
     if not os.path.exists(part):
         raise UserError(
             f"the checkpoint's validation set {part} is not here: run from the folder of the training, or give {option}"

@@ -75,7 +75,7 @@ def test_no_detections_are_said_and_the_picture_is_written(tmp_path):
 
 def test_a_file_without_distributions_is_refused_before_the_image_is_read(tmp_path):
     line = refused(nanogfl(tmp_path, "explain", PLAIN, "nowhere.png"))
-    assert line.endswith("blank_detections.onnx delivers no distributions: write it again with"
+    assert line.endswith("blank_detections.onnx has no distributions: export it again with"
                          " `nanogfl export --distributions`")  # fmt: skip
 
 

@@ -89,7 +89,7 @@ def test_other_classes_take_their_names_from_a_file_and_the_input_from_the_comma
 @pytest.mark.parametrize(
     ("names", "more", "sentence"),
     [
-        (None, (), "m.ckpt detects 2 classes, not COCO's 80: give their names with --classes FILE, one a line"),
+        (None, (), "m.ckpt detects 2 classes, not COCO's 80: give their names with --classes FILE, one per line"),
         ("a\n", (), "has 1 names, but"),
         ("a\na\n", (), "names a class twice"),
         ("a\nb\n", ("--input", "320", "330"), "is not supported: height and width must be multiples of 32"),
