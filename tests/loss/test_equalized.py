@@ -50,7 +50,7 @@ def make_batch() -> Predictions:
 def slow_step(
     logits: torch.Tensor, assignment: Assignment, config: LossConfig, gamma: list[float]
 ) -> tuple[list[float], list[float]]:
-    """FORMULAS' loss from probabilities, in float64 -> the sums of |dL/dz| at positives and negatives of each class."""
+    """The loss from probabilities, in float64 -> the sums of |dL/dz| at positives and negatives of each class."""
     quality = {}
     for pair in range(len(assignment.point)):
         if assignment.positive[pair]:

@@ -21,6 +21,7 @@ from nanogfl.model.detector import Detector, build_detector
 from nanogfl.model.nanodet.weights import VARIANTS, NanoDetWeights, model_config, nanogfl_name, read_nanodet
 from nanogfl.model.summary import count_complexity
 from nanogfl.recipe import load_config
+from tests import thin
 from tests.nanodet_reference import FACTS, forward, random_tensors, shapes
 from tests.shared_data import shared
 
@@ -111,7 +112,7 @@ def test_the_recipes_are_the_imported_networks_with_their_size_and_cost(recipe, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("identity_norms", [False, True])
+@pytest.mark.parametrize("identity_norms", thin.each([False, True], 2))
 @pytest.mark.parametrize("variant", FACTS)
 def test_ours_answers_as_nanodets_arithmetic_does(variant, identity_norms, tmp_path):
     classes = 3
@@ -225,8 +226,9 @@ def same(found: NanoDetWeights, tensors: dict[str, Tensor]) -> bool:
     return all(torch.equal(found.weights[nanogfl_name(name)], value) for name, value in taken.items())
 
 
-@pytest.mark.parametrize("prefix", ["", "model.", "module.", "module.model."])
-@pytest.mark.parametrize("wrapped", [True, False])
+@pytest.mark.parametrize(
+    ("prefix", "wrapped"), [("", False), ("model.", True), ("module.", False), ("module.model.", True)]
+)
 def test_prefixes_and_wrapping_change_nothing(tmp_path, small, prefix, wrapped):
     state = {prefix + name: value for name, value in small.items()}
     found = read_nanodet(write(tmp_path / "a.ckpt", {"epoch": 3, "state_dict": state} if wrapped else state))
