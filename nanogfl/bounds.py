@@ -43,7 +43,7 @@ def requirement(bounds: dict[str, Any]) -> str | None:
     """{"ge": 1.0} -> "must be at least 1"; None where no entry is a bound."""
     for kind, (_, words) in _KINDS.items():
         if kind in bounds:
-            return f"must be {words} {bounds[kind]:,}".removesuffix(".0")
+            return f"must be {words} {bounds[kind]}".removesuffix(".0")
     return None
 
 

@@ -102,8 +102,8 @@ def validated(kind: type[_Section], content: Any, origin: str, parents: tuple[st
     return valid
 
 
-def _with_new_names(content: dict[str, Any]) -> dict[str, Any]:
-    loss = content.get("loss")
+def _with_new_names(content: Any) -> Any:
+    loss = content.get("loss") if isinstance(content, dict) else None
     if not isinstance(loss, dict):
         return content
     renamed = {_RENAMED[key] if key in _RENAMED and _RENAMED[key] not in loss else key: loss[key] for key in loss}
@@ -129,7 +129,7 @@ def _require_plain(content: Any, origin: str) -> None:
     def walk(value: Any, path: tuple[str, ...]) -> None:
         nonlocal values
         values += 1
-        where = f"{origin}: {'.'.join(path)[:200]}"
+        where = f"{origin}: {'.'.join(path)[:200] or 'a key'}"
         if values > _MOST_VALUES or len(path) > _DEEPEST:
             raise UserError(f"{origin}: more than {_MOST_VALUES:,} values or {_DEEPEST} levels: this is not a recipe")
         if isinstance(value, dict):
@@ -200,6 +200,8 @@ def _first_problem(error: ValidationError, kind: Any, parents: tuple[str, ...]) 
     if bound := requirement(first.get("ctx", {})):
         return f"{path} {bound}{shown}{more}"
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"].startswith("missing"):
+        return f"{path} is missing{more}"
     if first["type"] in ("dataclass_type", "dict_type"):
         message = "must hold keys and values"
     colon = "" if not path else f"{path} " if message.startswith("must ") else f"{path}: "

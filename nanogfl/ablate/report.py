@@ -155,8 +155,8 @@ def save_plot(path: Path, ablation: Ablation, lines: list[Line]) -> None:
             known = [value for value in line.by_seed.values() if value is not None]
             ours.plot(known, [y] * len(known), ".", color="gray")
             mark(ours, line.mean, y, "ob")
-        for axes in beside if line.paper is not None else ():
-            mark(axes, line.paper, y, "Dr")
+        if line.paper is not None:
+            mark(beside[0], line.paper, y, "Dr")
     ours.set_yticks(range(len(lines)), [f"{line.name}{' *' * bool(line.missing_seeds)}" for line in lines])
     ours.set_ylim(len(lines) - 0.5, -0.7)  # the first row on top
     ours.set(title=f"ours: mean and range, {len(ablation.seeds)} seeds", xlabel=f"{metric_name(ablation.metric)} (%)")

@@ -68,7 +68,7 @@ class Ablation(Bounded):
     """path of the recipe"""
     rows: Annotated[dict[str, Annotated[Row, Reads(None, {})]], Len(1, 1000)]
     budget: Budget
-    seeds: Annotated[tuple[Annotated[int, Ge(0), Le(_LARGEST)], ...], Len(1)]
+    seeds: Annotated[tuple[Annotated[int, Ge(0), Le(_LARGEST)], ...], Len(1)] = (0,)
     title: str = ""
     set: _Keys = field(default_factory=dict)
     """of every row"""

