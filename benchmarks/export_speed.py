@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from nanogfl.io.images import IMAGE_SUFFIXES, read_frame
 from nanogfl.machine.timing import Speedup, Timing, measure, speedup
 from nanogfl.model.checkpoint import load_checkpoint
-from nanogfl.model.complexity import count_complexity
+from nanogfl.model.summary import count_complexity
 from nanogfl_deploy.bench.machine import machine
 from nanogfl_deploy.runtime import Detector, open_session
 from nanogfl_export.export import export_checkpoint

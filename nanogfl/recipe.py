@@ -3,28 +3,34 @@
 import difflib
 import math
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from nanogfl.config import Config
+from nanogfl.bounds import requirement
+from nanogfl.config import About, Config
 from nanogfl.errors import UserError
+from nanogfl.io.printable import shortened
 from nanogfl.io.read_file import is_file
 from nanogfl.io.yaml_file import parse_yaml, read_yaml
 
 _MOST_VALUES, _DEEPEST = 10_000, 32
-"""of a recipe, which has some 110 values on 4 levels"""
+"""of a recipe, which has about 110 values on 4 levels"""
 _LARGEST_NUMBER = (1 << 63) - 1
 _MAY_BE_INFINITE = "train.clip_norm"
-"""where it means: never clipped"""
-
-
+"""infinite means that nothing is clipped"""
 _ADVICE = "check the path (`nanogfl models` lists the recipes that come along: configs/bccd.yaml, or bccd)"
+_RENAMED = {"qfl": "cls", "giou": "box", "dfl": "side"}
+"""keys of `loss` before 0.2.0, which older recipes and checkpoints hold"""
+_READERS: dict[Any, TypeAdapter[Any]] = {}
+"""by dataclass; building one takes longer than reading a recipe"""
+_Section = TypeVar("_Section")
 
 
 def shipped_recipes() -> Path:
-    """The folder of the recipes that come with nanogfl: in the package of a wheel, beside it in a checkout."""
+    """The folder of the recipes that come with nanogfl: inside the package in a wheel, beside it in a checkout."""
     package = Path(__file__).parent
     return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
 
@@ -43,9 +49,11 @@ def _advice(path: Path) -> str:
 
 
 def read_recipe(path: Path | str, what: str) -> tuple[Any, Path]:
-    """The content of a recipe or an ablation (`what`), and its file: the one at `path`, else a shipped one of this
-    name. A shipped one is called configs/papers/gfl_r50.yaml, papers/gfl_r50.yaml or gfl_r50; a file name such as
-    bccd.yaml is always the user's own. Raises UserError."""
+    """The content of a recipe or an ablation (`what`) and its file: the one at `path`, else a shipped one of that name.
+
+    A shipped recipe is found as configs/papers/gfl_r50.yaml, papers/gfl_r50.yaml or gfl_r50; a bare file name such as
+    bccd.yaml is always the user's own. Raises UserError where the file is missing or is not YAML.
+    """
     path = Path(path)
     file = path if is_file(path) else _shipped(path) or path
     return read_yaml(file, what, _ADVICE if is_file(file) else _advice(path)), file
@@ -63,10 +71,15 @@ def _shipped(path: Path) -> Path | None:
 
 
 def load_config(path: Path | str, overrides: tuple[str, ...] = ()) -> Config:
-    """The YAML at `path` (or a shipped recipe, `read_recipe`) over the defaults, then `overrides` such as
+    """The config of `load_recipe`."""
+    return load_recipe(path, overrides)[0]
+
+
+def load_recipe(path: Path | str, overrides: tuple[str, ...] = ()) -> tuple[Config, About]:
+    """Reads the YAML at `path` (or a shipped recipe, see `read_recipe`) over the defaults, then `overrides` such as
     "model.backbone.width=0.5x" in their order.
 
-    Raises UserError that names the path of an unknown key or of a value that does not fit.
+    Raises UserError that names an unknown key, or the key, bound and value of what does not fit.
     """
     content, _ = read_recipe(path, "config")
     if content is None:
@@ -75,29 +88,35 @@ def load_config(path: Path | str, overrides: tuple[str, ...] = ()) -> Config:
         raise UserError(f"config {path} must hold keys and values, got {type(content).__name__}")
     for override in overrides:
         _apply_override(content, override)
-    return config_from_dict(content, str(path))
+    _require_plain(content, str(path))
+    about = validated(About, content.pop("about", None) or {}, str(path), ("about",))
+    return config_from_dict(content, str(path)), about
 
 
 def config_from_dict(content: dict[str, Any], origin: str) -> Config:
-    """Validates; `origin` is named in the UserError."""
+    """Validates `content` over the defaults. Raises UserError; `origin` is named in it."""
     _require_plain(content, origin)
     content = _with_new_names(content)
-    try:
-        config: Config = TypeAdapter(Config).validate_python(_over_defaults(content, Config().to_dict()))
-    except ValidationError as error:
-        raise UserError(f"{origin}: {_first_problem(error)}") from None
+    config = validated(Config, _over_defaults(content, Config().to_dict()), origin)
     for path, value in _numbers(config.to_dict()):
         if not math.isfinite(value) and path != _MAY_BE_INFINITE:
-            raise UserError(f"{origin}: {path}: a finite number is expected, got {value}")
+            raise UserError(f"{origin}: {path} must be a finite number, got {value}")
     return config
 
 
-_RENAMED = {"qfl": "cls", "giou": "box", "dfl": "side"}
-"""of `loss`, before 0.2.0: the names that older recipes and checkpoints hold"""
+def validated(kind: type[_Section], content: Any, origin: str, parents: tuple[str, ...] = ()) -> _Section:
+    """`content` as a dataclass. Raises UserError; `origin` begins its sentence and `parents` the names of its keys."""
+    try:
+        if kind not in _READERS:
+            _READERS[kind] = TypeAdapter(kind)
+        valid: _Section = _READERS[kind].validate_python(content)
+    except ValidationError as error:
+        raise UserError(f"{origin}: {_first_problem(error, kind, parents)}") from None
+    return valid
 
 
-def _with_new_names(content: dict[str, Any]) -> dict[str, Any]:
-    loss = content.get("loss")
+def _with_new_names(content: Any) -> Any:
+    loss = content.get("loss") if isinstance(content, dict) else None
     if not isinstance(loss, dict):
         return content
     renamed = {_RENAMED[key] if key in _RENAMED and _RENAMED[key] not in loss else key: loss[key] for key in loss}
@@ -116,16 +135,16 @@ def _numbers(content: Any, path: str = "") -> Iterator[tuple[str, float]]:
 
 
 def _require_plain(content: Any, origin: str) -> None:
-    """Raises UserError for what no recipe holds, before anything walks or prints it: a checkpoint's is a pickle, which
-    may nest what it likes, and lists within lists that are all the same object multiply."""
+    """Raises UserError for content that no recipe has, before anything walks or prints it. A checkpoint's config comes
+    from a pickle, which may nest without end, or multiply by lists that hold the same list many times."""
     values = 0
 
     def walk(value: Any, path: tuple[str, ...]) -> None:
         nonlocal values
         values += 1
-        where = f"{origin}: {'.'.join(path)[:200]}"
+        where = f"{origin}: {'.'.join(path)[:200] or 'a key'}"
         if values > _MOST_VALUES or len(path) > _DEEPEST:
-            raise UserError(f"{origin}: more than {_MOST_VALUES:,} values or {_DEEPEST} levels: this is no recipe")
+            raise UserError(f"{origin}: more than {_MOST_VALUES:,} values or {_DEEPEST} levels: this is not a recipe")
         if isinstance(value, dict):
             for key, item in value.items():
                 if not isinstance(key, str):
@@ -135,13 +154,13 @@ def _require_plain(content: Any, origin: str) -> None:
             for item in value:
                 walk(item, (*path, "[]"))
         elif isinstance(value, int) and abs(value) > _LARGEST_NUMBER:
-            raise UserError(f"{where}: a number of {value.bit_length()} bits came, at most 63 are expected")
+            raise UserError(f"{where}: a number must have at most 63 bits, got one of {value.bit_length()}")
 
     walk(content, ())
 
 
 def _over_defaults(content: Any, defaults: dict[str, Any]) -> Any:
-    """A section states what differs from the defaults; one whose every key is commented out reads as None."""
+    """A section states what differs from the defaults; YAML reads one whose keys are all commented out as None."""
     if content is None:
         return defaults
     if not isinstance(content, dict):
@@ -178,24 +197,34 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
     node[last] = parse_yaml(value, f"--set {override}")
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, kind: Any, parents: tuple[str, ...]) -> str:
+    """pydantic's first problem as one sentence: key, what is expected, what came."""
     problems = error.errors()
     first = problems[0]
-    parents = [str(part) for part in first["loc"][:-1]]
-    path = ".".join(str(part) for part in first["loc"])
+    *sections, key = (*parents, *map(str, first["loc"])) or ("",)
+    path = ".".join((*sections, key))
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     if first["type"] == "unexpected_keyword_argument":
-        known = _known_keys(parents)
-        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        known = _known_keys(kind, sections[len(parents) :])
+        close = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
         return f"unknown key '{path}': {hint}{more}"
+    shown = "" if isinstance(first["input"], dict) else f", got {shortened(repr(first['input']), 200)}"
+    if bound := requirement(first.get("ctx", {})):
+        return f"{path} {bound}{shown}{more}"
     message = first["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
-    return f"{path}: {message}{shown if ', got ' not in message else ''}{more}"
+    if first["type"].startswith("missing"):
+        return f"{path} is missing{more}"
+    if first["type"] in ("dataclass_type", "dict_type"):
+        message = "must hold keys and values"
+    colon = "" if not path else f"{path} " if message.startswith("must ") else f"{path}: "
+    return f"{colon}{message}{shown if ', got ' not in message else ''}{more}"
 
 
-def _known_keys(parents: list[str]) -> list[str]:
-    node: Any = Config().to_dict()
-    for parent in parents:
-        node = node[parent]
-    return list(node)
+def _known_keys(kind: Any, sections: list[str]) -> list[str]:
+    root = kind
+    for section in sections:
+        hint = get_args(kind)[-1] if get_origin(kind) is dict else get_type_hints(kind)[section]
+        kind = hint
+    names = [field.name for field in fields(kind)]
+    return [*names, "about"] if kind is root is Config else names

@@ -17,8 +17,8 @@ from nanogfl.errors import UserError
 from nanogfl.io.atomic import atomic_path
 from nanogfl.machine.ort import onnxruntime
 from nanogfl.model.checkpoint import load_checkpoint
-from nanogfl.model.complexity import count_complexity
 from nanogfl.model.predictor import Predictor
+from nanogfl.model.summary import count_complexity
 from nanogfl_export.gate.card_check import check_card
 from nanogfl_export.gate.compare import Device, measure_parity
 from nanogfl_export.gate.parity import Parity

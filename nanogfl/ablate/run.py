@@ -1,15 +1,13 @@
-"""Training every row with every seed on the same budget, in order, so that it can be killed and go on."""
+"""Trains every row with every seed on the same budget, in a fixed order, so that it can be killed and continued."""
 
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from nanogfl.ablate.plot import save_plot
-from nanogfl.ablate.result import RESULT, Result, digest, read_result, require_same, write_result
-from nanogfl.ablate.spec import Ablation, Row
-from nanogfl.ablate.table import Line, format_table, markdown, metric_name, tabulate, to_dict
+from nanogfl.ablate.report import Result, metric_name, write_table
+from nanogfl.ablate.spec import Ablation, folder_name
 from nanogfl.config import Config
 from nanogfl.data.class_counts import count_in_file
 from nanogfl.data.dataset import DataSet
@@ -21,60 +19,86 @@ from nanogfl.evaluation.frequency import frequency_figures
 from nanogfl.io.atomic import atomic_path
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.detector import build_detector
+from nanogfl.recipe import config_from_dict, differences, validated
 from nanogfl.training.checkpointing.run_dir import LAST, PREVIOUS, has_state
 from nanogfl.training.checkpointing.saved import read_saved
 from nanogfl.training.loop import train
 
+RESULT = "result.json"
+
 
 @dataclass(frozen=True)
 class Run:
-    row: Row
+    """One row with one seed."""
+
+    row: str
     seed: int
     config: Config
     folder: Path
 
     def __str__(self) -> str:
-        return f"{self.row.name}, seed {self.seed}"
+        return f"{self.row}, seed {self.seed}"
+
+    def result(self) -> Result | None:
+        """None where it is not finished. Raises UserError where the result is damaged or was another config's."""
+        path = self.folder / RESULT
+        try:
+            result: Result = validated(Result, json.loads(path.read_text(encoding="utf-8")), str(path))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be read ({error.strerror}): repair that, or start over with --fresh"
+            ) from None
+        except (ValueError, UserError):
+            raise UserError(f"{path} is not a result of an ablation: remove it, or start over with --fresh") from None
+        self.require_same(config_from_dict(result.config, str(path)))
+        return result
+
+    def require_same(self, before: Config) -> None:
+        """Raises UserError where the folder's earlier config differs from that of the run."""
+        if changed := differences(before, self.config):
+            raise UserError(
+                f"{self.folder} was trained with another config or budget ({'; '.join(changed)}): go back to it, start"
+                " over with --fresh, or give another --out"
+            )
 
 
-def run_ablation(ablation: Ablation, out: Path, *, fresh: bool, say: Callable[[str], None]) -> list[Line]:
-    """Trains what is not finished below `out`, and writes ablation.md, .json and .png there after every run.
+def run_ablation(ablation: Ablation, out: Path, *, fresh: bool, say: Callable[[str], None]) -> None:
+    """Trains the unfinished runs below `out` (`fresh`: all), and writes ablation.md, .json and .png there after each.
 
-    Every row, its data and every earlier run are checked before the first one starts; raises UserError. A run that
-    fails is skipped, and named in the UserError at the end.
+    Rows, data and earlier runs are checked before the first run starts; raises UserError. A run that fails is skipped,
+    and named in the UserError at the end.
     """
-    data_sets = _require_data(ablation)
-    runs = list(_runs(ablation, out, data_sets))
-    if fresh:
-        for run in runs:
-            for name in (RESULT, LAST, PREVIOUS):  # the files that a run is recognised and resumed by
-                (run.folder / name).unlink(missing_ok=True)
-    results = [result for run in runs if (result := read_result(run.folder, run.config)) is not None]
+    runs = list(_runs(ablation, out, _load_data(ablation)))
+    for run in runs if fresh else ():
+        for name in (RESULT, LAST, PREVIOUS):  # the files by which a run is recognised and resumed
+            (run.folder / name).unlink(missing_ok=True)
+    results = [result for run in runs if (result := run.result()) is not None]
     finished = {(result.row, result.seed) for result in results}
     for run in runs:
-        if (run.row.name, run.seed) not in finished and has_state(run.folder):
-            require_same(read_saved(run.folder).checkpoint.config, run.config, run.folder)
+        if (run.row, run.seed) not in finished and has_state(run.folder):
+            run.require_same(read_saved(run.folder).checkpoint.config)
 
-    lines, failures = write_table(ablation, out, results), []
+    table, failures = write_table(ablation, out, results), []
     for number, run in enumerate(runs, 1):
         where = f"[{number}/{len(runs)}] {run}"
-        if (run.row.name, run.seed) in finished:
+        if (run.row, run.seed) in finished:
             say(f"{where}: finished already")
             continue
         resume = has_state(run.folder)
         say(f"{where}: {'going on' if resume else 'training'}, {run.config.train.epochs} epochs, {run.folder}")
         try:
-            result = _train(run, resume)
+            results.append(result := _train(run, resume))
         except UserError as error:  # the other rows are worth having
             say(f"{where}: failed: {error}")
             failures.append(f"{run}: {error}")
             continue
-        results.append(result)
-        lines = write_table(ablation, out, results)
+        table = write_table(ablation, out, results)
         value = result.figures.get(ablation.metric)
         shown = "n/a" if value is None else f"{100 * value:.1f} %"
         say(f"{where}: {metric_name(ablation.metric)} {shown}, {result.seconds / 60:.1f} minutes")
-    for line in format_table(ablation, lines).split("\n"):
+    for line in (ablation.title, *table):
         say(line)
     say(f"table: {out / 'ablation.md'}, ablation.json, ablation.png")
     if failures:
@@ -82,25 +106,14 @@ def run_ablation(ablation: Ablation, out: Path, *, fresh: bool, say: Callable[[s
             f"{len(failures)} of {len(runs)} runs failed, the first one ({failures[0]}); the table is written without"
             " them, and the same command trains them again"
         )
-    return lines
 
 
-def write_table(ablation: Ablation, out: Path, results: list[Result]) -> list[Line]:
-    lines = tabulate(ablation, results)
-    save_plot(out / "ablation.png", ablation, lines)
-    with atomic_path(out / "ablation.json") as temporary:
-        temporary.write_text(json.dumps(to_dict(ablation, lines), indent=1) + "\n", encoding="utf-8")
-    with atomic_path(out / "ablation.md") as temporary:
-        temporary.write_text(markdown(ablation, lines, "ablation.png"), encoding="utf-8")
-    return lines
-
-
-def _runs(ablation: Ablation, out: Path, data_sets: dict[str, DataSet]) -> Iterator[Run]:
-    """Seed by seed, so that an ablation that was killed has whole seeds first."""
+def _runs(ablation: Ablation, out: Path, training: dict[str, DataSet]) -> Iterator[Run]:
+    """Seed by seed, so that a killed ablation has whole seeds first."""
     for seed in ablation.seeds:
         for row in ablation.rows:
-            epochs = ablation.epochs or _epochs_of_steps(ablation, row, data_sets[row.name])
-            yield Run(row, seed, ablation.config(row, seed, epochs), out / row.slug / f"seed{seed}")
+            epochs = ablation.budget.epochs or _epochs_of_steps(ablation, row, training[row])
+            yield Run(row, seed, ablation.config(row, seed, epochs), out / folder_name(row) / f"seed{seed}")
 
 
 def _train(run: Run, resume: bool) -> Result:
@@ -108,28 +121,23 @@ def _train(run: Run, resume: bool) -> Result:
     log = [json.loads(line) for line in (run.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     seconds = sum(entry["seconds"] + entry.get("eval_seconds", 0.0) for entry in log)
     figures = _figures(outcome.report, run)
-    result = Result(run.row.name, run.seed, digest(run.config), figures, len(log), seconds, run.config.to_dict())
-    write_result(run.folder, result)
+    result = Result(run.row, run.seed, figures, len(log), seconds, run.config.to_dict())
+    with atomic_path(run.folder / RESULT) as temporary:
+        temporary.write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
     return result
 
 
 def _figures(report: Report, run: Run) -> dict[str, float | None]:
-    """Every metric: a table of another one needs no training."""
+    """Every metric, so that a table of another one needs no training."""
     checkpoint, data = load_checkpoint(run.folder / LAST), run.config.data
     annotations, images = (Path(data.root) / part for part in (data.train.annotations, data.train.images))
     counts = count_in_file(annotations, checkpoint.classes, checkpoint.category_ids, images).counts
-    sizes = {name: getattr(report, f"ap_{name}") for name in ("small", "medium", "large")}
-    return {
-        "ap": report.ap,
-        "ap50": report.ap50,
-        "ap75": report.ap75,
-        **{f"ap_{name}": value for name, value in sizes.items()},
-        **frequency_figures(report, counts.tolist()),
-    }
+    names = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+    return {**{name: getattr(report, name) for name in names}, **frequency_figures(report, counts.tolist())}
 
 
-def _require_data(ablation: Ablation) -> dict[str, DataSet]:
-    """row name -> its training set; both sets of every row are there, and its detector can be built."""
+def _load_data(ablation: Ablation) -> dict[str, DataSet]:
+    """Row -> its training set. Raises UserError where a row has no data, or a detector that cannot be built."""
     read: dict[tuple[str, str], DataSet] = {}
     training = {}
     for row in ablation.rows:
@@ -139,18 +147,18 @@ def _require_data(ablation: Ablation) -> dict[str, DataSet]:
             key = (str(root / split.annotations), str(root / split.images))
             if key not in read:
                 read[key] = load_split(*key, strict=config.data.strict)
-            training[row.name] = read[key]
+            training[row] = read[key]
         try:
-            build_detector(config.model, len(training[row.name].classes))
-        except (UserError, ValueError) as error:
-            raise UserError(f"row '{row.name}' has a model that cannot be built: {error}") from None
+            build_detector(config.model, len(training[row].classes))
+        except ValueError as error:
+            raise UserError(f"row '{row}' has a model that cannot be built: {error}") from None
     return training
 
 
-def _epochs_of_steps(ablation: Ablation, row: Row, training: DataSet) -> int:
+def _epochs_of_steps(ablation: Ablation, row: str, training: DataSet) -> int:
     """The budget in updates as whole epochs of this row, rounded up."""
     config = ablation.config(row, ablation.seeds[0], epochs=1)
     length = EpochOrder(training, seed=0, repeat_threshold=config.data.repeat_threshold).length
-    batches = length // min(config.train.batch_size, length)  # as the loader counts: part batches are left out
-    assert ablation.steps is not None
-    return math.ceil(ablation.steps / math.ceil(batches / config.train.accumulate))
+    batches = length // min(config.train.batch_size, length)  # as in the loader, which leaves out partial batches
+    assert ablation.budget.steps is not None
+    return math.ceil(ablation.budget.steps / math.ceil(batches / config.train.accumulate))

@@ -1,201 +1,148 @@
-"""An ablation file: one recipe, rows that each change some of its keys, seeds and a budget that all rows share."""
+"""An ablation file: one recipe, rows that each change some of its keys, and the seeds and budget of all rows."""
 
-import difflib
-import json
-import math
+import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
-from nanogfl.config import Config
+import yaml
+from annotated_types import Ge, Le, Len
+
+from nanogfl.bounds import Bounded
+from nanogfl.config import Config, Reads
 from nanogfl.errors import UserError
-from nanogfl.evaluation.groups import GROUPS
-from nanogfl.recipe import differences, load_config, read_recipe
+from nanogfl.io.yaml_file import parse_yaml
+from nanogfl.recipe import differences, load_config, read_recipe, validated
 
-METRICS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", *(f"ap_{name}" for name in GROUPS))
 _LARGEST = 1 << 62
 """number of steps or of a seed: torch counts in 64 bits"""
-_MOST_ROWS = 1000
-"""each is compared with every other one"""
-_DECIDED = {
-    "train.seed": "seeds",
-    "train.epochs": "budget",
-    "train.patience": "budget",  # every row trains to its end
-}
-"""keys that the file's own `seeds` and `budget` set for every row"""
+_DECIDED = ("train.seed", "train.epochs", "train.patience")
+"""keys that `seeds` and `budget` set for every row; without patience every row trains to its end"""
+
+_Amount = Annotated[int, Ge(1), Le(_LARGEST)]
+_Keys = Annotated[dict[str, Any], Reads(None, {})]
+"""nested or dotted in the file, dotted in a loaded ablation: {"loss.beta": 0}"""
 
 
 @dataclass(frozen=True)
-class Row:
-    name: str
-    overrides: tuple[str, ...]
-    """KEY=VALUE of this row alone"""
-    paper: float | None
-    """the published figure, as printed there"""
+class Budget(Bounded):
+    """Of every run: epochs, or updates of the weights rounded up to whole epochs. One of them is None."""
 
-    @property
-    def slug(self) -> str:
-        """The name of its folder."""
-        return re.sub(r"[^A-Za-z0-9.+_-]+", "-", self.name).strip("-.")
+    epochs: _Amount | None = None
+    steps: _Amount | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("must be one of {epochs: N} and {steps: N}")
 
-@dataclass(frozen=True)
-class Ablation:
-    title: str
-    base: Path
-    common: tuple[str, ...]
-    """KEY=VALUE for every row"""
-    rows: tuple[Row, ...]
-    seeds: tuple[int, ...]
-    epochs: int | None
-    """of every run; None: `steps`"""
-    steps: int | None
-    """updates of the weights of every run, rounded up to whole epochs"""
-    metric: str
-    paper_title: str
-    paper_source: str
-
-    @property
-    def budget(self) -> str:
+    def __str__(self) -> str:
         return f"{self.epochs} epochs" if self.epochs else f"{self.steps} steps, rounded up to whole epochs,"
 
-    def config(self, row: Row, seed: int, epochs: int) -> Config:
-        decided = (f"train.seed={seed}", f"train.epochs={epochs}", "train.patience=0")
+
+@dataclass(frozen=True)
+class Paper(Bounded):
+    """Where the published figures come from."""
+
+    title: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Row(Bounded):
+    """A variant of the recipe."""
+
+    set: _Keys = field(default_factory=dict)
+    paper: float | None = None
+    """the published figure, as printed there"""
+
+
+@dataclass(frozen=True)
+class Ablation(Bounded):
+    """The content of the file."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "coerce_numbers_to_str": True}  # row names
+
+    base: str
+    """path of the recipe"""
+    rows: Annotated[dict[str, Annotated[Row, Reads(None, {})]], Len(1, 1000)]
+    budget: Budget
+    seeds: Annotated[tuple[Annotated[int, Ge(0), Le(_LARGEST)], ...], Len(1)] = (0,)
+    title: str = ""
+    set: _Keys = field(default_factory=dict)
+    """of every row"""
+    metric: Literal[
+        "ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ap_rare", "ap_common", "ap_frequent"
+    ] = "ap"
+    paper: Paper = field(default_factory=Paper)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds must be different, got {', '.join(map(str, self.seeds))}")
+
+    def config(self, row: str, seed: int, epochs: int) -> Config:
+        """The config of one run. Raises UserError."""
+        decided = dict(zip(_DECIDED, (seed, epochs, 0), strict=True))
         try:
-            return load_config(self.base, (*self.common, *row.overrides, *decided))
+            return load_config(self.base, as_overrides(self.set | self.rows[row].set | decided))
         except UserError as error:
-            raise UserError(f"row '{row.name}': {error}") from None
+            raise UserError(f"row '{row}': {error}") from None
+
+
+def folder_name(row: str) -> str:
+    """The folder of a row's runs."""
+    return re.sub(r"[^A-Za-z0-9.+_-]+", "-", row).strip("-.")
+
+
+def as_overrides(keys: dict[str, Any]) -> tuple[str, ...]:
+    """{"loss.beta": 0} -> ("loss.beta=0",)."""
+    texts = (yaml.safe_dump([value], default_flow_style=True, width=1 << 30) for value in keys.values())
+    return tuple(f"{key}={text.strip()[1:-1]}" for key, text in zip(keys, texts, strict=True))
 
 
 def load_ablation(path: Path, overrides: tuple[str, ...] = ()) -> Ablation:
-    """Reads and checks the file, each row's config included; `overrides`: KEY=VALUE for every row, over the file's own
-    `set`. Raises UserError before anything is trained."""
-    read, path = read_recipe(path, "ablation")
-    content = _mapping(read, str(path))
-    origin = str(path)
-    _require_keys(content, ("title", "base", "set", "seeds", "budget", "metric", "paper", "rows"), origin)
-    if not isinstance(content.get("base"), str):
-        raise UserError(f"{origin}: base must name a recipe, relative to this file, got {content.get('base')!r}")
-    paper = _mapping(content.get("paper"), f"{origin}: paper")
-    _require_keys(paper, ("title", "source"), f"{origin}: paper")
-    metric = content.get("metric", METRICS[0])
-    if metric not in METRICS:
-        raise UserError(f"{origin}: metric must be one of {', '.join(METRICS)}, got {metric!r}")
-    epochs, steps = _budget(content.get("budget"), origin)
-    ablation = Ablation(
-        title=str(content.get("title", path.stem)),
-        base=path.parent / content["base"],
-        common=(*_flatten(content.get("set"), f"{origin}: set"), *overrides),
-        rows=_rows(content.get("rows"), origin),
-        seeds=check_seeds(content.get("seeds", [0]), f"{origin}: seeds"),
-        epochs=epochs,
-        steps=steps,
-        metric=metric,
-        paper_title=str(paper.get("title", "")),
-        paper_source=str(paper.get("source", "")),
-    )
-    _check_rows(ablation, overrides, origin)
+    """Reads and checks the file and the config of each row. `overrides` are KEY=VALUE for every row and win over the
+    file's own `set`. Raises UserError."""
+    content, path = read_recipe(path, "ablation")
+    file: Ablation = validated(Ablation, content, str(path))
+    given = {key.strip(): parse_yaml(value, f"--set {key}") for key, _, value in (o.partition("=") for o in overrides)}
+    rows = {name: replace(row, set=_dotted(row.set)) for name, row in file.rows.items()}
+    title, base = file.title or path.stem, str(path.parent / file.base)
+    ablation = replace(file, title=title, base=base, rows=rows, set=_dotted(file.set) | given)
+    _check(ablation, given, str(path))
     return ablation
 
 
-def check_seeds(seeds: Any, origin: str) -> tuple[int, ...]:
-    whole = isinstance(seeds, list) and seeds and all(type(seed) is int and 0 <= seed <= _LARGEST for seed in seeds)
-    if not whole or len(set(seeds)) != len(seeds):
-        raise UserError(f"{origin} must be a list of different whole numbers from 0 up, got {seeds!r}")
-    return tuple(seeds)
+def _check(ablation: Ablation, given: dict[str, Any], origin: str) -> None:
+    """Raises UserError where rows share a folder or are the same training, or a key is set in two places."""
+    folders: dict[str, str] = {}
+    configs: dict[str, Config] = {}
+    _require_apart(ablation.set, _DECIDED, f"{origin}: set", "seeds and budget decide it for every row")
+    for name, row in ablation.rows.items():
+        _require_apart(row.set, _DECIDED, f"{origin}: row '{name}'", "seeds and budget decide it for every row")
+        _require_apart(row.set, tuple(given), f"{origin}: row '{name}'", "so does --set")
+        folder = folder_name(name)
+        other = folders.setdefault(folder.lower(), name)
+        if not folder or other != name:
+            clash = f"like row '{other}'" if folder else "without a letter or digit"
+            raise UserError(f"{origin}: row '{name}' would have a folder {clash}: give it another name")
+        configs[name] = ablation.config(name, ablation.seeds[0], epochs=1)
+        for earlier in list(configs)[:-1]:
+            if not differences(configs[earlier], configs[name]):
+                raise UserError(f"{origin}: rows '{earlier}' and '{name}' are the same training: change one of them")
 
 
-def _budget(budget: Any, origin: str) -> tuple[int | None, int | None]:
-    (kind, amount), *more = _mapping(budget, f"{origin}: budget").items() or [("", None)]
-    if more or kind not in ("epochs", "steps") or type(amount) is not int or not 1 <= amount <= _LARGEST:
-        raise UserError(
-            f"{origin}: budget must be one of {{epochs: N}} and {{steps: N}}, N from 1 up, got {str(budget)[:200]}"
-        )
-    return (amount, None) if kind == "epochs" else (None, amount)
+def _require_apart(keys: dict[str, Any], others: tuple[str, ...], who: str, why: str) -> None:
+    for key, other in itertools.product(keys, others):
+        if f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}."):  # equal, or a section of the other
+            raise UserError(f"{who} sets {key}, but {why}: leave it out")
 
 
-def _rows(content: Any, origin: str) -> tuple[Row, ...]:
-    rows = []
-    for name, entry in _mapping(content, f"{origin}: rows").items():
-        where = f"{origin}: row '{name}'"
-        entry = _mapping(entry, where)
-        _require_keys(entry, ("set", "paper"), where)
-        paper = entry.get("paper")
-        if paper is not None and (isinstance(paper, bool) or not isinstance(paper, int | float) or paper != paper):
-            raise UserError(f"{where}: paper must be the published number or null, got {paper!r}")
-        rows.append(Row(str(name), _flatten(entry.get("set"), f"{where}: set"), paper))
-    if len(rows) > _MOST_ROWS:
-        raise UserError(f"{origin}: rows are {len(rows):,}, at most {_MOST_ROWS:,} are trained: split the file")
-    if not rows:
-        raise UserError(f"{origin}: rows must name at least one row, such as 'beta 2: {{set: {{loss.beta: 2}}}}'")
-    taken: dict[str, str] = {}
-    for row in rows:
-        other = taken.setdefault(row.slug.lower(), row.name)
-        if not row.slug or other != row.name:
-            clash = f"like row '{other}'" if row.slug else "without a letter or digit"
-            raise UserError(f"{origin}: row '{row.name}' would have a folder {clash}: give it another name")
-    return tuple(rows)
-
-
-def _check_rows(ablation: Ablation, overrides: tuple[str, ...], origin: str) -> None:
-    """Every row loads, no two are the same training, and nothing sets what the file or its rows decide."""
-    given = [("set", key) for key in map(_key, ablation.common)]
-    given += [(f"row '{row.name}'", key) for row in ablation.rows for key in map(_key, row.overrides)]
-    for where, key in given:
-        for decided, by in _DECIDED.items():
-            if decided == key or decided.startswith(f"{key}."):
-                raise UserError(f"{origin}: {where} sets {key}, which `{by}` decides for every row alike: leave it out")
-    for key in map(_key, overrides):
-        for row in ablation.rows:
-            if any(
-                key == own or own.startswith(f"{key}.") or key.startswith(f"{own}.") for own in map(_key, row.overrides)
-            ):
-                raise UserError(f"--set {key} is what row '{row.name}' of {origin} sets: leave one of them out")
-    configs: list[tuple[str, Config]] = []
-    for row in ablation.rows:
-        config = ablation.config(row, seed=ablation.seeds[0], epochs=1)
-        for name, other in configs:
-            if not differences(config, other):
-                raise UserError(f"{origin}: rows '{name}' and '{row.name}' are the same training: change one of them")
-        configs.append((row.name, config))
-
-
-def _key(override: str) -> str:
-    return override.partition("=")[0].strip()
-
-
-def _flatten(content: Any, origin: str, parents: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """{loss: {beta: 0}} and {loss.beta: 0} alike -> ("loss.beta=0",): a section's other keys stay as they are."""
-    lines: list[str] = []
-    for key, value in _mapping(content, origin).items():
-        if not isinstance(key, str):
-            raise UserError(f"{origin}: keys such as loss.beta are expected, got {key!r}")
-        path = (*parents, key)
-        if isinstance(value, dict):
-            lines += _flatten(value, origin, path)
-        else:
-            lines.append(f"{'.'.join(path)}={_yaml_value(value)}")
-    return tuple(lines)
-
-
-def _yaml_value(value: Any) -> str:
-    if isinstance(value, float) and not math.isfinite(value):
-        return ".nan" if value != value else (".inf" if value > 0 else "-.inf")
-    return json.dumps(value, ensure_ascii=False, default=str)  # JSON is YAML; a date is text
-
-
-def _mapping(content: Any, origin: str) -> dict[Any, Any]:
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise UserError(f"{origin} must hold keys and values, got {content!r}")
-    return content
-
-
-def _require_keys(content: dict[Any, Any], known: tuple[str, ...], origin: str) -> None:
-    for key in content:
-        if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
-            raise UserError(f"{origin}: unknown key '{key}': {hint}")
+def _dotted(section: dict[str, Any], parents: str = "") -> dict[str, Any]:
+    """{loss: {beta: 0}} and {loss.beta: 0} alike -> {"loss.beta": 0}: the other keys of a section stay as they are."""
+    keys: dict[str, Any] = {}
+    for key, value in section.items():
+        keys |= _dotted(value, f"{parents}{key}.") if isinstance(value, dict) else {f"{parents}{key}": value}
+    return keys

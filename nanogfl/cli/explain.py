@@ -1,4 +1,4 @@
-"""`nanogfl explain`: the distributions behind the boxes of one image."""
+"""`nanogfl explain`: draws the distributions behind the boxes of one image."""
 
 import os
 from pathlib import Path
@@ -44,12 +44,12 @@ def explain(model: Path, image: Path, output: Path | None, threshold: float, max
 
     target = output or Path(f"{image.stem}_explained.png")
     if target.suffix.lower() not in IMAGE_SUFFIXES:
-        raise UserError(f"the picture is written to an image file, got {target}: name a .png")
+        raise UserError(f"the output must be an image file, got {target}: name a .png")
     if os.path.realpath(target) == os.path.realpath(image):
         raise UserError(f"{target} would replace the image: name another file with -o")
     opened = load(model)
     if opened.explain is None:
-        raise UserError(f"{model} delivers no distributions: write it again with `nanogfl export --distributions`")
+        raise UserError(f"{model} has no distributions: export it again with `nanogfl export --distributions`")
     frame = read_frame(image)
     found = opened.explain(frame).above(threshold)
     shown = found.take(np.arange(min(len(found), max_boxes)))

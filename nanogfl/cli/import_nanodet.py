@@ -14,7 +14,7 @@ from nanogfl.cli.say import say
     "--classes",
     "names_file",
     type=click.Path(path_type=Path),
-    help="Class names, one a line.  [default: COCO's, where the file has 80 classes]",
+    help="Class names, one per line.  [default: COCO's, where the file has 80 classes]",
 )
 @click.option(
     "--input",
@@ -25,10 +25,10 @@ from nanogfl.cli.say import say
     help="The network's input, which the file does not say.  [default: 320 320, NanoDet-Plus 416 416]",
 )
 def import_nanodet(file: Path, output: Path, names_file: Path | None, input_hw: tuple[int, int] | None) -> None:
-    """Read CKPT, weights of NanoDet-m (0.5x, 1.0x, 1.5x) or NanoDet-Plus-m (1.0x, 1.5x), and write a checkpoint.
+    """Convert CKPT, weights of NanoDet-m (0.5x, 1.0x, 1.5x) or NanoDet-Plus-m (1.0x, 1.5x), to a checkpoint.
 
-    Variant and number of classes are read off the shapes. Averaged weights win where the file has both. Every
-    tensor is taken, or listed with the reason why it is not. Nothing in the file is executed.
+    Variant and number of classes are recognised by the shapes. Averaged weights are preferred. Every tensor is
+    used, or listed with the reason why not. Nothing in the file is executed.
 
     \b
     nanogfl import-nanodet nanodet-plus-m_416.ckpt -o nanodet-plus.pt
@@ -41,8 +41,8 @@ def import_nanodet(file: Path, output: Path, names_file: Path | None, input_hw: 
     from nanogfl.config import Config
     from nanogfl.errors import UserError
     from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
-    from nanogfl.model.complexity import count_complexity
     from nanogfl.model.nanodet.weights import read_nanodet
+    from nanogfl.model.summary import count_complexity
 
     if output.exists() and file.exists() and output.samefile(file):
         raise UserError(f"--output {output} is the file to import: give another name")
@@ -64,7 +64,7 @@ def import_nanodet(file: Path, output: Path, names_file: Path | None, input_hw: 
 
 
 def _classes(file: Path, count: int, names_file: Path | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Names and category ids: of the file of names, else COCO's. Raises UserError where the count does not fit."""
+    """Class names from the file, else COCO's, and category ids. Raises UserError where their number does not fit."""
     from nanogfl.errors import UserError
     from nanogfl.io.read_file import read_lines
     from nanogfl.model.nanodet.coco_classes import COCO_CATEGORY_IDS, COCO_CLASSES
@@ -73,13 +73,15 @@ def _classes(file: Path, count: int, names_file: Path | None) -> tuple[tuple[str
         if count != len(COCO_CLASSES):
             raise UserError(
                 f"{file} detects {count} class{'es' * (count != 1)}, not COCO's 80: give their names with"
-                " --classes FILE, one a line"
+                " --classes FILE, one per line"
             )
         return COCO_CLASSES, COCO_CATEGORY_IDS
-    lines = read_lines(names_file, "--classes", advice="expected a name a line in UTF-8")
+    lines = read_lines(names_file, "--classes", advice="expected one name per line in UTF-8")
     names = tuple(line.strip() for line in lines if line.strip())
     if len(names) != count:
-        raise UserError(f"--classes {names_file} has {len(names)} names, but {file} detects {count}: give one a class")
+        raise UserError(
+            f"--classes {names_file} has {len(names)} names, but {file} detects {count}: give one per class"
+        )
     if len(set(names)) != count:
-        raise UserError(f"--classes {names_file} names a class twice: expected {count} different names, one a line")
+        raise UserError(f"--classes {names_file} names a class twice: expected {count} different names, one per line")
     return names, tuple(range(1, count + 1))

@@ -1,4 +1,4 @@
-"""The model card: everything a client must know, as JSON in the metadata of the .onnx."""
+"""The model card: what a client needs to know about an .onnx, as JSON in its metadata."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields
@@ -12,47 +12,49 @@ from nanogfl.io.printable import shortened
 METADATA_KEY = "nanogfl"
 CONTRACT_VERSION = 1
 _MOST_CHARACTERS = 8_000_000
-"""of a card: MOST_CLASSES names of 60 letters take 2"""
+"""of a card; MOST_CLASSES names of 60 letters take 2 million"""
 
 ExportFormat = Literal["detections", "raw"]
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What the .onnx expects and delivers, and how it was verified."""
+    """What an .onnx expects and delivers, and how it was verified."""
 
     classes: tuple[str, ...]
-    """names; a detection's label is the index"""
+    """C names; the label of a detection is an index into them"""
     category_ids: tuple[int, ...]
-    """the data set's category id of each class, for evaluation in COCO's format"""
+    """C category ids of the data set, for evaluation in COCO's format"""
     input: InputSpec
     selection: Selection
     format: ExportFormat
     has_spread: bool
     bins: int = 0
-    """R + 1 where the file also delivers `distributions` (B, K, 4, R + 1) and `points` (B, K, 3), else 0. points: x y
-    of the grid point, and the pixels from one bin to the next (its stride, times model.head.bin_width)"""
+    """R + 1 where the file also delivers `distributions` (B, K, 4, R + 1) and `points` (B, K, 3), else 0. A point is x
+    and y of the grid point, and the pixels between two bins (stride times model.head.bin_width)"""
     parity: dict[str, Any] = field(default_factory=dict)
-    """what the export's gate measured against PyTorch"""
+    """what the export measured against PyTorch"""
     source: dict[str, Any] = field(default_factory=dict)
-    """where the file comes from: versions, parameters, MACs, the checkpoint's SHA-256"""
+    """origin of the file: versions, parameters, MACs, SHA-256 of the checkpoint"""
     bench: dict[str, Any] = field(default_factory=dict)
     """what `nanogfl bench --card` measured, and where"""
-    # What contract version 1 fixes; a card that says otherwise is refused, because every client builds on it.
+    # Fixed in contract version 1. A card that says otherwise is refused, because clients rely on it.
     colour: str = "BGR"
     layout: str = "uint8 (B, H, W, 3)"
     interpolation: str = "bilinear"
     contract: int = CONTRACT_VERSION
 
     def to_json(self) -> str:
+        """The text that `from_json` reads."""
         return json.dumps(asdict(self))
 
     @staticmethod
     def from_json(text: str) -> "ModelCard":
-        """Raises UserError where the text is no card of a contract version that we read, or one that contradicts what a
-        client builds on."""
+        """Reads a card. Raises UserError where the text is not a card, or not one of CONTRACT_VERSION."""
         if len(text) > _MOST_CHARACTERS:
-            raise UserError(f"the model card has {len(text):,} characters: it is no such card, export again")
+            raise UserError(
+                f"the model card has {len(text):,} characters, at most {_MOST_CHARACTERS:,} are read: export again"
+            )
         try:
             content = json.loads(text)
             if content.get("contract") != CONTRACT_VERSION:
@@ -78,7 +80,7 @@ class ModelCard:
             _one_of(get_args(ExportFormat), content["format"], "format")
             for name, kind in _PLAIN_FIELDS.items():
                 if type(content.get(name, kind())) is not kind:
-                    raise TypeError(f"{name} must be of the kind {kind.__name__}")
+                    raise TypeError(f"{name} must be of type {kind.__name__}")
             for name in ("colour", "layout", "interpolation"):
                 _one_of((getattr(ModelCard, name),), content[name], name)
             return ModelCard(**content)
@@ -97,7 +99,7 @@ _PLAIN_FIELDS: dict[str, type] = {
 
 def _list_of(kind: type, values: Any, name: str, count: int | None = None) -> tuple[Any, ...]:
     if not isinstance(values, list) or not all(type(value) is kind for value in values):
-        raise TypeError(f"{name} must be a list of the kind {kind.__name__}")
+        raise TypeError(f"{name} must be a list of type {kind.__name__}")
     if count is not None and len(values) != count:
         raise ValueError(f"{name} must have {count} entries, got {len(values)}")
     return tuple(values)

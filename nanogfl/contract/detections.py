@@ -1,4 +1,4 @@
-"""Detections, and which of the network's boxes become detections (the selection of the ONNX contract, version 1)."""
+"""Detections, and the selection of detections among the network's boxes (contract version 1)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from nanogfl.contract.input_spec import Placement
 
 MOST_CLASSES = 30_000
-"""of a model or a data set: V3Det, which has the most that we know of, has 13,204. A score for each of them at each of
-the 2,125 points of a 320 x 320 picture takes 255 MB"""
+"""of a model or a data set. V3Det, the largest that we know, has 13,204; the scores of 30,000 classes at the 2,125
+points of a 320 x 320 input take 255 MB"""
 _MOST_CANDIDATES = 100_000
-"""all points of a 2048 x 2048 input are 87,040"""
+"""more than the 87,040 points of a 2048 x 2048 input"""
 
 
 @dataclass(frozen=True)
@@ -21,80 +21,81 @@ class Sides:
     """The distributions that D boxes were decoded from; sides in the order left, top, right, bottom."""
 
     probabilities: NDArray[np.float32]
-    """(D, 4, R + 1) of each bin"""
+    """(D, 4, R + 1), one per bin"""
     origin: NDArray[np.float32]
-    """(D, 4) where bin 0 lies: the grid point's x, y, x, y; in the pixels of the boxes"""
+    """(D, 4) position of bin 0, the grid point's x, y, x, y, in pixels of the boxes"""
     step: NDArray[np.float32]
-    """(D, 4) from one bin to the next, in the same pixels: negative for left and top"""
+    """(D, 4) from one bin to the next in these pixels; negative for left and top"""
 
     def expectation(self) -> NDArray[np.float32]:
-        """(D, 4) where the sides lie: x1 y1 x2 y2 before they are clipped to the picture."""
+        """(D, 4) x1 y1 x2 y2: the sides before they are clipped to the image."""
         bins = np.arange(self.probabilities.shape[-1], dtype=np.float32)
         return self.origin + self.probabilities @ bins * self.step
 
     def deviation(self) -> NDArray[np.float32]:
-        """(D, 4) standard deviations, left top right bottom: the boxes' spread."""
+        """(D, 4) standard deviations of left, top, right, bottom: the spread of the boxes."""
         bins = np.arange(self.probabilities.shape[-1], dtype=np.float32)
         from_mean = bins - (self.probabilities @ bins)[..., None]
         variance = (self.probabilities * from_mean * from_mean).sum(axis=-1)
         return np.asarray(np.sqrt(variance) * np.abs(self.step), dtype=np.float32)
 
     def take(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> "Sides":
+        """Those at positions (K,), in that order, or where a mask (D,) is true."""
         return Sides(self.probabilities[index], self.origin[index], self.step[index])
 
 
 def sides_at(probabilities: NDArray[np.float32], points: NDArray[np.float32]) -> Sides:
-    """probabilities (D, 4, R + 1) and points (D, 3) in network-input pixels, x y and the step from one bin to the next
-    -> the same as `Sides`."""
+    """Probabilities (D, 4, R + 1) and points (D, 3), x y and the pixels between two bins -> `Sides` in these pixels."""
     signs = np.array([-1, -1, 1, 1], dtype=np.float32)
     return Sides(probabilities, points[:, [0, 1, 0, 1]], points[:, 2:] * signs)
 
 
 @dataclass(frozen=True)
 class Detections:
-    """D detections, best first. Whose pixels (the source frame's or the network input's) is said at their source."""
+    """D detections, best first, in pixels of the source frame or of the network input, as their source says."""
 
     boxes: NDArray[np.float32]
     """(D, 4) x1 y1 x2 y2"""
     scores: NDArray[np.float32]
     """(D,) 0 to 1"""
     labels: NDArray[np.int64]
-    """(D,) index into the model's class names"""
+    """(D,) index into the class names"""
     spread: NDArray[np.float32] | None = None
-    """(D, 4) standard deviation of the left, top, right, bottom side in pixels; None where the model has none"""
+    """(D, 4) standard deviations of left, top, right, bottom in pixels; None where the model has none"""
     sides: Sides | None = None
-    """None unless asked for: a checkpoint's predictor, or an .onnx exported with --distributions"""
+    """only from `Predictor.explain`, or an .onnx exported with --distributions"""
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def take(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> "Detections":
-        """The detections at these positions (or where this mask is true), in that order."""
+        """Those at positions (K,), in that order, or where a mask (D,) is true."""
         spread = None if self.spread is None else self.spread[index]
         sides = None if self.sides is None else self.sides.take(index)
         return Detections(self.boxes[index], self.scores[index], self.labels[index], spread, sides)
 
     def above(self, score: float) -> "Detections":
-        """Only those with a score of at least `score`: what a client shows."""
+        """Those with a score of at least `score`, such as a client shows."""
         return self.take(self.scores >= score)
 
 
 Detect = Callable[[NDArray[np.uint8]], Detections]
-"""Frame uint8 (h, w, 3) BGR -> detections in the frame's pixels. A checkpoint and an .onnx both offer it."""
+"""Frame uint8 (h, w, 3) BGR -> detections in the frame's pixels; checkpoints and .onnx files offer it."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The parameters of `select`. (Fewer candidates than 1000 lose detections of the COCO detector.)"""
+    """The parameters of `select`. Raises ValueError for values out of bounds."""
 
     score: float = 0.05
-    """a detection's score is larger than this"""
+    """a detection has a larger score"""
     iou: float = 0.6
-    """within a class, a box whose IoU with a better one is larger than this is suppressed"""
+    """within a class, a box with a larger IoU with a better box is suppressed"""
     candidates: int = 1000
-    """first this many points by their best class, then this many (point, class) pairs"""
+    """first this many points by their best class, then this many (point, class) pairs; with fewer than 1000 the COCO
+    detector loses detections"""
     keep: int = 100
-    """at most this many detections an image"""
+    """at most this many detections per image"""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
@@ -114,10 +115,10 @@ def select(
     input_hw: tuple[int, int],
     sides: Sides | None = None,
 ) -> Detections:
-    """boxes (N, 4) x1 y1 x2 y2 and spread (N, 4) in input pixels, scores (N, C) -> detections in input pixels.
+    """Boxes (N, 4) x1 y1 x2 y2, scores (N, C), spread (N, 4) and `sides` of N points -> D detections, all in pixels of
+    the network input.
 
-    Equal scores keep the order of points, then of classes; the export's graph operators do the same. `sides` are those
-    of the N points; the detections then carry theirs.
+    Equal scores keep the order of points, then of classes, as in the operators of an exported graph.
     """
     point, labels = select_pairs(boxes, scores, selection, input_hw)
     return Detections(
@@ -132,7 +133,7 @@ def select(
 def select_pairs(
     boxes: NDArray[np.float32], scores: NDArray[np.float32], selection: Selection, input_hw: tuple[int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Of `select`: the points (D,) and the labels (D,) that become detections, best first."""
+    """Boxes (N, 4), scores (N, C) -> point (D,) and label (D,) of the detections, best first."""
     best = scores.max(axis=1)
     points = np.argsort(-best, kind="stable")[: selection.candidates]
     pair_scores = scores[points].reshape(-1)
@@ -145,15 +146,15 @@ def select_pairs(
 
 
 def clamp(boxes: NDArray[np.float32], hw: tuple[int, int]) -> NDArray[np.float32]:
-    """(D, 4) x1 y1 x2 y2, cut off at the edges of a picture of this height and width."""
+    """Boxes (D, 4) x1 y1 x2 y2 -> the same, clipped to an image of this height and width."""
     height, width = hw
     return np.clip(boxes, np.float32(0), np.array([width, height, width, height], dtype=np.float32))
 
 
 def to_source(detections: Detections, placement: Placement) -> Detections:
-    """Detections in network-input pixels -> in the source frame's pixels, clipped to the frame.
+    """Detections in network-input pixels -> in pixels of the source frame, clipped to it.
 
-    A box that is empty in the frame is no detection: of a letterboxed picture it lay wholly in the padding.
+    A box that is then empty is left out: it lay in the padding of a letterboxed image.
     """
     mapped = map_to_source(detections, placement)
     shown = mapped.boxes[:, 2:] > mapped.boxes[:, :2]
@@ -161,7 +162,7 @@ def to_source(detections: Detections, placement: Placement) -> Detections:
 
 
 def map_to_source(detections: Detections, placement: Placement) -> Detections:
-    """The same, with the boxes that are empty in the frame."""
+    """The same, including boxes that are empty in the frame."""
     spread = None if detections.spread is None else placement.spread_to_source(detections.spread)
     sides = detections.sides
     if sides is not None:
@@ -173,17 +174,17 @@ def map_to_source(detections: Detections, placement: Placement) -> Detections:
 def _suppress(
     boxes: NDArray[np.float32], scores: NDArray[np.float32], labels: NDArray[np.int64], iou: float
 ) -> NDArray[np.int64]:
-    """Greedy suppression within each class: positions kept, in the order given (scores must not increase)."""
+    """Greedy suppression within each class -> positions to keep, in the given order; scores must not increase."""
     sides = boxes[:, 2:] - boxes[:, :2]
-    # An empty box overlaps nothing; OpenCV would say that two of them overlap wholly.
+    # An empty box overlaps nothing; for OpenCV two of them overlap completely.
     empty = (sides <= 0).any(axis=1)
     rest = np.flatnonzero(~empty)
     if not len(rest):
         return np.flatnonzero(empty)
     corner_size = np.concatenate([boxes[rest, :2], sides[rest]], axis=1).astype(np.float64)
-    # OpenCV's is greedy suppression exactly and 6 times faster than numpy at 1000 boxes.
+    # OpenCV computes exactly greedy suppression, 6 times faster than numpy for 1000 boxes.
     classes = labels[rest].astype(np.int32)
-    import cv2  # here, so that configuration and losses, which need only the rules, do not load it
+    import cv2  # here, so that configuration and losses, which need only `Selection`, do not import it
 
     kept = cv2.dnn.NMSBoxesBatched(corner_size, scores[rest], classes, 0.0, iou)  # type: ignore[arg-type]
     return np.sort(np.concatenate([rest[np.asarray(kept, dtype=np.int64).reshape(-1)], np.flatnonzero(empty)]))

@@ -1,4 +1,4 @@
-"""The assign guidance module of NanoDet-Plus: a second neck and a heavy head that exist in training only."""
+"""The assign guidance module of NanoDet-Plus: a second neck and a larger head, for training only."""
 
 import copy
 
@@ -14,10 +14,10 @@ CONVS = 4
 
 
 class AssistBranch(nn.Module):
-    """The backbone's features and the neck's levels -> predictions that assign for the detector and learn beside it.
+    """An auxiliary branch whose predictions assign for the detector and which is trained beside it.
 
-    Its neck is a copy of the detector's; its head reads both necks' levels side by side. The detector neither holds it
-    nor knows of it: optimise its parameters with the detector's, and save it beside the detector to resume.
+    Its neck is a copy of the detector's; its head reads the concatenated levels of both necks. It is not part of the
+    detector: optimise its parameters with the detector's, and save both to resume.
     """
 
     def __init__(self, detector: Detector, config: LossConfig, activation: Activation) -> None:
@@ -38,7 +38,8 @@ class AssistBranch(nn.Module):
         self._level_sizes = detector.grid.level_sizes
 
     def forward(self, features: list[Tensor], levels: list[Tensor], detach: bool) -> Predictions:
-        """detach: learn without changing backbone and neck."""
+        """Features of the backbone and levels of the detector's neck (B, channels, h, w) -> predictions for N points.
+        `detach`: no gradient reaches backbone and neck."""
         if detach:
             features, levels = [x.detach() for x in features], [x.detach() for x in levels]
         both = [torch.cat(pair, dim=1) for pair in zip(levels, self.neck(features), strict=True)]

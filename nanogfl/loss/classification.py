@@ -1,4 +1,4 @@
-"""The classification loss of a batch, by kind: which targets, which formula."""
+"""The classification loss of a batch: targets and formula of each kind."""
 
 import torch
 from torch import Tensor
@@ -27,16 +27,16 @@ def classification_loss(
     guided: bool,
     positives: Tensor,
 ) -> Tensor:
-    """(B, N, C), the pairs' labels and quality (P,) -> (B, N): summed over the classes, points in ignored regions
-    included.
+    """Logits (B, N, C), label and quality of P pairs (P,) -> loss (B, N), summed over the classes. Points in ignored
+    regions are included.
 
-    The target at a positive's class is its quality for qfl and eqfl, 1 for fl and efl, whose loss there is weighted by
-    the quality where it is `guided`; 0 everywhere else. efl and eqfl take each class's focus from the `equalizer`,
-    which observes the slopes as they stand in the total: divided by `positives` (), the batch's number of them.
+    The target is 0 but for the class of a positive: there it is the quality for qfl and eqfl, and 1 for fl and efl,
+    whose loss is multiplied by the quality if `guided`. efl and eqfl take the focus of each class from the `equalizer`,
+    which observes the slopes as they are in the total, divided by `positives` (), the number of positives in the batch.
     """
 
     def in_total(slope: Tensor) -> Tensor:
-        """(B, N, C) of each loss alone -> of their sum without ignored points / number of positives: criterion.py's."""
+        """Slopes (B, N, C) of the losses -> of the mean that criterion.py takes: no ignored points, over positives."""
         return slope * ~assignment.ignored[..., None] / positives
 
     ones = torch.ones_like(quality)
@@ -68,7 +68,7 @@ def classification_loss(
 
 
 def _at_positives(cls_logits: Tensor, label: Tensor, assignment: Assignment, values: Tensor) -> Tensor:
-    """(B, N, C): `values` (P,) at the positive pairs' classes, 0 elsewhere."""
+    """(B, N, C): `values` (P,) at the classes of the positive pairs, 0 elsewhere."""
     classes, count = cls_logits.shape[-1], cls_logits.numel()
     place = torch.where(assignment.positive, assignment.slot() * classes + label, count)
     flat = torch.zeros(count + 1, device=cls_logits.device).scatter(0, place, values)

@@ -1,4 +1,4 @@
-"""The training loss: assignment, the losses of GFL (arXiv:2006.04388) or RetinaNet, their weights and their means."""
+"""The training loss: assignment, the losses of GFL (arXiv:2006.04388) or RetinaNet, weights and means."""
 
 from typing import NamedTuple
 
@@ -21,29 +21,29 @@ _LEAST_SIDE = 1e-3  # pixels
 
 
 class Losses(NamedTuple):
-    """Scalars. `total` is the weighted sum that is differentiated."""
+    """Scalars; `total` is the weighted sum that is differentiated."""
 
     total: Tensor
     cls: Tensor
     """classification"""
     box: Tensor
-    """GIoU; smooth L1 of the offsets with head.box deltas"""
+    """GIoU; with head.box deltas smooth L1 of the offsets"""
     side: Tensor
-    """distribution focal loss; the negative log likelihood with head.box gaussian; else 0"""
+    """distribution focal loss; with head.box gaussian the negative log likelihood; else 0"""
     quality: Tensor
-    """the cross entropy of a quality of its own, else 0"""
+    """cross entropy of a quality output; 0 without one"""
     positives: Tensor
-    """of this process"""
+    """number of positives in this process"""
 
 
 LOSS_PARTS = Losses._fields[1:-1]
-"""what the total is made of"""
+"""the terms of the total"""
 
 
 def compute_losses(
     predictions: Predictions, grid: Grid, truth: Truth, config: LossConfig, equalizer: Equalizer | None = None
 ) -> Losses:
-    """The loss of a batch; images and batches without objects are fine."""
+    """Assigns a batch and computes its losses, also without any object. `grid` is that of the N predictions."""
     assignment = assign(predictions, grid, truth, config)
     return losses_of_assignment(predictions, grid, truth, assignment, config, equalizer)
 
@@ -57,12 +57,15 @@ def assisted_losses(
     config: LossConfig,
     equalizer: Equalizer | None = None,
 ) -> Losses:
-    """Both learn what the auxiliary predictions were assigned; `total` is of both, the other fields the detector's.
+    """The losses where the auxiliary predictions were assigned and both branches learn.
 
-    The equalizer's focus holds for both; it observes the detector's logits.
+    `total` is the sum of both, the other fields are the detector's. Both use the focus of the equalizer, which observes
+    the detector's logits.
     """
     guide = losses_of_assignment(auxiliary, grid, truth, assignment, config, equalizer)
-    losses = losses_of_assignment(predictions, grid, truth, assignment, config, equalizer)  # observed last: it counts
+    losses = losses_of_assignment(
+        predictions, grid, truth, assignment, config, equalizer
+    )  # last, so that it is the one observed
     return losses._replace(total=losses.total + guide.total)
 
 
@@ -74,19 +77,23 @@ def losses_of_assignment(
     config: LossConfig,
     equalizer: Equalizer | None = None,
 ) -> Losses:
-    """The classification loss over all points and classes / positives; the box's over positives, by default weighted
-    by their best class score. Both means are of all processes (loss/normalisers.py)."""
+    """The losses of a batch whose assignment is known.
+
+    The classification loss is summed over all points and classes and divided by the number of positives. The box losses
+    are weighted means over positives, by default weighted by their best class score. Both divisors are means over all
+    processes (loss/normalisers.py).
+    """
     head, slots = grid.head, assignment.ignored.numel()
     predictions = scored(predictions, head)
     cls_logits = predictions.cls_logits
     image, point, owner, positive = assignment.image, assignment.point, assignment.owner, assignment.positive
     slot = assignment.slot()
-    if not len(truth.boxes):  # the owner of an anchor that learns nothing is object 0, which then is an empty one
+    if not len(truth.boxes):  # pairs that learn nothing point to object 0, which must exist
         nobody = torch.zeros(1, dtype=torch.long, device=slot.device)
         truth = truth._replace(boxes=truth.boxes.new_zeros(1, 4), labels=nobody, image=nobody)
 
     def by_slot(of_pairs: Tensor) -> Tensor:
-        """(P,) -> (B * N,): a sum over slots has the same length and order whatever the list of objects is."""
+        """(P,) -> (B * N,): a sum over slots has the same length and order for any list of objects."""
         return torch.zeros(slots + 1, device=slot.device).scatter(0, slot, of_pairs)[:-1]
 
     places, target_boxes = grid.at(point), truth.boxes[owner]
@@ -128,10 +135,10 @@ def losses_of_assignment(
 
 
 def _box_loss(box_pred: Tensor, places: Grid, target_boxes: Tensor, config: LossConfig) -> Tensor:
-    """(P, 4, values) at the points of `places`, boxes x1 y1 x2 y2 (P, 4) -> (P,)."""
+    """Predictions (P, 4, values) at the points of `places`, boxes x1 y1 x2 y2 (P, 4) -> loss (P,)."""
     if places.anchors is None:
         return giou_loss(decode_boxes(box_pred, places), target_boxes)
-    # pairs that are not positive may have an empty box, whose logarithm must not reach the gradient
+    # Pairs that are not positive may have an empty box, whose logarithm must not reach the gradient.
     corner = target_boxes[:, :2]
     far_corner = target_boxes[:, 2:].maximum(corner + _LEAST_SIDE)
     target = encode_deltas(torch.cat((corner, far_corner), dim=1), places.points, places.anchors)

@@ -1,7 +1,7 @@
-"""The quality focal loss where nearly every target is 0: all points as background, corrected at the positives.
+"""The quality focal loss (arXiv:2006.04388) for targets that are nearly all 0, summed over the classes.
 
-`losses.quality_focal_loss` is the definition. Here its sum over the classes is computed in few passes over the logits,
-with the gradient written out.
+`losses.quality_focal_loss` is the definition. Here all points are computed as background and corrected at the
+positives, in few passes over the logits and with a gradient of our own.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from nanogfl.loss.losses import working_type
 
 
 def background_qfl(logits: Tensor, beta: float) -> Tensor:
-    """(B, N, C) -> (B, N): QFL with target 0, summed over the classes; no gradient."""
+    """Logits (B, N, C) -> (B, N): QFL with target 0, summed over the classes, without a gradient."""
     with torch.no_grad():
         logits = logits.to(working_type(logits))
         return logits.sigmoid().pow_(beta).mul_(F.softplus(logits)).sum(dim=-1)
@@ -24,10 +24,10 @@ def background_qfl(logits: Tensor, beta: float) -> Tensor:
 def sparse_qfl(
     logits: Tensor, image: Tensor, point: Tensor, label: Tensor, quality: Tensor, positive: Tensor, beta: float
 ) -> Tensor:
-    """(B, N, C) -> (B, N): QFL summed over the classes, target `quality` at the positive pairs and 0 elsewhere.
+    """Logits (B, N, C) -> (B, N): QFL summed over the classes; the target is `quality` at the positive pairs, else 0.
 
-    Of P pairs: image, point, label (P,) index the logits; quality (P,) 0 to 1; positive (P,) bool, true once a place at
-    most: the other pairs count for nothing. Gradient in logits only.
+    For P pairs: image, point and label (P,) index the logits; quality (P,) is 0 to 1; positive (P,) bool is true at
+    most once per image and point, and the other pairs count for nothing. Only the logits get a gradient.
     """
     pairs = (image, point, label, quality, positive)
     total: Tensor = _SparseQfl.apply(logits, *pairs, beta)  # type: ignore[no-untyped-call]
@@ -35,7 +35,7 @@ def sparse_qfl(
 
 
 class _SparseQfl(torch.autograd.Function):
-    """Fresh memory of B x N x C costs more than the arithmetic in it: what is no longer needed is written over."""
+    """Overwrites what it no longer needs: allocating B x N x C costs more than computing it."""
 
     @staticmethod
     def forward(
@@ -49,14 +49,14 @@ class _SparseQfl(torch.autograd.Function):
         beta: float,
     ) -> Tensor:
         working = logits.to(working_type(logits))
-        sigma, entropy = working.sigmoid(), F.softplus(working)  # entropy: BCE with target 0
+        sigma, entropy = working.sigmoid(), F.softplus(working)  # BCE with target 0
         z, s, zero_entropy = (x[image, point, label] for x in (working, sigma, entropy))
         power = sigma.pow(beta)
         loss = entropy.mul_(power)
         points = loss.sum(dim=-1)
 
         quality = quality.to(z.dtype)
-        away = (quality - s).abs().clamp(min=torch.finfo(s.dtype).tiny)  # any power of it has a slope
+        away = (quality - s).abs().clamp(min=torch.finfo(s.dtype).tiny)  # so that any power has a slope
         modulation, zero_modulation = away.pow(beta), s.pow(beta)
         pair_entropy = zero_entropy - quality * z
         correction = modulation * pair_entropy - zero_modulation * zero_entropy

@@ -1,4 +1,4 @@
-"""How many box sides are too long for the head's bins: a report before a training starts."""
+"""Measures, before a training starts, how many box sides are longer than the bins of the head reach."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,30 +17,34 @@ ADVISE_ABOVE = 0.01
 
 @dataclass(frozen=True)
 class LevelReach:
+    """Box sides at the assigned points of one level."""
+
     stride: float
     sides: int
-    """box sides of assigned points, four a point"""
+    """four per point"""
     longer: int
-    """of them, those longer than reg_max * bin_width * stride"""
+    """those longer than reg_max * bin_width * stride"""
 
 
 @dataclass(frozen=True)
 class ReachReport:
+    """The measurement, and the advice that follows from it; str() is a sentence."""
+
     reg_max: int
     enough: int
-    """the least reg_max that leaves at most ADVISE_ABOVE of the sides longer"""
+    """smallest reg_max with at most ADVISE_ABOVE of the sides longer"""
     levels: tuple[LevelReach, ...]
     bin_width: float = 1.0
     """strides"""
 
     @property
     def share(self) -> float:
-        """Of all sides, those that are longer than the bins reach."""
+        """Share of all sides that is longer than the bins reach."""
         return sum(level.longer for level in self.levels) / max(1, sum(level.sides for level in self.levels))
 
     @property
     def ends(self) -> str:
-        """The longest side of each level in pixels, in words."""
+        """The longest side of each level in pixels, as text."""
         return ", ".join(f"{self.reg_max * self.bin_width * level.stride:g}" for level in self.levels)
 
     def __str__(self) -> str:
@@ -57,8 +61,7 @@ class ReachReport:
 
 @torch.no_grad()
 def measure_reach(grid: Grid, truths: Iterable[Truth], config: LossConfig) -> ReachReport:
-    """Of the head's distributions. Which level owns an object is decided by ATSS, which needs no predictions, whatever
-    config.assigner is."""
+    """Measures the head of `grid` on a data set. ATSS assigns, whatever config.assigner is: it needs no predictions."""
     reg_max, bin_width = grid.head.reg_max, grid.head.bin_width
     lengths = [_assigned_sides(grid, truth, config) for truth in truths]  # each (M, 5)
     table = torch.cat(lengths) if lengths else torch.zeros(0, 5)
@@ -76,7 +79,7 @@ def measure_reach(grid: Grid, truths: Iterable[Truth], config: LossConfig) -> Re
 
 
 def _assigned_sides(grid: Grid, truth: Truth, config: LossConfig) -> torch.Tensor:
-    """(M, 5): stride of every assigned point and its distances left, top, right, bottom in strides."""
+    """(M, 5): stride of each assigned point and its distances left, top, right, bottom in strides."""
     point, wanted, iou = atss_points(grid, truth.boxes, candidates=config.atss_candidates, anchor=config.atss_anchor)
     images = int(truth.image.max()) + 1 if len(truth.image) else 0
     images = max(images, int(truth.ignored_image.max()) + 1 if len(truth.ignored_image) else 0)

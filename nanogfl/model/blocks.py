@@ -1,4 +1,4 @@
-"""The convolution blocks that backbone, neck and head are made of."""
+"""The convolution blocks that backbones, necks and heads share."""
 
 from torch import Tensor, nn
 
@@ -7,6 +7,7 @@ from nanogfl.model.depthwise import DepthwiseConv2d
 
 
 def make_activation(kind: Activation) -> nn.Module:
+    """ReLU, or leaky ReLU of slope 0.1; both work in place."""
     match kind:
         case "relu":
             return nn.ReLU(inplace=True)
@@ -15,7 +16,10 @@ def make_activation(kind: Activation) -> nn.Module:
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution ("same" padding), batch norm, activation (None: no activation)."""
+    """Convolution, batch norm, activation: (B, inputs, H, W) -> (B, outputs, ceil(H / stride), ceil(W / stride)).
+
+    `activation` None leaves the activation out; `depthwise` needs inputs == outputs.
+    """
 
     def __init__(
         self,
@@ -38,7 +42,7 @@ class ConvNorm(nn.Sequential):
 
 
 class SeparableConv(nn.Module):
-    """Depthwise k x k, then pointwise 1 x 1, each with batch norm and activation."""
+    """Depthwise k x k convolution, then pointwise 1 x 1, each with batch norm and activation."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, activation: Activation, *, stride: int = 1) -> None:
         super().__init__()
@@ -46,5 +50,6 @@ class SeparableConv(nn.Module):
         self.pointwise = ConvNorm(inputs, outputs, 1, activation)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, ceil(H / stride), ceil(W / stride))."""
         out: Tensor = self.pointwise(self.depthwise(x))
         return out

@@ -1,11 +1,6 @@
-"""Checkpoints: weights with everything needed to use them, read without executing anything in them."""
+"""Checkpoints: weights with everything that is needed to use them. Reading one executes nothing in it."""
 
 import hashlib
-import pickle
-import struct
-import warnings
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,49 +13,37 @@ from nanogfl.contract.detections import MOST_CLASSES
 from nanogfl.errors import UserError
 from nanogfl.io.atomic import atomic_path
 from nanogfl.io.read_file import is_file
-from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector, build_detector
+from nanogfl.model.summary import count_complexity
+from nanogfl.model.torch_file import read_weights
 from nanogfl.recipe import config_from_dict
 
 _FORMAT = "nanogfl checkpoint 1"
 _FACT = str | int | float | None
 _KEYS = {"config", "classes", "category_ids", "weights", "facts", "training"}
 
-# What torch.load has raised on text files, damaged and truncated ones (found by feeding it some hundreds).
-NOT_A_CHECKPOINT = (
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    OSError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    MemoryError,
-    RecursionError,
-    AssertionError,
-)
-
 
 @dataclass(frozen=True)
 class Checkpoint:
+    """The content of a .pt file of ours."""
+
     config: Config
     classes: tuple[str, ...]
+    """C names; a label is an index into them"""
     category_ids: tuple[int, ...]
+    """C ids of the data set's categories"""
     weights: dict[str, Tensor]
-    """the averaged weights: those that are evaluated and exported"""
+    """the averaged weights, which are evaluated and exported"""
     facts: dict[str, Any] = field(default_factory=dict)
     """epoch, AP and the like, for people"""
     training: dict[str, Any] | None = None
-    """what resuming needs (last.pt), else None"""
+    """the state of the training, which resuming needs; None in all files but last.pt"""
 
     def build(self) -> Detector:
-        """The detector in eval mode on the CPU. Raises UserError where the weights do not fit the config, or are not
-        finite."""
+        """Builds the detector in eval mode on the CPU.
+
+        Raises UserError where the weights do not fit the config or are not all finite.
+        """
         detector = build_detector(self.config.model, len(self.classes))
         try:
             detector.load_state_dict(self.weights)
@@ -71,24 +54,27 @@ class Checkpoint:
         for name, value in detector.state_dict().items():
             if not torch.isfinite(value).all():
                 raise UserError(
-                    f"the checkpoint's weights are not all finite numbers ({name}): nothing can be computed with them;"
-                    " take an earlier one"
+                    f"the checkpoint's weights are not all finite numbers ({name}), so that nothing can be computed"
+                    " with them: take an earlier one"
                 )
         return detector.eval()
 
 
 def weights_digest(weights: dict[str, Tensor]) -> str:
-    """SHA-256 (64 hex digits) over the names and values: equal for runs that ended alike, whatever the file says of
+    """SHA-256 (64 hex digits) over names and values: equal for runs with equal results, whatever the file says about
     times and paths."""
     sha = hashlib.sha256()
     for name, value in sorted(weights.items()):
         sha.update(name.encode())
-        sha.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())  # numpy knows no bfloat16
+        sha.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())  # numpy has no bfloat16
     return sha.hexdigest()
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, *, keep_as: Path | None = None) -> None:
-    """Atomically: a temporary file, synced, then renamed. `keep_as`: the new name of the file that was there before."""
+    """Writes `path` atomically: a temporary file, synced, then renamed. A file that was there is renamed to `keep_as`.
+
+    Raises UserError where the file cannot be written.
+    """
     content = {
         "format": _FORMAT,
         "config": checkpoint.config.to_dict(),
@@ -101,14 +87,14 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, keep_as: Path | None 
     with atomic_path(path, keep_as=keep_as) as temporary, temporary.open("wb") as file:
         try:
             torch.save(content, file)
-        except RuntimeError as error:  # torch's own, for whatever went wrong with the file
+        except RuntimeError as error:  # torch wraps the error of the file
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
-    """Tensors land on the CPU. Raises UserError for a missing file and for anything that is not our checkpoint."""
+    """Reads a checkpoint onto the CPU. Raises UserError for a missing file and for anything but our checkpoint."""
     path = Path(path)
     if not is_file(path):
         raise UserError(f"checkpoint {path} does not exist: expected a .pt file that `nanogfl train` wrote")
@@ -130,41 +116,15 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     )
 
 
-def read_weights(path: Path, *, old_format: bool = False) -> Any:
-    """What torch saved in a file, on the CPU; nothing in it is executed. None for what is no such file, and for one
-    that is truncated, damaged, or larger inside than outside. `old_format`: of torch before 1.6, too, which is no zip.
-    """
-    try:
-        if not is_safe_to_open(path, old_format=old_format):
-            return None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's own about a file that is then refused
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except NOT_A_CHECKPOINT:
-        return None
-
-
-def is_safe_to_open(path: Path, *, old_format: bool = False) -> bool:
-    """torch stores its records as they are, one behind the other. But it reads over a wrong checksum, inflates what is
-    compressed (of 1 MB, 1 GB) and takes records that lie over one another: together these are larger than the file.
-    Raises NOT_A_CHECKPOINT."""
-    if old_format and not zipfile.is_zipfile(path):
-        return True
-    with zipfile.ZipFile(path) as archive:
-        records = archive.infolist()
-        fits = sum(record.file_size for record in records) <= path.stat().st_size
-        return fits and archive.testzip() is None
-
-
 def _wrong_part(content: dict[str, Any]) -> str | None:
-    """What is not as `save_checkpoint` writes it, apart from the config, which has checks of its own."""
+    """What differs from what `save_checkpoint` writes; the config has checks of its own."""
     classes, ids = content["classes"], content["category_ids"]
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        return "classes are no list of names"
+        return "classes are not a list of names"
     if not 0 < len(classes) <= MOST_CLASSES:
-        return f"classes are {len(classes):,}, and 1 to {MOST_CLASSES:,} are read"
+        return f"classes are {len(classes):,}, not 1 to {MOST_CLASSES:,}"
     if not isinstance(ids, list) or len(ids) != len(classes) or not all(type(number) is int for number in ids):
-        return "category_ids are not one whole number for each class"
+        return "category_ids are not one whole number per class"
     weights = content["weights"]
     if not isinstance(weights, dict) or not all(map(_is_weight, weights.items())):
         return "weights are not tensors by name"
@@ -172,7 +132,7 @@ def _wrong_part(content: dict[str, Any]) -> str | None:
     if not isinstance(facts, dict) or not all(isinstance(value, _FACT) for item in facts.items() for value in item):
         return "facts are not plain values by name"
     if not isinstance(content["training"], dict | None):
-        return "training is no state"
+        return "training is not a state"
     return None
 
 
@@ -183,7 +143,7 @@ def _is_weight(item: tuple[Any, Any]) -> bool:
 
 
 def describe_checkpoint(path: Path | str) -> list[tuple[str, str]]:
-    """(name, value) lines for `nanogfl info`."""
+    """(name, value) lines for `nanogfl info`. Raises UserError as `load_checkpoint` and `Checkpoint.build`."""
     checkpoint = load_checkpoint(path)
     model, head = checkpoint.config.model, checkpoint.config.model.head
     height, width = model.input.hw
@@ -202,13 +162,12 @@ def describe_checkpoint(path: Path | str) -> list[tuple[str, str]]:
         lines.append(("started from", start))
     lines += [(name, str(value)) for name, value in checkpoint.facts.items()]
     if checkpoint.training is not None:
-        lines.append(("resume", "holds the state of training: `nanogfl train --resume` goes on from it"))
+        lines.append(("resume", "has the state of its training: `nanogfl train --resume` continues it"))
     return lines
 
 
 def _spread(head: HeadConfig) -> str:
-    """What a box says of how sure its sides are, for people."""
     if head.bins:
         apart = f"{head.bin_width:g} stride{'s' * (head.bin_width != 1)} apart"
         return f"of each side, from its distribution over bins 0 to {head.reg_max}, {apart}"
-    return "of each side, a number of its own" if head.has_spread else f"none: the boxes are {head.box}"
+    return "of each side, predicted as a number" if head.has_spread else f"none: the boxes are {head.box}"

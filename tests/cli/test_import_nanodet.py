@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from nanogfl.data.readers.read import load_split as load_coco
 from nanogfl.model.checkpoint import load_checkpoint
@@ -88,10 +89,10 @@ def test_other_classes_take_their_names_from_a_file_and_the_input_from_the_comma
 @pytest.mark.parametrize(
     ("names", "more", "sentence"),
     [
-        (None, (), "m.ckpt detects 2 classes, not COCO's 80: give their names with --classes FILE, one a line"),
+        (None, (), "m.ckpt detects 2 classes, not COCO's 80: give their names with --classes FILE, one per line"),
         ("a\n", (), "has 1 names, but"),
         ("a\na\n", (), "names a class twice"),
-        ("a\nb\n", ("--input", "320", "330"), "this input does not fit: height and width must be multiples of 32"),
+        ("a\nb\n", ("--input", "320", "330"), "is not supported: height and width must be multiples of 32"),
     ],
 )
 def test_what_does_not_fit_is_one_line_and_leaves_the_old_file(weights, tmp_path, names, more, sentence):
@@ -117,22 +118,20 @@ def test_a_file_that_is_none_of_nanodets_is_one_line_and_no_output(tmp_path):
 # The recipes ------------------------------------------------------------------------------------------------------
 
 
-def test_models_lists_every_recipe_with_what_its_header_says(tmp_path):
+def test_models_lists_every_recipe_with_its_published_ap_and_the_size_in_its_header(tmp_path):
     shown = accepted(nanogfl(tmp_path, "models"))
     rows = {line.split()[0]: line for line in shown.splitlines()[1:-1]}
     recipes = {str(path.relative_to(ROOT / "configs")): path for path in (ROOT / "configs").rglob("*.yaml")}
     recipes = {name: path for name, path in recipes.items() if not name.startswith("ablations")}
     assert rows.keys() == recipes.keys()
     for name, path in recipes.items():
-        header = path.read_text(encoding="utf-8").split("\ndata:")[0]
-        published = re.search(r"^# published: AP ([\d.]+) on (.*)$", header, re.MULTILINE)
-        size = re.search(
-            r"^# size: ([\d,]+) parameters, ([\d.]+) GMACs, counted with 80 classes$", header, re.MULTILINE
-        )
-        assert name.startswith(("nanodet", "papers")) == bool(published) == bool(size), name
-        assert f"configs/{name}" in header or not size, name  # the command
-        if published and size:
-            assert f"  {published[1]}  {published[2]}" in rows[name], name
+        text = path.read_text(encoding="utf-8")
+        about = yaml.safe_load(text).get("about", {})
+        size = re.search(r"^# size: ([\d,]+) parameters, ([\d.]+) GMACs, counted with 80 classes$", text, re.MULTILINE)
+        assert name.startswith(("nanodet", "papers")) == bool(about) == bool(size), name
+        if about and size:
+            assert f"nanogfl train configs/{name}" in text, name
+            assert rows[name].endswith(f"  {about['published_ap']}  {about['source']}"), name
             assert [size[1], size[2]] == rows[name].split()[5:7], name  # behind name, H x W and resize
         else:
             assert rows[name].endswith("  -"), name

@@ -5,6 +5,7 @@ import pytest
 
 from nanogfl.contract.detections import Detections, Selection, select, to_source
 from nanogfl.contract.input_spec import InputSpec, place
+from tests import thin
 
 HW = (64, 96)
 
@@ -50,9 +51,9 @@ def random_case(seed):
     return boxes.astype(np.float32), scores.astype(np.float32), selection
 
 
-@pytest.mark.parametrize("start", range(0, 300, 50))
-def test_selection_equals_the_plain_loop(start):
-    for seed in range(start, start + 50):
+@pytest.mark.parametrize("seeds", thin.seeds(60, 300))
+def test_selection_equals_the_plain_loop(seeds):
+    for seed in seeds:
         boxes, scores, selection = random_case(seed)
         spread = np.arange(boxes.size, dtype=np.float32).reshape(boxes.shape)
         found = select(boxes, scores, spread, selection, HW)

@@ -118,7 +118,7 @@ CHECKPOINTS = [
          changed(weights={**checkpoint_content()["weights"], "mean": torch.zeros(1).expand(10**12)}),
         "do not fit its config"),
     info("facts that multiply", changed(facts={"ap": shared_lists()}), f"{PARTS} facts"),
-    info("a config that multiplies", changed(config={"model": shared_lists()}), "this is no recipe"),
+    info("a config that multiplies", changed(config={"model": shared_lists()}), "this is not a recipe"),
     info("a config of tensors", changed(config={"model": torch.zeros(2)}), "best.pt: model"),
     info("an input without end", with_config("input", hw=[10**9, 10**9]), "height and width.* 4096"),
     info("training that is a text", changed(training="x"), PARTS),

@@ -82,7 +82,7 @@ def slow_losses(predictions: Predictions, grid: Grid, truth: Truth, owner, confi
                 qfl += abs(target - score) ** config.beta * entropy
     qfl, giou, dfl = qfl / max(1, positives), giou / max(1.0, weights), dfl / (4 * max(1.0, weights))
     total = config.cls * qfl + config.box * giou + config.side * dfl
-    return {"total": total, "qfl": qfl, "giou": giou, "dfl": dfl, "quality": 0.0, "positives": positives}
+    return {"total": total, "cls": qfl, "box": giou, "side": dfl, "quality": 0.0, "positives": positives}
 
 
 TRUTHS = {

@@ -9,9 +9,9 @@ from torch import nn
 
 from nanogfl.config import BackboneConfig, HeadConfig, ModelConfig, NeckConfig
 from nanogfl.contract.input_spec import InputSpec
-from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import build_detector
 from nanogfl.model.heads.layout import HeadLayout
+from nanogfl.model.summary import count_complexity
 
 HW = (64, 96)
 PAN = NeckConfig("pan", 16, extra_level=False)
@@ -161,5 +161,5 @@ def test_a_detector_without_classes_is_refused():
 @pytest.mark.parametrize("hw", [(96, 64), (128, 96), (64, 192), (64, 64)])
 def test_pictures_of_another_size_are_refused_and_not_folded_into_the_batch(hw):
     detector = build_detector(config(), 2).eval()
-    with pytest.raises(ValueError, match=r"takes pictures of \(64, 96\)"):
+    with pytest.raises(ValueError, match=r"takes images of \(64, 96\)"):
         detector(torch.zeros(1, *hw, 3, dtype=torch.uint8))

@@ -8,8 +8,8 @@ import torch
 from nanogfl.config import BackboneConfig, HeadConfig, ModelConfig, NeckConfig
 from nanogfl.contract.input_spec import InputSpec
 from nanogfl.model.boxes.decode import decode_boxes
-from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector, build_detector
+from nanogfl.model.summary import count_complexity
 
 STRIDES = (8, 16, 32, 64, 128)
 

@@ -13,7 +13,7 @@ from nanogfl.contract.card import ExportFormat, ModelCard
 from nanogfl.errors import UserError
 from nanogfl.machine.ort import onnxruntime
 from nanogfl.model.checkpoint import load_checkpoint
-from nanogfl.model.complexity import count_complexity
+from nanogfl.model.summary import count_complexity
 
 
 def check_card(card: ModelCard, checkpoint_path: Path, model: onnx.ModelProto, parity: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
-"""Which grid points learn which object, for a whole batch at once: one flat list of objects, no loop over images.
+"""Assigns grid points to objects for a whole batch at once: one flat list of objects, no loop over images.
 
-No operator's output shape depends on the data and nothing waits for the device, so that torch.compile sees one graph.
+No shape depends on the data and nothing waits for the device, so that torch.compile sees one graph.
 """
 
 import torch
@@ -20,10 +20,10 @@ from nanogfl.model.detector import Predictions, scored
 
 @torch.no_grad()
 def assign(predictions: Predictions, grid: Grid, truth: Truth, config: LossConfig) -> Assignment:
-    """What the predictions should learn; there is no gradient through it. An empty box owns no point.
+    """Decides what each of the B x N predictions learns, without a gradient. An empty box gets no point.
 
-    A point that several objects want goes to the largest claim, and among equal claims to the smaller object, then to
-    the lower label and coordinates: never by the order of the list.
+    A point that several objects want goes to the largest claim, among equal claims to the smaller object, then to the
+    lower label and coordinates; the order of the list never matters.
     """
     batch_size, predictions = len(predictions.cls_logits), scored(predictions, grid.head)
     match config.assigner:
@@ -54,16 +54,16 @@ def assign(predictions: Predictions, grid: Grid, truth: Truth, config: LossConfi
 
 @torch.no_grad()
 def settle(candidates: Candidates, grid: Grid, truth: Truth, batch_size: int) -> Assignment:
-    """Gives every point that is wanted to one object."""
+    """Gives each wanted point to one object: candidates of G objects (G, K) -> P = G * K pairs."""
     count, each = candidates.point.shape
     slots, device = batch_size * len(grid.points), grid.points.device
     wanted, point = candidates.wanted.flatten(), candidates.point.flatten()
     row = torch.arange(count, device=device)[:, None].expand(count, each)
-    # with an owner of its own it does not matter which of the pairs gets the point
+    # Where candidates name the owner it does not matter which of the pairs gets the point.
     owner, rank = (row, canonical_rank(truth)[:, None]) if candidates.owner is None else (candidates.owner, row)
     owner = owner.reshape(-1)
     image = truth.image[owner]
-    # Claim above, rank below in one number, larger for the smaller rank: the largest wins, and ties have an answer.
+    # Claim in the upper bits, rank in the lower ones, larger for the smaller rank: the largest bid wins without ties.
     bid = (sortable(candidates.claim) << 32) | (0xFFFFFFFF - rank)
     bid, target = bid.flatten(), torch.where(wanted, image * len(grid.points) + point, slots)
     least = torch.iinfo(torch.long).min
@@ -76,7 +76,7 @@ def settle(candidates: Candidates, grid: Grid, truth: Truth, batch_size: int) ->
 
 
 def _predicted_iou(predictions: Predictions, grid: Grid, truth: Truth, point: Tensor) -> Tensor:
-    """Candidate points (G, K) -> (G, K): IoU of the boxes predicted there with the object."""
+    """Candidate points (G, K) -> (G, K): IoU of the predicted boxes with the object."""
     box_pred = predictions.box_pred[truth.image[:, None], point].flatten(0, 1)  # (G * K, 4, P)
     boxes = decode_boxes(box_pred, grid.at(point.flatten()))
     return box_iou(boxes.view(*point.shape, 4), truth.boxes[:, None])

@@ -1,4 +1,4 @@
-"""TAL, the task-aligned assigner of TOOD (arXiv:2108.07755): the points that score and fit an object best."""
+"""TAL, the task-aligned assigner of TOOD (arXiv:2108.07755): an object gets the points with the best score and box."""
 
 import torch
 from torch import Tensor
@@ -18,14 +18,14 @@ from nanogfl.model.detector import Predictions
 def tal_candidates(
     predictions: Predictions, grid: Grid, truth: Truth, *, candidates: int, alpha: float, beta: float
 ) -> Candidates:
-    """Of the points strictly inside an object the `candidates` with the largest t = sigma^alpha IoU^beta.
+    """Candidates (G, K): the points strictly inside the object with the largest t = sigma^alpha IoU^beta.
 
-    The larger IoU has the larger claim. Quality = t, scaled so that the largest of the object's candidates equals the
-    largest IoU of its candidates (whoever gets the points).
+    The claim is the IoU. Quality is t, scaled so that its maximum over the object's candidates is their largest IoU,
+    whoever gets the points.
     """
     iou = iou_with_predictions(decode_boxes(predictions.box_pred, grid), truth)
     inside = inside_objects(grid, truth)
-    # exp, not sigmoid: equal at every place of a tensor, see dsla.py
+    # exp instead of sigmoid: equal at every position of a tensor, see dsla.py
     sigma = 1 / (1 + (-logits_of_objects(predictions.cls_logits, truth)).exp())
     metric = torch.where(inside, _power(sigma, alpha) * _power(iou, beta), -1.0)
     point = lowest(-metric, candidates)
@@ -39,11 +39,11 @@ def tal_candidates(
 
 
 def _power(base: Tensor, exponent: float) -> Tensor:
-    """base ** exponent; whole exponents by products, which round alike everywhere."""
+    """(...) -> (...): base ** exponent; whole exponents by products, which round the same on every device."""
     if exponent != int(exponent) or not 1 <= exponent <= 16:
         return base.pow(exponent)
     result = base
-    for bit in bin(int(exponent))[3:]:  # square and multiply, behind the leading 1
+    for bit in bin(int(exponent))[3:]:  # square and multiply, after the leading 1
         result = result * result
         if bit == "1":
             result = result * base

@@ -1,4 +1,4 @@
-"""Which backbone a configuration means."""
+"""Builds the backbone that a configuration names."""
 
 from nanogfl.config import Activation, BackboneConfig
 from nanogfl.model.backbones.resnet import ResNet
@@ -8,6 +8,7 @@ Backbone = ShuffleNetV2 | ResNet
 
 
 def build_backbone(config: BackboneConfig, activation: Activation) -> Backbone:
+    """A backbone with fresh weights."""
     if config.kind == "shufflenetv2":
         return ShuffleNetV2(config, activation)
     return ResNet(config, activation)

@@ -7,15 +7,13 @@ from torch import Tensor, nn
 from nanogfl.config import Activation, BackboneConfig
 from nanogfl.model.blocks import make_activation
 
-STRIDES = (8, 16, 32)
-
 _BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
-_WIDTHS = (64, 128, 256, 512)  # of the 3x3 convolutions of the four stages
+_WIDTHS = (64, 128, 256, 512)  # of the 3x3 convolutions, per stage
 _BASIC = ("resnet18", "resnet34")
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside the input, which a 1x1 convolution brings to another size where it must."""
+    """Two 3x3 convolutions beside a shortcut, which has a 1x1 convolution where the size changes."""
 
     expansion = 1
 
@@ -29,6 +27,7 @@ class BasicBlock(nn.Module):
         self.downsample = _shortcut(inputs, width * self.expansion, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, width * expansion, H / stride, W / stride)."""
         out = self.activation(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         joined: Tensor = self.activation(out + (x if self.downsample is None else self.downsample(x)))
@@ -36,7 +35,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 beside the input. The 3x3 has the stride ("v1.5": the paper gave it to the first 1x1)."""
+    """1x1, 3x3 and 1x1 convolutions beside a shortcut. The 3x3 has the stride ("v1.5"; in the paper the first 1x1)."""
 
     expansion = 4
 
@@ -53,6 +52,7 @@ class Bottleneck(nn.Module):
         self.downsample = _shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, width * expansion, H / stride, W / stride)."""
         out = self.activation(self.bn1(self.conv1(x)))
         out = self.activation(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
@@ -61,7 +61,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """(B, 3, H, W) normalised -> features at strides 8, 16, 32 with `channels` channels."""
+    """The network up to its last features, which have `channels` channels at strides 8, 16 and 32."""
 
     parts: Mapping[str, tuple[str, ...]] = {
         "stem": ("conv1", "bn1"),
@@ -70,7 +70,7 @@ class ResNet(nn.Module):
         "stage3": ("layer3",),
         "stage4": ("layer4",),
     }
-    """what a recipe calls a part, and its modules"""
+    """modules of each part that a recipe can name"""
     first_kernel = "conv1.weight"
 
     def __init__(self, config: BackboneConfig, activation: Activation) -> None:
@@ -90,6 +90,7 @@ class ResNet(nn.Module):
         self.layer4 = _stage(block, outputs[2], _WIDTHS[3], repeats[3], 2, activation)
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """Normalised images (B, 3, H, W) -> features (B, channels[i], H / s, W / s) for the strides s = 8, 16, 32."""
         x = self.layer1(self.maxpool(self.activation(self.bn1(self.conv1(x)))))
         features = []
         for stage in (self.layer2, self.layer3, self.layer4):

@@ -9,14 +9,13 @@ from nanogfl.config import Activation, BackboneConfig
 from nanogfl.model.blocks import make_activation
 from nanogfl.model.depthwise import DepthwiseConv2d
 
-STRIDES = (8, 16, 32)
-
 _CHANNELS = {"0.5x": (24, 48, 96, 192), "1.0x": (24, 116, 232, 464), "1.5x": (24, 176, 352, 704)}
 _REPEATS = (4, 8, 4)
 
 
 class ShuffleUnit(nn.Module):
-    """Half of the channels pass by unchanged (stride 1) or both halves are convolved (stride 2); then a shuffle."""
+    """Stride 1: half of the channels pass unchanged beside the convolved half. Stride 2: both branches convolve all
+    channels. Both end with a shuffle of the channels."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, activation: Activation) -> None:
         super().__init__()
@@ -44,6 +43,7 @@ class ShuffleUnit(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
         if self.stride > 1:
             left, right = self.branch1(x), self.branch2(x)
         else:
@@ -61,7 +61,7 @@ def _interleave(left: Tensor, right: Tensor) -> Tensor:
 
 
 class ShuffleNetV2(nn.Module):
-    """(B, 3, H, W) normalised -> features at strides 8, 16, 32 with `channels` channels."""
+    """The network up to its last features, which have `channels` channels at strides 8, 16 and 32."""
 
     parts: Mapping[str, tuple[str, ...]] = {
         "stem": ("conv1",),
@@ -69,7 +69,7 @@ class ShuffleNetV2(nn.Module):
         "stage3": ("stage3",),
         "stage4": ("stage4",),
     }
-    """what a recipe calls a part, and its modules"""
+    """modules of each part that a recipe can name"""
     first_kernel = "conv1.0.weight"
 
     def __init__(self, config: BackboneConfig, activation: Activation) -> None:
@@ -85,6 +85,7 @@ class ShuffleNetV2(nn.Module):
         self.stage4 = _stage(stages[1], stages[2], _REPEATS[2], activation)
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """Normalised images (B, 3, H, W) -> features (B, channels[i], H / s, W / s) for the strides s = 8, 16, 32."""
         x = self.maxpool(self.conv1(x))
         features = []
         for stage in (self.stage2, self.stage3, self.stage4):

@@ -15,23 +15,23 @@ ANCHORS_PER_POINT = len(RATIOS) * len(SCALES)
 
 
 class Anchors(NamedTuple):
-    """The N anchors of all levels, level after level (fine first), row by row, ANCHORS_PER_POINT at each point."""
+    """The N anchors of all levels: fine levels first, row by row, ANCHORS_PER_POINT at each point."""
 
     points: Tensor
-    """(N, 2) x y of the centres in network-input pixels"""
+    """(N, 2) centres x y in network-input pixels"""
     sizes: Tensor
     """(N, 2) width, height in pixels"""
     strides: Tensor
     """(N,) pixels"""
     level_sizes: tuple[int, ...]
-    """anchors of each level; they add up to N"""
+    """anchors of each level, N in all"""
 
 
 def make_anchors(hw: tuple[int, int], strides: tuple[int, ...], offset: float, size: float = 4.0) -> Anchors:
-    """Anchors around the points of `make_grid`, of area (size * stride * scale)^2 whatever their ratio is.
+    """Anchors (N, 2) around the points of `make_grid`, of area (size * stride * scale)^2 for every ratio.
 
-    At a point all scales of the first ratio come first, then those of the next (ratio-major): the order in which
-    torchvision and mmdetection count the output channels of their published RetinaNets.
+    At a point all scales of the first ratio come first, then those of the next: the order of the output channels in the
+    published RetinaNets of torchvision and mmdetection.
     """
     grid = make_grid(hw, strides, offset)
     sides = [(scale / math.sqrt(ratio), scale * math.sqrt(ratio)) for ratio in RATIOS for scale in SCALES]

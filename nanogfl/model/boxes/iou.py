@@ -1,10 +1,10 @@
-"""Arithmetic of boxes x1 y1 x2 y2, elementwise (not all pairs)."""
+"""Area and overlap of boxes x1 y1 x2 y2, elementwise (not for all pairs)."""
 
 from torch import Tensor
 
 
 def box_area(boxes: Tensor) -> Tensor:
-    """(..., 4) -> (...)."""
+    """(..., 4) -> (...), in squared pixels."""
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 

@@ -9,10 +9,10 @@ from nanogfl.model.boxes.decode import bin_probabilities
 
 
 class Dgqp(nn.Module):
-    """Sharp distributions mean a good box: (B, N, 4, R + 1) -> (B, N), the logit of the predicted quality I.
+    """Predicts the quality I of a box from the shape of its distributions: sharp ones mean a good box.
 
-    Of each side the k most probable bins and their mean, of all four sides together, through two 1x1 convolutions.
-    Every point has the same ones, so that they run over all levels at once. A point's score is J = sigma I.
+    The k most probable bins of each side and their mean, of all four sides together, go through two 1x1 convolutions,
+    which are the same for all levels. The score of a point is J = sigma I.
     """
 
     def __init__(self, top: int, hidden: int) -> None:
@@ -26,6 +26,7 @@ class Dgqp(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, dist_logits: Tensor) -> Tensor:
+        """(B, N, 4, R + 1) -> (B, N), the logits of I."""
         largest = largest_values(bin_probabilities(dist_logits), self.top)
         mean = torch.matmul(largest, largest.new_full((self.top, 1), 1 / self.top))
         statistics = torch.cat((largest, mean), dim=-1).flatten(2).transpose(1, 2)  # (B, 4 (k + 1), N)
@@ -35,10 +36,10 @@ class Dgqp(nn.Module):
 
 
 def largest_values(values: Tensor, count: int) -> Tensor:
-    """(..., n) -> (..., count), largest first; the gradient goes where they come from.
+    """(..., n) -> (..., count), the largest values in descending order, with their gradients.
 
-    By elementwise maxima and minima, as in a bubble sort that ends early: a `raw` file may hold no TopK (and no sum
-    over an axis, so that the mean is a product).
+    Uses elementwise maxima and minima, a bubble sort that stops early: an exported `raw` file may hold no TopK (and no
+    sum over an axis, which is why `Dgqp` takes the mean by a matrix product).
     """
     rest, largest = list(torch.split(values, 1, dim=-1)), []
     for _ in range(count):
@@ -52,11 +53,12 @@ def largest_values(values: Tensor, count: int) -> Tensor:
 
 
 def joint_logits(cls_logits: Tensor, quality_logits: Tensor) -> Tensor:
-    """(..., C) and (...) -> (..., C): the logit of J = sigma(cls) sigma(quality), exact where J rounds to 0 or 1."""
+    """(..., C), (...) -> (..., C): the logits of J = sigma(cls) sigma(quality), exact where J rounds to 0 or 1."""
     z, q = cls_logits.float(), quality_logits.float().unsqueeze(-1)
     # 1 / J - 1 = e^-z + e^-q + e^-(z + q) = e^-z + e^-q (1 + e^-z)
     return -torch.logaddexp(-z, F.softplus(-z) - q)
 
 
 def build_dgqp(config: HeadConfig) -> Dgqp | None:
+    """None where the head has no such predictor."""
     return Dgqp(config.dgqp_top, config.dgqp_hidden) if config.dgqp else None

@@ -1,4 +1,4 @@
-"""The GFL head (arXiv:2006.04388) as NanoDet has it: classes and box from a tower of separable convolutions a level."""
+"""The GFL head (arXiv:2006.04388) as in NanoDet: a tower of separable convolutions per level for class and box."""
 
 import math
 
@@ -11,12 +11,12 @@ from nanogfl.model.heads.layout import HeadLayout
 
 
 def prior_bias(prior: float) -> float:
-    """The logit of the probability that a class starts at. Focal Loss, arXiv:1708.02002, sec. 4.1."""
+    """The bias of the class logits that makes every score start at `prior`. Focal loss, arXiv:1708.02002, sec. 4.1."""
     return -math.log((1 - prior) / prior)
 
 
 class GflHead(nn.Module):
-    """Levels (B, channels, h, w) -> a list of (B, rows, h, w), whose rows `layout` names."""
+    """A tower and an output convolution per level; `layout` names the channels of the output."""
 
     def __init__(
         self, config: HeadConfig, channels: int, levels: int, class_count: int, activation: Activation
@@ -37,4 +37,5 @@ class GflHead(nn.Module):
             nn.init.constant_(output.bias[: self.layout.class_rows], prior_bias(config.prior))
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
+        """(B, channels, h, w) -> (B, rows, h, w) for each level."""
         return [output(tower(level)) for level, tower, output in zip(levels, self.towers, self.outputs, strict=True)]

@@ -1,4 +1,4 @@
-"""The papers' head (RetinaNet, ATSS, GFL): a tower for the classes and one for the box, both shared by the levels."""
+"""The papers' head (RetinaNet, ATSS, GFL): one tower for the classes and one for the box serve all levels."""
 
 import math
 from typing import Literal
@@ -17,11 +17,10 @@ Norm = Literal["group", "none"]
 
 
 class SharedHead(nn.Module):
-    """Levels (B, inputs, h, w) -> a list of (B, rows, h, w), whose rows `layout` names.
+    """Two towers of dense 3x3 convolutions with group norm; `layout` names the channels of the output.
 
-    Towers of dense 3x3 convolutions, by the paper with group norm. Levels of all strides meet the same weights; what
-    they cannot share, the size of their answers, is a learned scale a level on the box's outputs. A quality of its own
-    is seen by the box's tower.
+    All levels use the same weights. A learned scale per level multiplies the box outputs, whose size differs between
+    levels. A quality output reads the box tower.
     """
 
     def __init__(
@@ -50,11 +49,12 @@ class SharedHead(nn.Module):
                 nn.init.normal_(module.weight, std=0.01)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        self.dgqp = dgqp  # shared, too; it has its own start
+        self.dgqp = dgqp  # after the loop: it initialises itself
         assert self.class_output.bias is not None
         nn.init.constant_(self.class_output.bias, prior_bias(prior))
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
+        """(B, inputs, h, w) -> (B, rows, h, w) for each level."""
         return [self._answer(level, scale) for level, scale in zip(levels, self.scales.unbind(), strict=True)]
 
     def _answer(self, level: Tensor, scale: Tensor) -> Tensor:
@@ -66,8 +66,8 @@ class SharedHead(nn.Module):
 
 
 def norm_groups(channels: int) -> int:
-    """32 as in the papers, or the most that divide 32 and the channels; a group of one channel would norm nothing but
-    its own shape away."""
+    """Groups of the group norm: 32 as in the papers, or the largest divisor of 32 and `channels`. A group has at least
+    two channels: normalised alone, a channel would lose its scale."""
     groups = math.gcd(_NORM_GROUPS, channels)
     return groups if groups < channels else channels // 2
 

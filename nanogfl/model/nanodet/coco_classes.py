@@ -1,4 +1,4 @@
-"""COCO's 80 classes (cocodataset.org) in the order of their category ids, which lie in 1 .. 90 with gaps."""
+"""COCO's 80 classes (cocodataset.org) in the order of their category ids, which are 1 to 90 with gaps."""
 
 _GAPS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 

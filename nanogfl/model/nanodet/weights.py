@@ -1,8 +1,6 @@
-"""NanoDet's files (RangiLyu/nanodet): reading one, recognising its network by shapes, every tensor under our name."""
+"""Reads files of NanoDet (RangiLyu/nanodet): recognises the network by its shapes and renames every tensor."""
 
-import contextlib
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,30 +8,30 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+from torch.serialization import safe_globals
 
 from nanogfl.config import BackboneConfig, HeadConfig, ModelConfig, NeckConfig
 from nanogfl.contract.input_spec import InputSpec
 from nanogfl.errors import UserError
 from nanogfl.io.read_file import is_file
-from nanogfl.model.checkpoint import NOT_A_CHECKPOINT, is_safe_to_open, read_weights
 from nanogfl.model.detector import build_detector
+from nanogfl.model.torch_file import foreign_globals, read_weights
 
 _EXPECTED = "expected a .ckpt or .pth of RangiLyu/nanodet"
 
 
 class Variant(NamedTuple):
-    """What tells the published networks apart."""
+    """What distinguishes the published networks."""
 
     name: str
     width: Literal["0.5x", "1.0x", "1.5x"]
     features: int
-    """channels of the backbone's features at stride 8"""
+    """channels of the backbone at stride 8"""
     neck: Literal["pan", "ghost_pan"]
     channels: int
     """of the neck"""
     side: int
-    """of the input, which no tensor knows: the default of an import"""
+    """default side of the input, which no tensor tells"""
 
 
 VARIANTS = (
@@ -44,7 +42,7 @@ VARIANTS = (
     Variant("nanodet-plus-m-1.5x", "1.5x", 176, "ghost_pan", 128, 416),
 )
 
-# Applied one after the other, each at most once in a name. The backbone has torchvision's names, there as here.
+# Applied in this order, each at most once per name. The backbone has torchvision's names in both.
 _RENAMES = (
     (r"^fpn\.lateral_convs\.(\d+)\.conv\.", r"neck.laterals.\1."),
     (r"^fpn\.reduce_layers\.(\d+)\.conv\.", r"neck.reduce.\1.0."),
@@ -68,37 +66,41 @@ _LEFT_OUT = {
     "aux_fpn.": "auxiliary neck, which only training uses",
     "aux_head.": "auxiliary head, which only training uses",
     "head.gfl_reg.": "never executed: class and box share one convolution",
-    "head.distribution_project.": "the constants 0 .. n, which decoding has",
+    "head.distribution_project.": "the constants 0 to n, which decoding computes",
 }
 _CONSTANTS = "head.distribution_project.project"
 
 
 @dataclass(frozen=True)
 class LeftOut:
+    """Tensors of the file that are not needed."""
+
     group: str
-    """the beginning of the tensors' names in NanoDet"""
+    """common prefix of their names in NanoDet"""
     tensors: int
     why: str
 
 
 @dataclass(frozen=True)
 class NanoDetWeights:
+    """A file that was read: the network as our configuration, and its weights."""
+
     variant: str
     model: ModelConfig
     class_count: int
     weights: dict[str, Tensor]
-    """the whole state of our detector"""
+    """the complete state of our detector"""
     taken: int
-    """tensors of the file that are in `weights`"""
+    """number of tensors of the file in `weights`"""
     averaged: bool
-    """whether they are the averaged ones"""
+    """the weights are the averaged ones"""
     left_out: tuple[LeftOut, ...]
 
 
 def read_nanodet(path: Path | str, input_hw: tuple[int, int] | None = None) -> NanoDetWeights:
-    """Executes nothing in the file. `input_hw` is height, width; None: the variant's default.
+    """Reads a file without executing anything in it. `input_hw` is height, width; None: the variant's default.
 
-    Raises UserError for anything but one of VARIANTS with all of its tensors and no others.
+    Raises UserError for anything but one of VARIANTS with exactly its tensors.
     """
     path = Path(path)
     tensors, averaged = _state(_load(path), path)
@@ -108,7 +110,7 @@ def read_nanodet(path: Path | str, input_hw: tuple[int, int] | None = None) -> N
     class_count = rows - 4 * bins
     if class_count < 1:
         raise UserError(
-            f"{path}: head.gfl_cls.0.weight has {rows} outputs, expected 4 x {bins} for the box and one for every"
+            f"{path}: head.gfl_cls.0.weight has {rows} outputs, expected 4 x {bins} for the box and one per"
             " class: only heads in which class and box share a tower are read"
         )
     model = model_config(variant, bins - 1, input_hw)
@@ -123,7 +125,8 @@ def read_nanodet(path: Path | str, input_hw: tuple[int, int] | None = None) -> N
 
 
 def model_config(variant: Variant, reg_max: int, input_hw: tuple[int, int] | None = None) -> ModelConfig:
-    """NanoDet (m): letterbox, points in the middle of a cell; NanoDet-Plus: stretch, points at its corner."""
+    """The configuration of a published network. NanoDet-m letterboxes and has its grid points in the middle of a cell;
+    NanoDet-Plus stretches and has them at the corner. Raises UserError for an input or a `reg_max` out of bounds."""
     plus = variant.neck == "ghost_pan"
     try:
         return ModelConfig(
@@ -134,11 +137,11 @@ def model_config(variant: Variant, reg_max: int, input_hw: tuple[int, int] | Non
             head=HeadConfig(kernel=5 if plus else 3, reg_max=reg_max, point_offset=0.0 if plus else 0.5),
         )
     except ValueError as error:
-        raise UserError(f"this input does not fit: {error}") from None
+        raise UserError(f"this network or input is not supported: {error}") from None
 
 
 def nanogfl_name(name: str) -> str:
-    """The name that NanoDet's tensor `name` (without "model.") has in our detector."""
+    """NanoDet's name of a tensor, without "model." -> our name."""
     for pattern, ours in _RENAMES:
         name = re.sub(pattern, ours, name)
     return name
@@ -148,21 +151,17 @@ def nanogfl_name(name: str) -> str:
 
 
 class _Inert(dict[Any, Any]):
-    """Stands for a class of Lightning that a checkpoint names beside its weights."""
+    """Stands in for a class of Lightning that a checkpoint names beside its weights."""
 
 
 def _load(path: Path) -> Any:
     if not is_file(path):
         raise UserError(f"{path} does not exist: {_EXPECTED}")
-    foreign: list[str] = []
-    with contextlib.suppress(*NOT_A_CHECKPOINT), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if is_safe_to_open(path, old_format=True):
-            foreign = sorted(get_unsafe_globals_in_checkpoint(str(path)))
+    foreign = foreign_globals(path)
     lightning = [name for name in foreign if name.startswith("pytorch_lightning.")]
     if others := [name for name in foreign if name not in lightning]:
         raise UserError(f"{path} is refused: it would run code when loaded ({', '.join(others[:3])}); {_EXPECTED}")
-    # Lightning before 1.5 wrote its callbacks' states under their classes: names only, nothing of it is imported.
+    # Lightning before 1.5 saved the states of callbacks under their classes: the names are read, nothing is imported.
     with safe_globals([(_Inert, name) for name in lightning]):
         content = read_weights(path, old_format=True)
     if content is None:
@@ -171,9 +170,9 @@ def _load(path: Path) -> Any:
 
 
 def _state(content: Any, path: Path) -> tuple[dict[str, Tensor], bool]:
-    """NanoDet's names without prefix -> tensors; the averaged ones where there are any, and whether there are."""
+    """Tensors by NanoDet's names without prefix, averaged ones where the file has them; whether it has them."""
     if isinstance(content, Mapping) and str(content.get("format")).startswith("nanogfl"):
-        raise UserError(f"{path} is a checkpoint of nanogfl already, which needs no import: {_EXPECTED}")
+        raise UserError(f"{path} is already a checkpoint of nanogfl and needs no import: {_EXPECTED}")
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(name, str) for name in state):
         raise UserError(f"{path} holds no state_dict: {_EXPECTED}")
@@ -195,12 +194,14 @@ def _state(content: Any, path: Path) -> tuple[dict[str, Tensor], bool]:
 
 
 def _dimensions(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
-    """() where there is no such tensor."""
+    """The shape; () where there is no such tensor."""
     return tuple(tensors[name].shape) if name in tensors else ()
 
 
 def _recognise(tensors: Mapping[str, Tensor], path: Path) -> Variant:
-    features = 2 * sum(_dimensions(tensors, "backbone.stage2.0.branch1.2.weight")[:1])  # half of a unit's outputs
+    features = 2 * sum(
+        _dimensions(tensors, "backbone.stage2.0.branch1.2.weight")[:1]
+    )  # a branch makes half of the channels
     lateral = _dimensions(tensors, "fpn.lateral_convs.0.conv.weight")
     reduce = _dimensions(tensors, "fpn.reduce_layers.0.conv.weight")
     channels = sum((lateral or reduce)[:1])
@@ -211,7 +212,7 @@ def _recognise(tensors: Mapping[str, Tensor], path: Path) -> Variant:
     named = ", ".join(variant.name for variant in VARIANTS)
     if not features or not channels:
         raise UserError(
-            f"{path} has not the tensors of ShuffleNetV2 and PAN or GhostPAN under NanoDet's names (it begins with"
+            f"{path} does not have the tensors of ShuffleNetV2 and PAN or GhostPAN with NanoDet's names (it begins with"
             f" {next(iter(tensors))}): expected one of {named}"
         )
     raise UserError(
@@ -221,7 +222,7 @@ def _recognise(tensors: Mapping[str, Tensor], path: Path) -> Variant:
 
 
 def _bin_count(tensors: Mapping[str, Tensor], path: Path) -> int:
-    """n + 1; 8 as in every published file where the file does not say."""
+    """n + 1; 8, as in every published file, where the file does not say."""
     constants = tensors.get(_CONSTANTS)
     if constants is None:
         return 8
@@ -232,11 +233,11 @@ def _bin_count(tensors: Mapping[str, Tensor], path: Path) -> int:
 
 
 def _fitted(tensors: Mapping[str, Tensor], model: ModelConfig, class_count: int, beginning: str) -> dict[str, Tensor]:
-    """The detector's whole state with the file's tensors in it; `beginning` starts the sentence of an error."""
+    """The complete state of the detector with the file's tensors; `beginning` starts the sentence of an error."""
     detector = build_detector(model, class_count)
     state = detector.state_dict()
     theirs = {nanogfl_name(name): name for name in tensors}
-    # The counter of a norm's batches is no weight; torch before 1.0 did not write it.
+    # The batch counter of a norm is not needed; torch before 1.0 did not write it.
     ours = {name for name in state if name.split(".")[0] in ("backbone", "neck", "head")}
     missing = sorted(name for name in ours - theirs.keys() if not name.endswith(".num_batches_tracked"))
     unknown = sorted(theirs[name] for name in theirs.keys() - ours)

@@ -1,4 +1,4 @@
-"""The feature pyramid network (arXiv:1612.03144) with two more levels, as GFL and ATSS have it."""
+"""The feature pyramid network (arXiv:1612.03144) with two more levels, as in GFL and ATSS."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -7,11 +7,11 @@ from nanogfl.config import NeckConfig
 
 
 class Fpn(nn.Module):
-    """Features of strides 8, 16, 32 -> levels P3 to P7 of strides 8, 16, 32, 64, 128, `channels` channels each.
+    """Three levels in, five out: P3 to P7 of strides 8 to 128.
 
-    1x1 laterals, sums from coarse to fine, a 3x3 convolution on each sum; P6 and P7 by convolutions of stride 2, each
-    on the output before it. No norm and no activation. A side that is odd is rounded up: ceil(H / 64), ceil(H / 128).
-    With p6_from c5 (RetinaNet, arXiv:1708.02002) P6 sees the backbone's last feature, and P7 a ReLU of P6.
+    1x1 laterals, sums from coarse to fine and a 3x3 convolution of each sum give P3 to P5. P6 and P7 are convolutions
+    of stride 2, each of the level before. There are no norms and no activations. With p6_from c5 (RetinaNet,
+    arXiv:1708.02002) P6 is made of the backbone's last feature, and P7 of a ReLU of P6.
     """
 
     strides = (8, 16, 32, 64, 128)
@@ -26,12 +26,13 @@ class Fpn(nn.Module):
             nn.Conv2d(channels, width, 3, 2, padding=1) for channels in (inputs[-1] if self.from_c5 else width, width)
         )
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):  # nothing is rectified here, for which Kaiming's doubles the variance
+            if isinstance(module, nn.Conv2d):  # Kaiming's start is for layers with a ReLU
                 assert module.bias is not None
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """(B, inputs[i], H / s, W / s) for s = 8, 16, 32 -> (B, channels, ceil(H / s), ceil(W / s)) for `strides`."""
         sums = [lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)]
         for low in range(len(sums) - 2, -1, -1):
             sums[low] = sums[low] + F.interpolate(sums[low + 1], scale_factor=2.0, mode="nearest")

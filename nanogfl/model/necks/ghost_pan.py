@@ -11,7 +11,7 @@ _KERNEL = 5  # of the depthwise convolutions
 
 
 class Ghost(nn.Module):
-    """Half of the output by a 1x1 convolution, the other half from it by a cheap depthwise 3x3."""
+    """A 1x1 convolution makes half of the output; a cheap depthwise 3x3 of it makes the other half."""
 
     def __init__(self, inputs: int, outputs: int, activation: Activation | None) -> None:
         super().__init__()
@@ -20,6 +20,7 @@ class Ghost(nn.Module):
         self.cheap = ConvNorm(half, half, 3, activation, depthwise=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H, W)."""
         primary = self.primary(x)
         return torch.cat((primary, self.cheap(primary)), dim=1)
 
@@ -36,12 +37,13 @@ class GhostBottleneck(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H, W)."""
         out: Tensor = self.ghost2(self.ghost1(x)) + self.shortcut(x)
         return out
 
 
 class GhostPan(nn.Module):
-    """Features of strides 8, 16, 32 -> the same strides (and 64 with the extra level), `channels` channels each."""
+    """Three levels in, of strides 8, 16 and 32; the same out, and with the extra level stride 64."""
 
     def __init__(self, config: NeckConfig, inputs: tuple[int, ...], activation: Activation) -> None:
         super().__init__()
@@ -60,8 +62,9 @@ class GhostPan(nn.Module):
             self.extra_out = SeparableConv(width, width, _KERNEL, activation, stride=2)
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """(B, inputs[i], H / s, W / s) for s = 8, 16, 32 -> (B, channels, ceil(H / s), ceil(W / s)) for `strides`."""
         reduced = [reduce(feature) for reduce, feature in zip(self.reduce, features, strict=True)]
-        inner = [reduced[-1]]  # from high (coarse) to low
+        inner = [reduced[-1]]  # coarse to fine
         for block, low in zip(self.top_down, reversed(reduced[:-1]), strict=True):
             up = F.interpolate(inner[-1], scale_factor=2.0, mode="bilinear", align_corners=False)
             inner.append(block(torch.cat((up, low), dim=1)))

@@ -1,4 +1,4 @@
-"""PAN as in NanoDet-m: 1x1 laterals, a top-down and a bottom-up pass of sums, no convolution after them."""
+"""PAN as in NanoDet-m (path aggregation, arXiv:1803.01534): 1x1 laterals, then sums top-down and bottom-up."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -7,7 +7,7 @@ from nanogfl.config import NeckConfig
 
 
 class Pan(nn.Module):
-    """Features of strides 8, 16, 32 -> those strides, `channels` channels each. Path aggregation: arXiv:1803.01534."""
+    """Three levels in, three out, of strides 8, 16 and 32. No convolution follows the sums."""
 
     strides = (8, 16, 32)
 
@@ -16,6 +16,7 @@ class Pan(nn.Module):
         self.laterals = nn.ModuleList(nn.Conv2d(channels, config.channels, 1) for channels in inputs)
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """(B, inputs[i], H / s, W / s) for the strides s = 8, 16, 32 -> (B, channels, H / s, W / s) for the same."""
         levels = [lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)]
         for low in range(len(levels) - 2, -1, -1):
             levels[low] = levels[low] + F.interpolate(

@@ -10,8 +10,8 @@ from nanogfl.data.loader import Loader
 from nanogfl.evaluation.coco_ap import NO_OBJECTS
 from nanogfl.evaluation.frequency import LVIS_LIMITS
 from nanogfl.loss.reach import measure_reach
-from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector
+from nanogfl.model.summary import count_complexity
 from nanogfl.training.checkpointing.resume_rules import values
 from nanogfl.training.datasets import Data, list_problems, plain_truths
 from nanogfl.training.optim import warmup_updates

@@ -8,7 +8,7 @@ from torch import Tensor
 from nanogfl.config import BackboneConfig
 from nanogfl.errors import UserError
 from nanogfl.model.backbones.build import Backbone, build_backbone
-from nanogfl.model.checkpoint import read_weights
+from nanogfl.model.torch_file import read_weights
 from nanogfl.training.start.download import fetch
 
 KEY = "model.backbone.weights"

@@ -20,6 +20,7 @@ from nanogfl.loss.criterion import Losses, compute_losses
 from nanogfl.model.boxes.decode import Grid, make_grid
 from nanogfl.model.detector import Predictions, read_levels
 from nanogfl.model.heads.layout import HeadLayout
+from tests import thin
 from tests.loss.truth_index import truth_index
 
 STRIDES = (8, 16, 32, 64)
@@ -94,9 +95,10 @@ def learned(found: Assignment, truth: Truth) -> dict[tuple[int, int], tuple[floa
     ],
     ids=["dsla", "dsla-5", "tal", "tal-4"],
 )
-def test_random_batches_equal_the_loop(brute_force, config, classes, ties):
+@pytest.mark.parametrize("seeds", thin.seeds(20, 80))
+def test_random_batches_equal_the_loop(brute_force, config, classes, ties, seeds):
     compared = positives = contested = tied = 0
-    for seed in range(80):
+    for seed in seeds:
         hw = [(64, 96), (96, 64), (32, 64)][seed % 3]  # 32 x 64 has 43 points
         predictions, grid, truth = random_case(seed, ties=ties, classes=classes, hw=hw, objects=seed % 9)
         slow = brute_force(predictions, grid, truth, config)
@@ -116,10 +118,11 @@ def test_random_batches_equal_the_loop(brute_force, config, classes, ties):
             assert bool(found.ignored[image, point]) == (covered and (image, point) not in result)
         positives += len(result)
         contested, tied = contested + slow.contested, tied + slow.tied
-    assert compared >= 20
-    assert positives > 100
-    assert contested > 20
-    assert not ties or tied > 5
+    share = len(seeds) / 80
+    assert compared >= 20 * share
+    assert positives > 100 * share
+    assert contested > 20 * share
+    assert not ties or tied > 0
 
 
 @pytest.mark.parametrize("ties", [False, True], ids=["any", "ties"])

@@ -15,6 +15,7 @@ from nanogfl.data.truth import Truth
 from nanogfl.loss.assign.candidates import Assignment
 from nanogfl.loss.assign.max_iou import max_iou_assignment
 from nanogfl.model.boxes.anchors import make_anchors
+from tests import thin
 from tests.loss.assign.test_assigners import Watch, learned, padded
 from tests.loss.truth_index import truth_index
 
@@ -165,10 +166,11 @@ def compare(found: Assignment, slow: Slow, case: Case) -> None:
 
 
 @pytest.mark.parametrize("limits", [(Fraction(1, 2), Fraction(2, 5)), (Fraction(7, 10), Fraction(3, 10))])
-def test_whole_numbers_equal_the_loop_in_exact_fractions(limits):
+@pytest.mark.parametrize("seeds", thin.seeds(90, 240))
+def test_whole_numbers_equal_the_loop_in_exact_fractions(limits, seeds):
     positive, negative = limits
     seen: Counter[str] = Counter()
-    for seed in range(240):
+    for seed in seeds:
         case = whole_case(seed, classes=1 + seed % 3)
         slow = Slow(case, exact_overlaps(case), positive, negative)
         compare(case.assign(positive=float(positive), negative=float(negative)), slow, case)
@@ -177,7 +179,7 @@ def test_whole_numbers_equal_the_loop_in_exact_fractions(limits):
     often += ["shared best", "left out", "between", "inside", "exactly the lower limit"]
     often += ["exactly the limit", "without overlap"] if positive == Fraction(1, 2) else []
     for what in often:
-        assert seen[what] >= 5, (what, seen)
+        assert seen[what] >= (5 if len(seeds) == 240 else 1), (what, seen)
 
 
 def test_the_networks_own_anchors_equal_the_loop_with_the_papers_limits():

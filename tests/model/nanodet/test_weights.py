@@ -17,10 +17,11 @@ from nanogfl.contract.input_spec import Placement
 from nanogfl.errors import UserError
 from nanogfl.model.boxes.decode import decode_boxes
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
-from nanogfl.model.complexity import count_complexity
 from nanogfl.model.detector import Detector, build_detector
 from nanogfl.model.nanodet.weights import VARIANTS, NanoDetWeights, model_config, nanogfl_name, read_nanodet
+from nanogfl.model.summary import count_complexity
 from nanogfl.recipe import load_config
+from tests import thin
 from tests.nanodet_reference import FACTS, forward, random_tensors, shapes
 from tests.shared_data import shared
 
@@ -111,7 +112,7 @@ def test_the_recipes_are_the_imported_networks_with_their_size_and_cost(recipe, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("identity_norms", [False, True])
+@pytest.mark.parametrize("identity_norms", thin.each([False, True], 2))
 @pytest.mark.parametrize("variant", FACTS)
 def test_ours_answers_as_nanodets_arithmetic_does(variant, identity_norms, tmp_path):
     classes = 3
@@ -225,8 +226,9 @@ def same(found: NanoDetWeights, tensors: dict[str, Tensor]) -> bool:
     return all(torch.equal(found.weights[nanogfl_name(name)], value) for name, value in taken.items())
 
 
-@pytest.mark.parametrize("prefix", ["", "model.", "module.", "module.model."])
-@pytest.mark.parametrize("wrapped", [True, False])
+@pytest.mark.parametrize(
+    ("prefix", "wrapped"), [("", False), ("model.", True), ("module.", False), ("module.model.", True)]
+)
 def test_prefixes_and_wrapping_change_nothing(tmp_path, small, prefix, wrapped):
     state = {prefix + name: value for name, value in small.items()}
     found = read_nanodet(write(tmp_path / "a.ckpt", {"epoch": 3, "state_dict": state} if wrapped else state))
@@ -357,8 +359,8 @@ def test_a_truncated_file_is_one_sentence(tmp_path, small, share):
         (torch.zeros(3), "holds no state_dict"),
         ({"epoch": 3, "weights": torch.zeros(2)}, "holds more than tensors in its state_dict (epoch)"),
         ({1: torch.zeros(2)}, "holds no state_dict"),
-        ({"layer1.0.conv1.weight": torch.zeros(4, 3, 3, 3)}, "has not the tensors of ShuffleNetV2"),
-        ({"model.backbone.stage2.0.branch1.2.weight": torch.tensor(1.0)}, "has not the tensors of ShuffleNetV2"),
+        ({"layer1.0.conv1.weight": torch.zeros(4, 3, 3, 3)}, "does not have the tensors of ShuffleNetV2"),
+        ({"model.backbone.stage2.0.branch1.2.weight": torch.tensor(1.0)}, "does not have the tensors of ShuffleNetV2"),
     ],
 )
 def test_a_file_of_something_else_is_one_sentence(tmp_path, content, sentence):
@@ -378,7 +380,7 @@ def test_our_own_checkpoint_needs_no_import(tmp_path, small):
     found = read_nanodet(write(tmp_path / "a.pth", small))
     names = tuple("abcde")
     save_checkpoint(tmp_path / "ours.pt", Checkpoint(Config(found.model), names, (1, 2, 3, 4, 5), found.weights))
-    assert "is a checkpoint of nanogfl already" in refused(tmp_path / "ours.pt")
+    assert "is already a checkpoint of nanogfl" in refused(tmp_path / "ours.pt")
 
 
 @pytest.mark.parametrize(
@@ -409,5 +411,5 @@ def test_anything_missing_left_over_or_of_another_shape_is_named(tmp_path, small
 
 
 def test_an_input_that_does_not_fit_is_one_sentence(tmp_path, small):
-    with pytest.raises(UserError, match="this input does not fit: height and width must be multiples of 32"):
+    with pytest.raises(UserError, match="is not supported: height and width must be multiples of 32"):
         read_nanodet(write(tmp_path / "a.pth", small), (320, 330))
