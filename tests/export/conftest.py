@@ -1,6 +1,9 @@
 """A small detector whose scores are high enough to select from, and pictures to show it."""
 
+import hashlib
+
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -10,7 +13,9 @@ from nanogfl.data.synthetic.dataset import draw_image
 from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
 from nanogfl.model.detector import Detector, build_detector
 from nanogfl_deploy.runtime import Detector as DeviceDetector
+from nanogfl_export import export
 from nanogfl_export.export import export_checkpoint
+from nanogfl_export.graph import modules
 
 HW = (96, 160)  # H != W
 
@@ -35,6 +40,37 @@ def lively_detector(config: Config, class_count: int) -> Detector:
         torch.nn.init.normal_(output.weight, std=0.4)
         torch.nn.init.constant_(output.bias[:class_count], -2.0)
     return detector.eval()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _traced_once():
+    """Tracing takes nine tenths of an export's time: the same weights and the same code are traced once per run."""
+    made: dict[tuple, onnx.ModelProto] = {}
+
+    def remembered(make, key_of):
+        def trace(*arguments):
+            key = (make.__name__, *key_of(*arguments))
+            if key not in made:
+                made[key] = make(*arguments)
+            copy = onnx.ModelProto()
+            copy.CopyFrom(made[key])
+            return copy
+
+        return trace
+
+    def of_network(detector, batch):
+        digest = hashlib.sha256()
+        for name, value in (*detector.named_parameters(), *detector.named_buffers()):
+            digest.update(name.encode() + value.detach().numpy().tobytes())
+        return repr(detector), detector.hw, detector.grid.head, digest.hexdigest(), type(detector).normalise, batch
+
+    def of_decode(head):  # a test may put another function in a module's place
+        return head, modules.decode_boxes, modules.decode_spread, modules.bin_probabilities
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "trace_network", remembered(export.trace_network, of_network))
+        patch.setattr(export, "trace_row_decode", remembered(export.trace_row_decode, of_decode))
+        yield
 
 
 @pytest.fixture(scope="session")

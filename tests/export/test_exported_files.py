@@ -108,13 +108,13 @@ def test_distributions_do_not_go_with_raw(checkpoint_path, frames, tmp_path):
         run_export(checkpoint_path, tmp_path / "x.onnx", frames, output_format="raw", distributions=True)
 
 
-def test_a_raw_file_of_any_batch_is_rewritten_and_keeps_to_its_operators(checkpoint_path, frames, tmp_path):
-    exported = run_export(checkpoint_path, tmp_path / "raw.onnx", frames, output_format="raw", batch=None)
+def test_a_raw_file_of_any_batch_is_rewritten_and_keeps_to_its_operators(sparse_path, frames, tmp_path):
+    exported = run_export(sparse_path, tmp_path / "raw.onnx", frames, output_format="raw", batch=None)
     model = onnx.load_model(exported.path)
     kinds = [node.op_type for node in model.graph.node]
     assert set(kinds) <= RAW_OPERATORS
     assert kinds.index("Conv") < kinds.index("Transpose")
-    predictor, detector = load_predictor(checkpoint_path), Detector(exported.path)
+    predictor, detector = load_predictor(sparse_path), Detector(exported.path)
     for _, frame in frames:
         image, _ = preprocess(frame, predictor.config.input)
         ours, theirs = predictor.raw(image), detector.run(image)
