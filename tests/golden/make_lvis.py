@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from lvis import LVIS, LVISEval, LVISResults
 
-from tests.evaluate.lvis_cases import Case, draw_case
+from tests.evaluation.lvis_cases import Case, draw_case
 
 GOLDEN = Path(__file__).parent / "lvis_federated.json"
 SEEDS = (0, 1, 2, 3, 4, 5, 8, 9)  # 0 has an image with more than 300 detections, 0 3 9 have many equal scores

@@ -29,8 +29,8 @@ from nanogfl.training.distributed.meeting import joined
 from nanogfl.training.distributed.ranks import Ranks
 from nanogfl.training.step import share_statistics
 from tests.thinned import thinned
-from tests.train.distributed import rank_checks
-from tests.train.test_loop import fingerprint
+from tests.training.distributed import rank_checks
+from tests.training.test_loop import fingerprint
 
 ROOT, HERE = Path(__file__).parents[3], Path(__file__).parent
 CPU = torch.device("cpu")

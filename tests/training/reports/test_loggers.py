@@ -18,7 +18,7 @@ from nanogfl.training import loop
 from nanogfl.training.callbacks import Begun, Callbacks
 from nanogfl.training.loop import train
 from nanogfl.training.reports.loggers import build_loggers
-from tests.train.test_loop import fingerprint
+from tests.training.test_loop import fingerprint
 
 ENTRY = {"epoch": 3, "step": 9, "loss": 1.5, "ap": None, "gamma": [1.0, 2.0]}
 

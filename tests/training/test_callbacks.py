@@ -12,8 +12,8 @@ from nanogfl.training import loop
 from nanogfl.training.callbacks import Callback
 from nanogfl.training.loop import train
 from nanogfl.training.step import TrainStep
-from tests.train.test_interrupt import send_at
-from tests.train.test_loop import fingerprint
+from tests.training.test_interrupt import send_at
+from tests.training.test_loop import fingerprint
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from nanogfl.training.checkpointing.state import RunState
 from nanogfl.training.datasets import Data
 from nanogfl.training.loop import train
 from nanogfl.training.step import TrainStep
-from tests.train.test_loop import PowerCut
+from tests.training.test_loop import PowerCut
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ from nanogfl.training.datasets import load_data
 from nanogfl.training.loop import train
 from nanogfl.training.step import TrainStep
 from tests.thinned import thinned
-from tests.train.test_loop import PowerCut, fingerprint
+from tests.training.test_loop import PowerCut, fingerprint
 
 MIXED = AugmentConfig(mosaic=0.5, mixup=0.5, copy_paste=0.5)
 VARIANTS = {

@@ -14,8 +14,8 @@ from nanogfl.data.readers.read import load_split as load_lvis
 from nanogfl.evaluation.coco_ap import Report, format_report, score
 from nanogfl.evaluation.frequency import by_frequency, frequency_figures
 from nanogfl.evaluation.groups import GROUPS
-from tests.evaluate.federated_by_hand import federated_by_hand
-from tests.evaluate.lvis_cases import Case, draw_case
+from tests.evaluation.federated_by_hand import federated_by_hand
+from tests.evaluation.lvis_cases import Case, draw_case
 from tests.shared_data import shared
 from tests.thinned import thinned
 

@@ -20,7 +20,7 @@ from nanogfl.training.interrupt import Interrupt
 from nanogfl.training.loop import train
 from nanogfl.training.step import TrainStep
 from tests.thinned import thinned
-from tests.train.test_loop import fingerprint
+from tests.training.test_loop import fingerprint
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from tests.evaluate.lvis_cases import Case
+from tests.evaluation.lvis_cases import Case
 
 IOUS = np.linspace(0.5, 0.95, 10).tolist()
 RECALLS = np.linspace(0, 1, 101).tolist()

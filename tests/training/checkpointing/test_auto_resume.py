@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from nanogfl.api.training import default_run_dir
 from nanogfl.cli.main import nanogfl
-from nanogfl.cli.train import _default_run_dir
 from nanogfl.config import Config
 from nanogfl.errors import UserError
 from nanogfl.training import loop
 from nanogfl.training.loop import train
-from tests.train.checkpointing.test_resume import cut_off
-from tests.train.test_loop import PowerCut, fingerprint
+from tests.training.checkpointing.test_resume import cut_off
+from tests.training.test_loop import PowerCut, fingerprint
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_call_starts_goes_on_and_ends(short, tmp_path, monkeypatch):
     train(short, tmp_path / "whole")
-    monkeypatch.setattr("tests.train.checkpointing.test_resume.has_state", lambda _: "auto")
+    monkeypatch.setattr("tests.training.checkpointing.test_resume.has_state", lambda _: "auto")
     for done in (0, 1, 3):  # before anything is saved; within each epoch
         cut_off(short, tmp_path / "run", done, monkeypatch)
     train(short, tmp_path / "run", resume="auto")
@@ -76,7 +76,7 @@ def test_the_option_has_a_value_or_none(tmp_path, monkeypatch, words, resume):
 def test_without_a_folder_it_takes_the_one_of_its_first_start(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs/my").mkdir(parents=True)  # killed before anything was saved
-    assert _default_run_dir("my", True) == Path("runs/my")
-    assert _default_run_dir("my", False) == Path("runs/my-2")
+    assert default_run_dir("my", True) == Path("runs/my")
+    assert default_run_dir("my", False) == Path("runs/my-2")
     (tmp_path / "runs/my/last.pt").write_bytes(b"")
-    assert _default_run_dir("my", True) == Path("runs/my")
+    assert default_run_dir("my", True) == Path("runs/my")

@@ -12,7 +12,7 @@ from nanogfl.model.detector import build_detector
 from nanogfl.model.predictor import load_predictor
 from nanogfl.recipe import load_config
 from nanogfl.training.loop import train
-from tests.train.test_loop import fingerprint, train_until
+from tests.training.test_loop import fingerprint, train_until
 
 
 def with_train(config: Config, **changes) -> Config:

@@ -10,7 +10,7 @@ from pathlib import Path
 from nanogfl.recipe import load_config
 from nanogfl.training.loop import train
 from nanogfl.training.step import TrainStep
-from tests.train.checkpointing.dying_run import die_at, nothing
+from tests.training.checkpointing.dying_run import die_at, nothing
 
 if __name__ == "__main__":
     if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and os.environ["RANK"] == "1" and int(sys.argv[3]):

@@ -13,7 +13,7 @@ import yaml
 from nanogfl.config import AugmentConfig, Config, LossConfig
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.training.loop import train
-from tests.train.test_loop import fingerprint
+from tests.training.test_loop import fingerprint
 
 ROOT = Path(__file__).parents[3]
 MIXED = AugmentConfig(mosaic=0.5, mixup=0.5, copy_paste=0.5, plain_end=0.2)
