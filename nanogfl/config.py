@@ -170,6 +170,8 @@ class HeadConfig(Bounded):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.kernel not in (1, 3, 5, 7):
+            raise ValueError(f"kernel must be 1, 3, 5 or 7, got {self.kernel}")
         if self.kind == "shared" and self.kernel != 5:
             raise ValueError(f"kernel is for kind per_level, shared has 3x3: leave kernel out, got {self.kernel}")
         if self.kind == "per_level" and self.norm != "group":

@@ -111,6 +111,7 @@ def test_a_number_out_of_bounds_is_a_sentence_with_key_bound_and_value(tmp_path,
         (lambda: replace(TrainConfig(), lr=float("nan")), "lr must be above 0, got nan"),
         (lambda: LossConfig(alpha=1.5), "alpha must be at most 1, got 1.5"),
         (lambda: NeckConfig(channels=33), "channels must be a multiple of 2, got 33"),
+        (lambda: HeadConfig(kernel=4), "kernel must be 1, 3, 5 or 7, got 4"),
         (lambda: AugmentConfig(scale=(2.0, 1.0)), "scale must be a rising pair"),
     ],
 )

@@ -26,7 +26,7 @@ def test_a_shipped_recipe_is_found_by_name_from_any_folder(tmp_path, monkeypatch
         assert load_config(name) == expected
     ablation = load_ablation(Path("configs/ablations/gfl-1c.yaml"))
     assert ablation == load_ablation(Path("gfl-1c"))
-    assert ablation.base.is_file()
+    assert Path(ablation.base).is_file()
 
 
 def test_a_file_of_the_user_comes_first_and_a_missing_one_is_never_replaced(tmp_path, monkeypatch):

@@ -78,34 +78,3 @@ def test_distribution_focal_loss_is_the_case_of_beta_0_and_neighbouring_bins():
     rows = torch.arange(40)
     expected = generalized_focal_loss(logs[rows, low], logs[rows, low + 1], target, low.float(), low + 1.0, 0.0)
     torch.testing.assert_close(distribution_focal_loss(dist_logits, target), expected)
-
-
-@pytest.mark.parametrize("y", [0.0, 1.3, 2.0, 4.0])
-@pytest.mark.parametrize("beta", [0.0, 2.0])
-def test_it_is_least_where_the_expectation_is_the_target(y, beta):
-    """With l 0 and r 4: where p_r = y / 4."""
-    scan = torch.linspace(1e-4, 1 - 1e-4, 9999, dtype=torch.float64)
-    values = generalized_focal_loss((1 - scan).log(), scan.log(), torch.full_like(scan, y), 0.0, 4.0, beta)
-    assert 4 * scan[values.argmin()].item() == pytest.approx(y, abs=1e-3)
-
-
-@pytest.mark.parametrize("beta", BETAS)
-def test_its_gradient_is_finite_differences(beta):
-    logits = torch.randn(12, dtype=torch.float64).requires_grad_()
-    y = torch.rand(12, dtype=torch.float64)
-    assert torch.autograd.gradcheck(
-        lambda z: generalized_focal_loss(logsigmoid(-z), logsigmoid(z), y, 0.0, 1.0, beta), (logits,)
-    )
-
-
-@pytest.mark.parametrize("beta", BETAS)
-def test_extreme_logits_in_half_precision_give_finite_losses_and_gradients(beta):
-    logits = torch.tensor([-50.0, -50, 50, 50, 50]).bfloat16().requires_grad_()
-    target = torch.tensor([0.0, 1, 0, 1, 0.5])
-    wide = logits.float()
-    loss = generalized_focal_loss(logsigmoid(-wide), logsigmoid(wide), target, 0.0, 1.0, beta)
-    loss.sum().backward()
-    assert torch.isfinite(loss).all()
-    assert torch.isfinite(logits.grad).all()
-    halves = generalized_focal_loss(torch.tensor([-1.0]).bfloat16(), torch.tensor([-0.5]), target[4:], 0.0, 1.0, beta)
-    assert halves.dtype == torch.float32
