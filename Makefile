@@ -79,8 +79,8 @@ device: $(DEVICE_VENV)/.installed
 
 # The same with OpenCV's build without windows, for containers without libGL. Downloads an environment.
 headless: $(HEADLESS_VENV)/.installed
-	$(HEADLESS_VENV)/bin/python -m pip list --format=freeze | grep -q '^opencv-python-headless=='
-	! $(HEADLESS_VENV)/bin/python -m pip list --format=freeze | grep -q '^opencv-python=='
+	$(HEADLESS_VENV)/bin/python -m pip show --quiet opencv-python-headless
+	! $(HEADLESS_VENV)/bin/python -m pip show --quiet opencv-python 2>/dev/null
 	$(HEADLESS_VENV)/bin/python -m pytest -q $(WORKERS) @tests/device.txt
 
 $(HEADLESS_VENV)/.installed: pyproject.toml constraints.txt
@@ -89,7 +89,7 @@ $(HEADLESS_VENV)/.installed: pyproject.toml constraints.txt
 	@$(HEADLESS_VENV)/bin/python $(PIP) --upgrade "pip>=25.1"
 	@$(HEADLESS_VENV)/bin/python $(PIP) -c constraints.txt -e ".[eval]" --group device-test
 	@$(HEADLESS_VENV)/bin/python -m pip uninstall --quiet --yes opencv-python
-	@$(HEADLESS_VENV)/bin/python $(PIP) $$(sed -n 's/^opencv-python==/opencv-python-headless==/p' constraints.txt)
+	@$(HEADLESS_VENV)/bin/python $(PIP) --force-reinstall --no-deps $$(sed -n 's/^opencv-python==/opencv-python-headless==/p' constraints.txt)
 	@touch $@
 
 # Downloads two whole environments: not in make test, which installs into environments that see this one's packages.
