@@ -5,7 +5,7 @@ import pytest
 
 from nanogfl.contract.detections import Detections, Selection, select, to_source
 from nanogfl.contract.input_spec import InputSpec, place
-from tests import thin
+from tests import thinned as thin
 
 HW = (64, 96)
 

@@ -15,7 +15,7 @@ from nanogfl.loss.losses import centerness, gaussian_nll
 from nanogfl.model.boxes.anchors import make_anchors
 from nanogfl.model.boxes.decode import Grid, make_grid
 from nanogfl.model.detector import Predictions
-from tests import thin
+from tests import thinned as thin
 from tests.loss.test_criterion import TRUTHS, make_truth, overlap
 from tests.loss.truth_index import truth_index
 from tests.representations import BOXES, DGQP, PER_LEVEL, RETINA, matching_loss, small_head

@@ -20,7 +20,7 @@ from nanogfl.loss.criterion import Losses, compute_losses
 from nanogfl.model.boxes.decode import Grid, make_grid
 from nanogfl.model.detector import Predictions, read_levels
 from nanogfl.model.heads.layout import HeadLayout
-from tests import thin
+from tests import thinned as thin
 from tests.loss.truth_index import truth_index
 
 STRIDES = (8, 16, 32, 64)

@@ -12,7 +12,7 @@ from nanogfl.loss.assign.candidates import inside_objects
 from nanogfl.loss.criterion import compute_losses
 from nanogfl.model.boxes.decode import make_grid
 from nanogfl.model.detector import Predictions
-from tests import thin
+from tests import thinned as thin
 
 CONFIG = LossConfig(assigner="dsla")
 

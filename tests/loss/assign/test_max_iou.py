@@ -15,7 +15,7 @@ from nanogfl.data.truth import Truth
 from nanogfl.loss.assign.candidates import Assignment
 from nanogfl.loss.assign.max_iou import max_iou_assignment
 from nanogfl.model.boxes.anchors import make_anchors
-from tests import thin
+from tests import thinned as thin
 from tests.loss.assign.test_assigners import Watch, learned, padded
 from tests.loss.truth_index import truth_index
 

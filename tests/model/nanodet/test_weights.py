@@ -21,7 +21,7 @@ from nanogfl.model.detector import Detector, build_detector
 from nanogfl.model.nanodet.weights import VARIANTS, NanoDetWeights, model_config, nanogfl_name, read_nanodet
 from nanogfl.model.summary import count_complexity
 from nanogfl.recipe import load_config
-from tests import thin
+from tests import thinned as thin
 from tests.nanodet_reference import FACTS, forward, random_tensors, shapes
 from tests.shared_data import shared
 
