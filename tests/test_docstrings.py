@@ -9,8 +9,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("nanogfl", "export/nanogfl_export", "deploy/nanogfl_deploy")
-OFFENDERS = Path(__file__).with_name("docstring_offenders.txt")
-"""Functions that lacked them when this test was written, one per line. The list may only shrink."""
 
 ARRAYS = re.compile(r"\b(Tensor|NDArray)\b")
 STATE = re.compile(r"(dict|Mapping)\[str, Tensor\]")  # tensors of any shape by name
@@ -77,9 +75,7 @@ def test_public_docstrings_have_shapes_and_errors():
         for path in sorted((ROOT / package).rglob("*.py")):
             name = ".".join(path.relative_to((ROOT / package).parent).with_suffix("").parts)
             found += problems(path.read_text(encoding="utf-8"), name)
-    known = OFFENDERS.read_text(encoding="utf-8").splitlines() if OFFENDERS.exists() else []
-    assert sorted(set(found) - set(known)) == [], "add the shapes, or the errors, to these docstrings"
-    assert sorted(set(known) - set(found)) == [], f"these are fixed: take them out of {OFFENDERS.name}"
+    assert found == [], "add the shapes, or the errors, to these docstrings"
 
 
 @pytest.mark.parametrize(

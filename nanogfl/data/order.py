@@ -18,7 +18,7 @@ class EpochOrder:
         self.length = int(np.floor(self.repeats.sum() + 1e-9))
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """(length,) index of the image at each position of the epoch."""
+        """(L,) index of the image at each position of the epoch."""
         random = np.random.default_rng((self._seed, epoch))
         images = np.arange(len(self.repeats))
         if (self.repeats != 1).any():

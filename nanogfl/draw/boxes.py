@@ -76,7 +76,7 @@ def draw_detections(
 
 
 def draw_text(picture: NDArray[np.uint8], text: str) -> None:
-    """Writes a line of text on a dark ground into the top left corner of the picture, in place."""
+    """Writes a line of text on a dark ground into the top left corner of a picture (H, W, 3), in place."""
     _draw_label(picture, text, (0, 0), _BACKGROUND)
 
 

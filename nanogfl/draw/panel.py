@@ -87,7 +87,7 @@ def window_around(
     mean: NDArray[np.float32],
     deviation: NDArray[np.float32],
 ) -> Window:
-    """The window around a box: its sides and two deviations, all bins above 2 %, its grid point, and a margin."""
+    """The window around a box (4,): its sides and two deviations, all bins above 2 %, its grid point, and a margin."""
     reach = [(float(origin[axis]), float(origin[axis])) for axis in (0, 1)]
     for side in range(4):
         bins = origin[side] + step[side] * np.flatnonzero(probabilities[side] > 0.02)

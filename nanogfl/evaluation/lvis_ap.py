@@ -16,7 +16,7 @@ MOST_DETECTIONS = 300
 def federated_precision(
     dataset: DataSet, federated: Federated, detections: Sequence[Detections]
 ) -> NDArray[np.float64]:
-    """`precision_table`, with each class measured in the images alone that verify it.
+    """(10, 101, C, 4) as `precision_table`, each class measured only in the images that verify it.
 
     Like the LVIS API (0.5.3): an image first keeps its 300 best detections of all classes, equal scores in the order
     given; then empty boxes go, and boxes of classes that the image does not verify. A detection without an object is

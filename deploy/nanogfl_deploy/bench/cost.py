@@ -42,7 +42,7 @@ class Cost:
 
 
 def textured_frame(height: int = 720, width: int = 1280) -> NDArray[np.uint8]:
-    """The same frame uint8 (height, width, 3) BGR on every machine: smooth noise, fine noise and rectangles."""
+    """The same frame uint8 (H, W, 3) BGR on every machine: smooth noise, fine noise and rectangles."""
     rng = np.random.default_rng(20200604)
     coarse = rng.integers(0, 256, (max(1, height // 40), max(1, width // 40), 3), dtype=np.uint8)
     frame = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)

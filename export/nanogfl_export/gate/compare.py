@@ -36,7 +36,8 @@ class Device(Protocol):
     class_names: tuple[str, ...]
     card: ModelCard
 
-    def __call__(self, frame: NDArray[np.uint8], /) -> Detections: ...
+    def __call__(self, frame: NDArray[np.uint8], /) -> Detections:
+        """Frame (H, W, 3) BGR -> its detections in the frame's pixels."""
 
 
 class _View(NamedTuple):

@@ -27,6 +27,7 @@ class Crowd:
         self._frames: list[NDArray[np.uint8]] = []
 
     def add(self, frame: NDArray[np.uint8]) -> None:
+        """Adds a frame (H, W, 3) while the grid has room."""
         if len(self._frames) < _GRID**2:
             scale = min(1.0, 512 / max(frame.shape[:2]))  # held until the end, so no larger than it is shown
             small = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -40,6 +40,7 @@ class Probe:
         self._file = WrittenFile(model.SerializeToString())
 
     def __call__(self, image: NDArray[np.uint8]) -> RawOutputs:
+        """Network input (H, W, 3) -> boxes (1, N, 4), scores (1, N, C) and spread (1, N, 4)."""
         (outputs,) = self._file.run(image[None])
         boxes, scores, *spread = (outputs[name] for name in self._names)
         return RawOutputs(boxes, scores, spread[0] if spread else None)

@@ -58,7 +58,7 @@ class Slot:
 
 
 def checksum(pixels: NDArray[np.uint8]) -> int:
-    """32 bits of a slot: enough to notice damage, at 2 GB per second."""
+    """A 32-bit checksum of a slot's pixels (H, W, 3): enough to notice damage, at 2 GB per second."""
     return zlib.crc32(pixels.data)
 
 

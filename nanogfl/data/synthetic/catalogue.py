@@ -57,6 +57,6 @@ def long_tail(ratio: float) -> Catalogue:
 
 
 def tail_shares(count: int, ratio: float) -> NDArray[np.float64]:
-    """(count,) shares that fall geometrically; the last is the first / `ratio`, their sum is 1."""
+    """(C,) shares for `count` classes that fall geometrically; the last is the first / `ratio`, their sum is 1."""
     frequencies = ratio ** -(np.arange(count) / (count - 1))
     return np.asarray(frequencies / frequencies.sum(), dtype=np.float64)

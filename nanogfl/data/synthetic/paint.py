@@ -28,7 +28,7 @@ def background(rng: Generator, hw: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def paint(rng: Generator, image: NDArray[np.uint8], stencil: Stencil, hues: tuple[int, int] | None = None) -> None:
-    """Fills the stencil with a plain or textured colour that stands out from what is there, some with a border line.
+    """Fills the stencil in an image (H, W, 3) with a plain or textured colour that stands out, some with a border.
 
     `hues`: first and last hue of the colour, in OpenCV's half degrees; None: any.
     """
@@ -49,7 +49,7 @@ def paint(rng: Generator, image: NDArray[np.uint8], stencil: Stencil, hues: tupl
 
 
 def photograph(rng: Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Adds what a camera does: blur, another brightness and contrast, sensor noise."""
+    """Image (H, W, 3) BGR -> the same with what a camera adds: blur, another brightness and contrast, sensor noise."""
     picture = image.astype(np.float32)
     if rng.random() < 0.4:
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.1)), dtype=np.float32)

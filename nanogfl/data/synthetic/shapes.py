@@ -102,7 +102,7 @@ def render(outline: list[NDArray[np.float64]], border: float, image_hw: tuple[in
 def place_outline(
     outline: list[NDArray[np.float64]], size: float, stretch: float, angle: float, centre: tuple[float, float]
 ) -> list[NDArray[np.float64]]:
-    """Polygons in the unit circle -> in image pixels: `size` is the circle's diameter, `stretch` narrows one axis."""
+    """Polygons (K, 2) in the unit circle -> (K, 2) in pixels: `size` is its diameter, `stretch` narrows one axis."""
     return [polygon * [size / 2, size / 2 * stretch] @ _turn(angle) + centre for polygon in outline]
 
 

@@ -89,7 +89,7 @@ def cannot_resume(path: Path, what: str) -> UserError:
 
 
 def require_tensors(path: Path, what: str, found: Mapping[Any, object], expected: Mapping[Any, Tensor]) -> None:
-    """Raises UserError where names, shapes or types of `found` and `expected` differ, or a number is not finite."""
+    """Raises UserError where names, shapes (any) or types differ from those expected, or a number is not finite."""
     if odd := sorted(map(str, found.keys() ^ expected.keys())):
         raise cannot_resume(path, f"{what}: {odd[0]} {'is missing' if odd[0] in map(str, expected) else 'is unknown'}")
     for name, tensor in expected.items():

@@ -63,7 +63,7 @@ class Ranks:
         return [f"processes: {world}, each with {share} of {config.train.batch_size} images; batch norms see {norms}"]
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Replaces the tensors by their mean over the ranks, by one all-reduce; equal in every rank to the bit."""
+        """Replaces tensors (any shape) by their mean over the ranks, in one all-reduce; the bits are equal in all."""
         if not self.several:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
