@@ -136,6 +136,7 @@ def test_overrides_are_what_set_takes(tmp_path):
 
 def test_a_default_run_folder_is_the_first_free_one_or_the_last_used(tmp_path, monkeypatch):
     pytest.importorskip("yaml")
+    pytest.importorskip("filelock")
     from nanogfl.api.training import default_run_dir
 
     monkeypatch.chdir(tmp_path)
