@@ -180,11 +180,11 @@ def _speed(exported: Exported, timings: Mapping[str, Timing]) -> Iterator[tuple[
     nodes, written = len(exported.model.graph.node), timings["written"]
     if (plain := timings.get("plain")) is None:
         yield "nodes", f"{nodes}", "written without rewrites"
-        yield "p50, p95, min", _milliseconds(written), ""
+        yield "latency p50, p95, min", _milliseconds(written), ""
         return
     gain = speedup(written, plain)
     yield "nodes", f"{nodes}", f"without rewrites: {len(exported.plain.graph.node)}"
-    yield "p50, p95, min", _milliseconds(written), f"without rewrites: {_milliseconds(plain)}"
+    yield "latency p50, p95, min", _milliseconds(written), f"without rewrites: {_milliseconds(plain)}"
     yield "times as fast as without rewrites", f"{gain.p50:.2f} ({gain.q25:.2f}-{gain.q75:.2f})", ""
 
 

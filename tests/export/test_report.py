@@ -116,7 +116,7 @@ def test_both_graphs_are_counted_and_timed_on_the_picture_with_most_detections(e
         assert (found.scores >= SHOWN_SCORE).sum() == max(counts)
     rows, nodes = table(page), len(exported.model.graph.node)
     assert rows["nodes"] == [str(nodes), f"without rewrites: {nodes + INSERTED}"]
-    assert rows["p50, p95, min"] == ["8.00, 9.25, 7.50 ms", "without rewrites: 12.00, 14.75, 11.50 ms"]
+    assert rows["latency p50, p95, min"] == ["8.00, 9.25, 7.50 ms", "without rewrites: 12.00, 14.75, 11.50 ms"]
     assert rows["times as fast as without rewrites"][0].startswith("1.50")
     assert "Some CPU, 1 thread" in page
 
