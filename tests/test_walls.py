@@ -201,6 +201,16 @@ def test_the_help_of_every_command_loads_nothing_heavy():
         assert not imported_by(command, "--help")[1] & set(HEAVY), command
 
 
+def test_the_losses_load_neither_images_nor_data_bases():
+    pytest.importorskip("torch")
+    names = sorted(path.stem for path in (ROOT / "nanogfl" / "loss").glob("*.py") if path.stem != "__init__")
+    assert "criterion" in names
+    script = f"import sys{''.join(f', nanogfl.loss.{name}' for name in names)}; print(sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    assert "'torch'" in loaded
+    assert not [name for name in ("cv2", "sqlite3", "PIL", "nanogfl.data.cache.frames") if f"'{name}'" in loaded]
+
+
 def test_the_packages_init_files_are_empty():
     files = {path for top in ("nanogfl", "export", "deploy") for path in (ROOT / top).rglob("__init__.py")}
     assert len(files) > 8
