@@ -17,7 +17,7 @@ from nanogfl.model.nanodet.coco_classes import COCO_CATEGORY_IDS, COCO_CLASSES
 from tests.nanodet_reference import random_tensors, shapes
 from tests.shared_data import shared
 
-pytestmark = pytest.mark.slow  # a process a test, and the import of torch in each
+pytestmark = pytest.mark.slow  # each test starts a process, which imports torch
 
 ROOT = Path(__file__).parents[2]
 NANODETS_AP = 0.3668  # its own pipeline and evaluator on coco_mini val: ../shared/weights/README.md

@@ -132,7 +132,7 @@ class Surgery:
     def _set_aside(self, tensor: str) -> str:
         node, right = self.producer(tensor), f"right_{tensor}"
         node.output[:] = [right if name == tensor else name for name in node.output]
-        if tensor in self.outputs:  # who reads an output within the graph goes on reading the right one
+        if tensor in self.outputs:  # nodes that read the output keep reading the right value
             for reader in self.readers(tensor):
                 reader.input[:] = [right if name == tensor else name for name in reader.input]
         return right
