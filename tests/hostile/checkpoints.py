@@ -134,5 +134,5 @@ CHECKPOINTS = [
     nanodet("a command", plain_pickle, "would run code|not a file of weights"),
     nanodet("a command in torch's format", calling, "would run code when loaded"),
     nanodet("a bomb", COMPRESSED, "is not a file of weights"),
-    nanodet("one of ours", lambda path: path.write_bytes(good_checkpoint()), "which needs no import"),
+    nanodet("one of ours", lambda path: path.write_bytes(good_checkpoint()), "needs no import"),
 ]  # fmt: skip
