@@ -67,7 +67,7 @@ def test_it_takes_the_file_before_a_broken_one_and_never_starts_over_two_broken_
 def test_the_option_has_a_value_or_none(tmp_path, monkeypatch, words, resume):
     path, seen = tmp_path / "c.yaml", []
     path.write_text("")
-    monkeypatch.setattr(loop, "train", lambda config, folder, resume: seen.append(resume) or "done")
+    monkeypatch.setattr(loop, "train", lambda config, folder, resume, **rest: seen.append(resume) or "done")
     result = CliRunner().invoke(nanogfl, ["train", *(str(path) if word == "CONFIG" else word for word in words)])
     assert result.exit_code == 0 or seen, result.output
     assert seen == [resume]

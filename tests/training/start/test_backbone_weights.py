@@ -2,7 +2,10 @@
 
 import os
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -187,10 +190,14 @@ def test_a_download_that_is_no_weights_is_not_kept(published, tmp_path, monkeypa
     good, source = Path(config.weights), tmp_path / "from" / "w.pth"
     source.parent.mkdir()
     source.write_bytes(b"no weights")
-    config = replace(config, weights=source.as_uri())
-    assert "not kept" in refused(config)
-    source.write_bytes(good.read_bytes())
-    assert read_trunk(config)[0].keys() == expected.keys()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(source.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        config = replace(config, weights=f"http://127.0.0.1:{server.server_port}/w.pth")
+        assert "not kept" in refused(config)
+        source.write_bytes(good.read_bytes())
+        assert read_trunk(config)[0].keys() == expected.keys()
+        server.shutdown()
     (cached,) = (tmp_path / "cache/weights").iterdir()
     cached.write_bytes(b"put there by an older version")
     assert f"remove {cached}" in refused(config)
