@@ -355,3 +355,11 @@ def test_a_cache_that_is_off_may_be_written_so(tmp_path):
     assert load_config(tmp_path / "d.yaml", ("data.cache=off",)).data.cache == "off"
     with pytest.raises(UserError, match=r"data\.cache"):
         load_config(tmp_path / "d.yaml", ("data.cache=true",))
+
+
+def test_the_former_names_of_the_losses_are_read():
+    """Recipes and checkpoints before 0.2.0 hold them."""
+    config = config_from_dict({"loss": {"qfl": 0.5, "giou": 3.0, "dfl": 0.75}}, "old.yaml")
+    assert (config.loss.cls, config.loss.box, config.loss.side) == (0.5, 3.0, 0.75)
+    with pytest.raises(UserError, match="qfl"):
+        config_from_dict({"loss": {"qfl": 0.5, "cls": 0.5}}, "both.yaml")
