@@ -10,8 +10,6 @@ from nanogfl.cli.say import say
 from nanogfl.io.printable import printable
 
 if TYPE_CHECKING:
-    from nanogfl.config import Config
-    from nanogfl.data.dataset import DataSet
     from nanogfl.data.lint.finding import Finding
     from nanogfl.data.lint.report import CheckReport
     from nanogfl.loss.reach import ReachReport
@@ -40,6 +38,9 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     read in part (16 bits of which few are used, transparency, pages), of another size than annotated, turned by EXIF,
     copied, in train and in val (to the pixel, or nearly). Every image is decoded once.
 
+    A warning is what can change AP by about .01 or more; what cannot is in one line of notes, and in check.md. At the
+    end: what a training should use, each with the figure that it rests on, to be given with --set.
+
     The exit code is 0 where no error was found, 1 where one was (with --strict also for a warning), and 2 where the
     data set could not be checked.
 
@@ -51,14 +52,16 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     from nanogfl.errors import require
 
     require("train", "torch", "rich", "pydantic", "yaml")
+    from nanogfl.data.advice.advise import start_of
     from nanogfl.data.lint.files import check_listed
     from nanogfl.data.lint.finding import Split, by_severity
     from nanogfl.data.lint.report import CheckReport, format_table
     from nanogfl.data.lint.run import check_annotations, check_images
     from nanogfl.data.readers.read import load_split
     from nanogfl.errors import UserError
-    from nanogfl.evaluation.frequency import LVIS_LIMITS
+    from nanogfl.model.detector import build_detector
     from nanogfl.recipe import load_config, recipe_name
+    from nanogfl.training.advice import advise_training, reach_on
     from nanogfl.training.reports.progress import show_reading
 
     folder = output or Path("runs") / "data-check" / recipe_name(config)
@@ -70,11 +73,15 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
         Split(name, load_split(root / part.annotations, root / part.images))
         for name, part in (("train", loaded.data.train), ("val", loaded.data.val))
     )
-    reach, finest_stride = _measure_reach(loaded, train.dataset)
-    findings = check_annotations(train, val, loaded, finest_stride=finest_stride, rare=LVIS_LIMITS[0])
-    findings += _reach_findings(reach)
+    measure = reach_on(train.dataset, loaded)
+    reach = measure(loaded.model)
+    finest_stride = float(build_detector(loaded.model, len(train.dataset.classes)).grid.strides.min())
+    findings = check_annotations(train, val, loaded, finest_stride=finest_stride)
+    findings += [] if start_of(loaded) == "detector" else _reach_findings(reach)  # its weights have their own reg_max
     findings += check_listed(train, val) if quick else check_images(train, val, show_reading)
-    report = CheckReport(str(config), loaded, train, val, tuple(by_severity(findings)), _reach_line(reach), not quick)
+    advice = advise_training(train.dataset, val.dataset, loaded, reach=measure)
+    ordered = tuple(by_severity(findings))
+    report = CheckReport(str(config), loaded, train, val, ordered, _reach_line(reach), not quick, advice)
     _write(folder, report)
     for severity, line in format_table(report):
         click.echo(click.style(printable(line), fg=_COLOURS[severity], bold=severity is not None))
@@ -83,36 +90,22 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
         sys.exit(1)
 
 
-def _measure_reach(config: "Config", train: "DataSet") -> "tuple[ReachReport | None, float]":
-    """How far the head's bins reach, None where it has none, and the finest stride of the recipe's network."""
-    from nanogfl.loss.reach import measure_reach
-    from nanogfl.model.detector import build_detector
-    from nanogfl.training.datasets import plain_truths
-
-    grid = build_detector(config.model, len(train.classes)).grid
-    finest = float(grid.strides.min())
-    if not config.model.head.bins:
-        return None, finest
-    return measure_reach(grid, plain_truths(train, config.model.input), config.loss), finest
-
-
 def _reach_line(reach: "ReachReport | None") -> str:
     if reach is None:
         return "boxes of any size: the head has no distributions"
-    return f"reg_max {reach.reg_max} reaches {reach.ends} px: {reach.share:.1%} of the assigned box sides are longer"
+    longer = f"{reach.share:.1%} of the assigned box sides are longer, {reach.cost}"
+    return f"reg_max {reach.reg_max} reaches {reach.ends} px: {longer}"
 
 
 def _reach_findings(reach: "ReachReport | None") -> "list[Finding]":
     from nanogfl.data.lint.finding import Example, Finding
-    from nanogfl.loss.reach import ADVISE_ABOVE
 
-    if reach is None or reach.share <= ADVISE_ABOVE:
+    if reach is None or not reach.matters:
         return []
     longer = sum(level.longer for level in reach.levels)
     what = f"box sides beyond the reach of reg_max {reach.reg_max}"
-    advice = f"such boxes are learned too small: set model.head.reg_max to {reach.enough}"
-    text = f"{reach.share:.1%} of the sides of assigned points"
-    return [Finding("warning", "reach", what, advice, (Example("train", text),), longer)]
+    text = f"{reach.share:.1%} of the sides of assigned points, {reach.cost}"
+    return [Finding("warning", "reach", what, reach.advice, (Example("train", text),), longer)]
 
 
 def _write(folder: Path, report: "CheckReport") -> None:

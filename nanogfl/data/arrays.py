@@ -67,3 +67,10 @@ class DataIndex:
             each = np.array([[p.scale_x, p.scale_y] for p in placed], dtype=np.float64).reshape(-1, 2)
             self._scales[spec] = each[shape_of.reshape(-1)]
         return self._scales[spec]
+
+    def object_sides(self, spec: InputSpec) -> NDArray[np.float64]:
+        """(O, 2) widths and heights of the objects, without crowd regions, in pixels at the network's input."""
+        objects = ~self.crowd
+        boxes = self.boxes[objects].astype(np.float64)
+        image_of = np.repeat(np.arange(len(self)), np.diff(self.start))
+        return np.asarray((boxes[:, 2:] - boxes[:, :2]) * self.scales(spec)[image_of[objects]])

@@ -13,6 +13,8 @@ from nanogfl.data.readers.read import is_coco, load_split
 from nanogfl.data.readers.values import to_flag, to_whole
 from nanogfl.errors import UserError
 
+RARE = 10
+"""most training images that hold a rare class (LVIS, arXiv:1908.03195)"""
 _IDS = ("image_id", "category_id")
 
 

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nanogfl.data.class_counts import RARE
 from nanogfl.errors import UserError
 from nanogfl.evaluation.coco_ap import Report
 from nanogfl.evaluation.groups import GROUPS, Groups, group_figures, group_lines, group_means
 
-LVIS_LIMITS = (10, 100)
+LVIS_LIMITS = (RARE, 100)
 """the most training images that hold a rare class, and a common one"""
 
 

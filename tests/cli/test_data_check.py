@@ -60,7 +60,7 @@ def file_of(recipe: Path, number: int) -> Path:
 def test_a_good_data_set_has_no_error_and_no_warning(recipe):
     result, output = check(recipe, "--strict", "--set", "model.head.reg_max=12")
     assert result.exit_code == 0, result.output
-    assert "0 errors, 0 warnings" in result.output
+    assert "nothing was found" in result.output
     assert "12 images" in result.output
     assert keys(output, "error", "warning") == set()
     assert str(output / "check.md") in result.output
@@ -142,12 +142,22 @@ def test_the_quick_form_opens_no_image(recipe, monkeypatch):
     assert json.loads((output / "check.json").read_text())["images_read"] is False
 
 
-def test_a_reg_max_that_is_too_small_is_found_with_one_that_does(recipe):
-    output = check(recipe, "--quick", "--set", "model.head.reg_max=1")[1]
+def test_a_reg_max_that_costs_ap_is_found_and_the_advised_one_costs_none(recipe):
+    def advised(output: Path) -> int:
+        return {a["key"]: a["value"] for a in json.loads((output / "check.json").read_text())["advice"]}[
+            "model.head.reg_max"
+        ]
+
+    result, output = check(recipe, "--quick", "--set", "model.head.reg_max=1")
     assert "reach" in keys(output, "warning")
-    advice = next(f for f in json.loads((output / "check.json").read_text())["findings"] if f["key"] == "reach")
-    enough = advice["advice"].rsplit(" ", 1)[1]
+    enough = advised(output)
+    assert f"model.head.reg_max={enough} " in result.output
+    assert f"set model.head.reg_max to {enough}, " in result.output
     assert "reach" not in keys(check(recipe, "--quick", "--set", f"model.head.reg_max={enough}")[1])
+    # weights of a detector come with their own reg_max: it stays
+    started = check(recipe, "--quick", "--set", "model.head.reg_max=1", "--set", "train.init_from=a.pt")[1]
+    assert "reach" not in keys(started)
+    assert advised(started) == 1
 
 
 # Before a training ----------------------------------------------------------------------------------------------
@@ -158,7 +168,7 @@ def advice(recipe: Path, **settings) -> list[str]:
     train, val = (load_coco(root / f"{name}.json", root / name) for name in ("train", "val"))
     config = load_config(recipe)
     config = replace(config, data=replace(config.data, **settings))
-    return list(advise_before_training(train, val, config, finest_stride=8.0, rare=10))
+    return list(advise_before_training(train, val, config, finest_stride=8.0))
 
 
 def test_a_good_data_set_is_not_talked_about_before_a_training(recipe):
@@ -199,7 +209,7 @@ def test_a_val_set_without_objects_is_an_error_in_the_check_and_said_before_a_tr
     train, val = (
         load_coco(recipe.parent / f"shapes/{name}.json", recipe.parent / f"shapes/{name}") for name in ("train", "val")
     )
-    lines = advise_before_training(train, val, config, finest_stride=8.0, rare=10)
+    lines = advise_before_training(train, val, config, finest_stride=8.0)
     assert any(line.strip().startswith("error: 4 validation images") for line in lines)
 
 

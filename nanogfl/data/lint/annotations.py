@@ -1,6 +1,5 @@
 """Findings about boxes: what the reader left out, boxes drawn twice, images without objects, crowds, sizes."""
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from nanogfl.contract.input_spec import InputSpec
 from nanogfl.contract.overlap import overlap
+from nanogfl.data.advice.input_size import ENOUGH, InputChoice, enough_input
 from nanogfl.data.lint.finding import SHOWN, Example, Finding, Kind, Severity, Split, sample
 from nanogfl.data.lint.kinds import KINDS
 
@@ -19,13 +19,8 @@ MANY_EMPTY = 0.5
 """a larger share of images without objects is probably a mistake"""
 MANY_CROWDS = 0.5
 """a larger share of crowd regions among a class's boxes is probably a mistake"""
-TINY = 16.0
-"""pixels at the network's input: root of the area below which little of an object is left to see"""
-ENOUGH = 24.0
-"""what the suggested input makes of the median object"""
-MANY_BELOW_STRIDE = 0.02
-"""a larger share of objects narrower than the finest stride is worth a warning"""
-MOST_ENLARGED = 4.0
+MANY_NARROW = 0.1
+"""a larger share of objects narrower than the finest stride is worth a warning; of COCO's it is a quarter at 320"""
 
 _KNOWN = {
     "image is missing": "missing-images",
@@ -167,50 +162,38 @@ def check_empty(splits: Sequence[Split], min_labelled: float) -> list[Finding]:
     return [*findings, *kind.found(empty, count)]
 
 
-def sides_at_input(split: Split, spec: InputSpec) -> NDArray[np.float64]:
-    """(O, 2) widths and heights of the objects, without crowd regions, in pixels at the network's input."""
-    objects = ~split.index.crowd
-    boxes = split.index.boxes[objects].astype(np.float64)
-    return (boxes[:, 2:] - boxes[:, :2]) * split.index.scales(spec)[split.image_of[objects]]
-
-
 def check_sizes(train: Split, spec: InputSpec, finest_stride: float) -> list[Finding]:
-    """Objects of the training set that are narrower than the finest stride, in pixels, or mostly tiny."""
-    sides = sides_at_input(train, spec)
+    """Objects of the training set of few pixels, where a larger input is advised (`enough_input`), or where many are
+    narrower than the finest stride, in pixels."""
+    sides = train.index.object_sides(spec)
     if not len(sides):
         return []
+    size, extent = enough_input(train.index, spec), np.sqrt(sides.prod(axis=1))
+    narrow = sides.min(axis=1) < finest_stride
+    if size.hw == spec.hw and narrow.mean() <= MANY_NARROW:
+        return []
+    small = narrow | (extent < ENOUGH)
     rows = np.flatnonzero(~train.index.crowd)
-    findings = []
-    below = sides.min(axis=1) < finest_stride
-    if below.any():
-        share = below.mean()
-        examples = [
-            train.at([int(row)], f": {w:.1f} x {h:.1f} px at the input")
-            for row, (w, h) in sample(list(zip(rows[below], sides[below], strict=True)), SHOWN)
-        ]
-        severity: Severity = "warning" if share > MANY_BELOW_STRIDE else "note"
-        what = f"objects narrower than the finest stride, {finest_stride:g} px"
-        advice = f"{share:.1%} of the objects: a grid point may miss them; a larger model.input.hw, or leave them out"
-        findings += Kind(severity, "below-stride", what, advice).found(examples, int(below.sum()))
-    extent = np.sqrt(sides.prod(axis=1))
-    tiny = extent < TINY
-    if tiny.mean() > 0.5:
-        picked = sample(list(zip(rows[tiny], extent[tiny], strict=True)), SHOWN)
-        examples = [train.at([int(row)], f": {size:.1f} px at the input") for row, size in picked]
-        what = f"objects are tiny, below {TINY:g} x {TINY:g} px at the input"
-        advice = f"{tiny.mean():.0%} of the objects: {suggest_input(train, spec, float(np.median(extent)))}"
-        findings += Kind("warning", "tiny-objects", what, advice).found(examples, int(tiny.sum()))
-    return findings
+    examples = [
+        train.at([int(row)], f": {w:.1f} x {h:.1f} px at the input")
+        for row, (w, h) in sample(list(zip(rows[small], sides[small], strict=True)), SHOWN)
+    ]
+    what = f"objects of few pixels at the input: below {ENOUGH:g} x {ENOUGH:g}, or narrower than {finest_stride:g}"
+    kind = Kind("warning", "small-objects", what, _enlarge(size, spec, float(narrow.mean()), finest_stride))
+    return kind.found(examples, int(small.sum()))
 
 
-def suggest_input(train: Split, spec: InputSpec, median: float) -> str:
-    """Advice: a larger input in which the median object has ENOUGH pixels, as far as the images hold them."""
-    height, width = spec.hw
-    source = np.median(train.index.hw, axis=0)
-    held = float((source / spec.hw).max())
-    factor = min(ENOUGH / median, MOST_ENLARGED, max(held, 1.0))
-    larger = tuple(math.ceil(side * factor / 32) * 32 for side in (height, width))
-    if larger == spec.hw:
-        return "the images hold no more pixels: take pictures nearer, or cut larger images into parts"
-    cost = larger[0] * larger[1] / (height * width)
-    return f"set model.input.hw to [{larger[0]}, {larger[1]}] ({cost:.1f} times the computation)"
+def _enlarge(size: InputChoice, spec: InputSpec, narrow: float, finest_stride: float) -> str:
+    if size.hw != spec.hw:
+        still = size.median * size.hw[0] / spec.hw[0] < ENOUGH
+        return (
+            f"half of all objects are below {size.median:.0f} x {size.median:.0f} px: set model.input.hw to"
+            f" [{size.hw[0]}, {size.hw[1]}] ({size.time:.1f} times the computation)"
+            + (", and cut large images into parts" if still else "")
+        )
+    missed = (
+        f"{narrow:.0%} are narrower than the finest stride, {finest_stride:g} px, and many of those will be missed: "
+    )
+    if size.held:
+        return missed + "a larger model.input.hw finds more of them, or leave them out"
+    return missed + "the images hold no more pixels, so take pictures nearer, or cut larger images into parts"

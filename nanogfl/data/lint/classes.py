@@ -1,31 +1,20 @@
-"""Findings about classes: gaps in their ids, without boxes, misspelt, different in train and val, in a long tail."""
+"""Findings about classes: without boxes, misspelt, different in train and val, in a long tail."""
 
 import re
 from itertools import combinations
 
-import numpy as np
-
 from nanogfl.config import Config
-from nanogfl.data.class_counts import images_per_class
+from nanogfl.data.advice.repeats import long_tail
 from nanogfl.data.lint.finding import Example, Finding, Kind, Split
 from nanogfl.data.lint.kinds import KINDS
 from nanogfl.data.order import EpochOrder
 
-LONG_TAIL = 20.0
-"""a tail is long from this ratio of the commonest to the rarest class, in images"""
-THRESHOLDS = (0.001, 0.05)
-"""limits of the suggested repeat_threshold: LVIS's (arXiv:1908.03195), and that of configs/ablations/efl.yaml"""
-
 
 def check_classes(train: Split, val: Split) -> list[Finding]:
-    """Ids, names and boxes of the classes. Those of train and val are matched by name, as `choose_classes` does."""
+    """Names, ids and boxes of the classes. Those of train and val are matched by name, as `choose_classes` does."""
     findings = []
     boxes_in_val = dict(val.class_boxes)
-    ids = train.dataset.category_ids
-    if ids != tuple(range(1, len(ids) + 1)):
-        text = f"{len(ids)} classes with the ids {ids[0]} to {ids[-1]}"
-        findings += KINDS["category-gaps"].found([Example("train", text)])
-    ids_of = dict(zip(train.dataset.classes, ids, strict=True))
+    ids_of = dict(zip(train.dataset.classes, train.dataset.category_ids, strict=True))
     others = dict(zip(val.dataset.classes, val.dataset.category_ids, strict=True))
     findings += KINDS["classes-differ"].found(
         [
@@ -79,37 +68,24 @@ def _misspelt(train: Split, val: Split) -> list[Example]:
     return examples
 
 
-def check_tail(train: Split, config: Config, rare: int) -> list[Finding]:
-    """Classes in at most `rare` training images (LVIS: 10), where the tail is long.
-
-    It is long where the commonest class lies in LONG_TAIL times as many images as the rarest that is used. COCO, whose
-    rarest class lies in hundreds, has none.
-    """
-    dataset = train.dataset
-    counts = images_per_class(dataset)
-    used = counts > 0
-    few = np.flatnonzero(used & (counts <= rare))
-    if not len(few) or counts.max() < LONG_TAIL * counts[used].min():
+def check_tail(train: Split, config: Config) -> list[Finding]:
+    """The rare classes of a long tail (`long_tail`)."""
+    dataset, tail = train.dataset, long_tail(train.dataset)
+    if tail is None:
         return []
     examples = [
-        Example("train", f"'{dataset.classes[label]}' in {counts[label]} of {len(dataset.images)} images")
-        for label in few[np.argsort(counts[few], kind="stable")]
+        Example("train", f"'{dataset.classes[label]}' in {tail.images[label]} of {len(dataset.images)} images")
+        for label in tail.rare
     ]
-    what = f"rare classes in a long tail (1 : {counts.max() / counts[used].min():.0f})"
+    what = f"rare classes in a long tail (1 : {tail.ratio:.0f})"
     if config.data.repeat_threshold > 0:
         advice = f"nothing to do: data.repeat_threshold {config.data.repeat_threshold:g} shows rare classes more often"
         return Kind("note", "long-tail", what, advice).found(examples)
-    threshold = suggest_threshold(float(np.median(counts[used])) / len(dataset.images))
-    repeated = EpochOrder(dataset, seed=0, repeat_threshold=threshold)
+    repeated = EpochOrder(dataset, seed=0, repeat_threshold=tail.threshold)
     advice = (
-        f"data.repeat_threshold={threshold:g} shows the rarest {repeated.repeats.max():.1f} times per epoch"
-        f" ({repeated.length} instead of {len(dataset.images)} images)"
+        f"hardly learned from so few: annotate more; data.repeat_threshold={tail.threshold:g} shows the rarest"
+        f" {repeated.repeats.max():.1f} times per epoch ({repeated.length} instead of {len(dataset.images)} images)"
     )
     if not config.loss.equalized:
         advice += "; compare loss.classification=eqfl with model.head.prior=0.001"
     return Kind("warning", "long-tail", what, advice).found(examples)
-
-
-def suggest_threshold(median_share: float) -> float:
-    """The median class's share of the images, rounded: the rarer half of the classes is shown more often."""
-    return float(f"{min(max(median_share, THRESHOLDS[0]), THRESHOLDS[1]):.0e}")

@@ -1,7 +1,7 @@
 """Findings: what a check of a data set reports, with examples and what to do about each."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, NamedTuple, TypeVar
 
@@ -15,7 +15,7 @@ from nanogfl.data.dataset import DataSet, ImageRecord
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 """error: images or the whole training are lost, or the AP is not what it seems; warning: probably a mistake, or it
-makes the detector worse; note: good to know, nothing to do"""
+makes the detector worse; note: good to know, nothing to do: all notes together are one line of the table"""
 SHOWN = 24
 """examples that are kept of a finding that may hold for every box"""
 
@@ -55,6 +55,9 @@ class Finding:
     def __post_init__(self) -> None:
         if self.count < 0:
             object.__setattr__(self, "count", len(self.examples))
+
+    def as_note(self) -> "Finding":
+        return replace(self, severity="note")
 
 
 class Kind(NamedTuple):

@@ -37,12 +37,10 @@ error val-without-objects: validation images, none of which has an object
 note empty-images: images without objects
     allowed, they teach what background is; look whether they are empty indeed
 
-note category-gaps: category ids are not 1, 2, 3 ...
-    nothing to do: numbered from 0 inside, and the file's own ids come back in the evaluation
 error classes-differ: classes differ between train and val
     give both files the same classes, letter by letter: training refuses these
-warning class-ids-differ: class ids differ between train and val
-    classes are matched by name: give both files equal ids if other tools read them by id
+note class-ids-differ: class ids differ between train and val
+    nothing to do: classes are matched by name; other tools may read them by id
 warning classes-only-in-val: classes only in val
     their boxes are left out of the evaluation: add the classes to train's categories, or remove them
 warning unused-classes: classes without a box in train

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from nanogfl.config import Config
-from nanogfl.data.lint.annotations import sides_at_input
+from nanogfl.data.advice.advise import Advice, start_of
+from nanogfl.data.advice.schedule import FROM
 from nanogfl.data.lint.finding import SEVERITIES, Example, Finding, Severity, Split
 from nanogfl.io.atomic import atomic_path
 
@@ -29,6 +30,8 @@ class CheckReport:
     """how far the head's bins reach, as a line"""
     images_read: bool
     """False: the annotations alone were checked"""
+    advice: tuple[Advice, ...] = ()
+    """what a training of this data set should use, as far as the recipe may choose"""
 
     def count(self, severity: Severity) -> int:
         """Number of findings of this severity."""
@@ -42,7 +45,7 @@ class CheckReport:
         if len(named) > 2 * _SHOWN_CLASSES:
             named = [*named[:_SHOWN_CLASSES], "...", *named[-_SHOWN_CLASSES:]]
         lines.append(("classes", ", ".join(named) + " boxes in train"))
-        sides = sides_at_input(self.train, spec)
+        sides = self.train.index.object_sides(spec)
         if len(sides):
             few, half, many = np.percentile(np.sqrt(sides.prod(axis=1)), [5, 50, 95])
             sizes = f"{half:.0f} px the median object (root of its area), {few:.0f} to {many:.0f} px for 90 % of them"
@@ -73,6 +76,7 @@ class CheckReport:
                 }
                 for finding in self.findings
             ],
+            "advice": [advice._asdict() for advice in self.advice],
             "splits": {
                 split.name: {
                     "annotations": split.dataset.name,
@@ -86,13 +90,22 @@ class CheckReport:
 
 
 def format_table(report: CheckReport) -> list[tuple[Severity | None, str]]:
-    """Lines for a terminal, those that name a finding with its severity."""
+    """Lines for a terminal, those that name a finding with its severity: each error and warning with an example
+    and what to do, all notes in one line, then the advice."""
     lines: list[tuple[Severity | None, str]] = [(None, f"{name:<8} {line}") for name, line in report.facts()]
     for finding in report.findings:
+        if finding.severity == "note":
+            continue
         lines.append((None, ""))
         lines.append((finding.severity, f"{finding.severity.upper():<7} {finding.count:>6}  {finding.what}"))
         lines.append((None, f"{'':<16}e.g. {_first_examples(finding)}"))
         lines.append((None, f"{'':<16}{finding.advice}"))
+    if notes := [f"{finding.count} {finding.what}" for finding in report.findings if finding.severity == "note"]:
+        lines += [(None, ""), ("note", f"{'NOTE':<8}no need to act: {'; '.join(notes)}")]
+    if report.advice:
+        lines += [(None, ""), (None, f"would train {FROM[start_of(report.config)]} with:")]
+        width = max(len(advice.setting) for advice in report.advice)
+        lines += [(None, f"  {advice.setting:<{width}}  {advice.reason}") for advice in report.advice]
     return [*lines, (None, ""), (None, report.verdict())]
 
 
@@ -124,6 +137,10 @@ def write_markdown(path: Path, report: CheckReport, pictures: dict[str, str]) ->
         lines.append("")
         if finding.key in pictures:
             lines += [f"![{finding.what}]({pictures[finding.key]})", ""]
+    if report.advice:
+        lines += ["## Would train with", "", "| setting | reason |", "|---|---|"]
+        lines += [f"| `{advice.setting}` | {_cell(advice.reason)} |" for advice in report.advice]
+        lines.append("")
     with atomic_path(path) as temporary:
         temporary.write_text("\n".join(lines), encoding="utf-8")
 

@@ -7,23 +7,25 @@ from nanogfl.data.cache.ahead import Track
 from nanogfl.data.dataset import DataSet
 from nanogfl.data.lint.annotations import check_boxes, check_crowds, check_empty, check_problems, check_sizes
 from nanogfl.data.lint.classes import check_classes, check_tail
+from nanogfl.data.lint.effect import by_effect
 from nanogfl.data.lint.files import check_copies, check_files, check_listed
 from nanogfl.data.lint.finding import Finding, Split, by_severity
 from nanogfl.data.lint.images import look_at_images
 
 
-def check_annotations(train: Split, val: Split, config: Config, *, finest_stride: float, rare: int) -> list[Finding]:
-    """What the annotations show; opens no image. Classes in at most `rare` training images are rare."""
+def check_annotations(train: Split, val: Split, config: Config, *, finest_stride: float) -> list[Finding]:
+    """What the annotations show; opens no image. Of few boxes or images: as notes (`by_effect`)."""
     splits = (train, val)
-    return [
+    findings = [
         *check_classes(train, val),
         *check_problems(splits),
         *check_boxes(splits),
         *check_crowds(splits),
         *check_empty(splits, config.data.min_labelled),
         *check_sizes(train, config.model.input, finest_stride),
-        *check_tail(train, config, rare),
+        *check_tail(train, config),
     ]
+    return by_effect(findings, train, val)
 
 
 def check_images(train: Split, val: Split, track: Track = lambda results, _: results) -> list[Finding]:
@@ -33,19 +35,17 @@ def check_images(train: Split, val: Split, track: Track = lambda results, _: res
     looks = look_at_images(paths, track)
     cut = len(train.dataset.images)
     parts = looks.part(slice(None, cut)), looks.part(slice(cut, None))
-    return [*check_files(splits, parts), *check_copies(train, val, *parts)]
+    return by_effect([*check_files(splits, parts), *check_copies(train, val, *parts)], train, val)
 
 
-def advise_before_training(
-    train: DataSet, val: DataSet, config: Config, *, finest_stride: float, rare: int
-) -> Sequence[str]:
+def advise_before_training(train: DataSet, val: DataSet, config: Config, *, finest_stride: float) -> Sequence[str]:
     """Lines about what to correct or decide before hours of training, from the annotations alone.
 
     Left out: what the readers listed, which the run says itself, and what is only good to know.
     """
     splits = Split("train", train), Split("val", val)
     listed = {finding.key for finding in check_problems(splits)}
-    findings = [*check_annotations(*splits, config, finest_stride=finest_stride, rare=rare), *check_listed(*splits)]
+    findings = [*check_annotations(*splits, config, finest_stride=finest_stride), *check_listed(*splits)]
     lines = [
         f"  {finding.severity}: {finding.count} {finding.what} ({finding.examples[0]}): {finding.advice}"
         for finding in by_severity(findings)

@@ -8,7 +8,6 @@ from nanogfl.data.dataset import DataSet
 from nanogfl.data.lint.run import advise_before_training
 from nanogfl.data.loader import Loader
 from nanogfl.evaluation.coco_ap import NO_OBJECTS
-from nanogfl.evaluation.frequency import LVIS_LIMITS
 from nanogfl.loss.reach import measure_reach
 from nanogfl.model.detector import Detector
 from nanogfl.model.summary import count_complexity
@@ -70,7 +69,7 @@ def introduce(
     for line in (*lines, *remarks(config, data, loader)):
         progress.say(line)
     finest = float(detector.grid.strides.min())
-    for line in advise_before_training(data.train, data.val, config, finest_stride=finest, rare=LVIS_LIMITS[0]):
+    for line in advise_before_training(data.train, data.val, config, finest_stride=finest):
         progress.say(line)
     if config.model.head.bins:
         truths = plain_truths(data.train, config.model.input)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from nanogfl.config import Config
 from nanogfl.contract.input_spec import InputSpec
 from nanogfl.data.lint.annotations import (
     SAME_IOU,
@@ -12,9 +13,11 @@ from nanogfl.data.lint.annotations import (
     check_problems,
     check_sizes,
     same_boxes,
-    sides_at_input,
 )
-from nanogfl.data.lint.finding import Split
+from nanogfl.data.lint.effect import by_effect
+from nanogfl.data.lint.finding import Example, Split
+from nanogfl.data.lint.kinds import KINDS
+from nanogfl.data.lint.run import check_annotations
 from nanogfl.data.readers.read import load_split as load_coco
 
 PLAIN = [[(0, 10, 10, 30, 40), (1, 12, 10, 50, 40)], [(0, 10, 10, 30, 40)]]
@@ -166,9 +169,9 @@ STRETCH, LETTERBOX = InputSpec((160, 320)), InputSpec((160, 320), "letterbox")
 
 def test_sides_are_scaled_as_the_recipe_resizes(split):
     images = [[(0, 10, 10, 30, 40), (1, 0, 0, 50, 50, "crowd")], [], [(1, 0, 0, 60, 6)]]
-    train = split("train", images, hw=(40, 160))
-    assert sides_at_input(train, STRETCH).tolist() == [[40, 120], [120, 24]]  # x 2, y 4
-    assert sides_at_input(train, LETTERBOX).tolist() == [[40, 60], [120, 12]]  # both 2
+    index = split("train", images, hw=(40, 160)).index
+    assert index.object_sides(STRETCH).tolist() == [[40, 120], [120, 24]]  # x 2, y 4
+    assert index.object_sides(LETTERBOX).tolist() == [[40, 60], [120, 12]]  # both 2
 
 
 def test_large_objects_are_no_finding_and_a_set_without_any_neither(split):
@@ -176,26 +179,60 @@ def test_large_objects_are_no_finding_and_a_set_without_any_neither(split):
     assert check_sizes(split("train", [[(0, 0, 0, 1, 1, "crowd")], []]), STRETCH, 8.0) == []
 
 
-@pytest.mark.parametrize(("small", "severity"), [(1, "note"), (2, "warning")])
-def test_objects_narrower_than_the_finest_stride_are_counted(split, by_key, small, severity):
-    images = [[(0, 0, 0, 80, 80)] * (60 - small) + [(1, 0, 0, 3.9, 80)] * small]
-    findings = by_key(check_sizes(split("train", images, hw=(160, 160)), STRETCH, 8.0))
-    assert list(findings) == ["below-stride"]  # 7.8 x 80 px: narrow, not tiny
-    assert (findings["below-stride"].severity, findings["below-stride"].count) == (severity, small)
-    assert "7.8 x 80.0 px" in findings["below-stride"].examples[0].text
-    assert f"{small / 60:.1%}" in findings["below-stride"].advice
+def test_many_objects_narrower_than_the_finest_stride_are_a_warning_and_a_tenth_of_them_none(split, by_key):
+    images = [[(0, 0, 0, 80, 80)] * 53 + [(1, 0, 0, 3.9, 80)] * 7]  # 7.8 x 80 px: narrow, not tiny
+    finding = by_key(check_sizes(split("train", images, hw=(160, 160)), STRETCH, 8.0))["small-objects"]
+    assert (finding.severity, finding.count) == ("warning", 7)
+    assert "7.8 x 80.0 px" in finding.examples[0].text
+    assert "12% are narrower" in finding.advice
     assert check_sizes(split("train", images, hw=(160, 160)), STRETCH, 7.8) == []
+    tenth = [[(0, 0, 0, 80, 80)] * 54 + [(1, 0, 0, 3.9, 80)] * 6]
+    assert check_sizes(split("train", tenth, hw=(160, 160)), STRETCH, 8.0) == []
 
 
-def test_mostly_tiny_objects_suggest_a_larger_input_where_the_images_hold_it(split, by_key):
-    tiny, large = (0, 0, 0, 24, 24), (0, 0, 0, 200, 200)
-    train = split("train", [[tiny, tiny, large]], hw=(640, 1280))  # a quarter: 6 x 6 px
-    finding = by_key(check_sizes(train, STRETCH, 4.0))["tiny-objects"]
+def test_small_objects_get_the_input_that_is_enough_for_half_of_them(split, by_key):
+    small, large = (0, 0, 0, 40, 40), (0, 0, 0, 200, 200)
+
+    def advice(objects, hw):
+        return by_key(check_sizes(split("train", [objects], hw=hw), STRETCH, 4.0))["small-objects"].advice
+
+    train = split("train", [[small, small, large]], hw=(320, 640))  # half: 20 x 20 px, 24 are enough
+    finding = by_key(check_sizes(train, STRETCH, 4.0))["small-objects"]
     assert (finding.severity, finding.count) == ("warning", 2)
-    assert "67%" in finding.advice
-    assert "model.input.hw to [640, 1280] (16.0 times" in finding.advice
-    half = split("train", [[tiny, tiny, large]], hw=(320, 640))  # 12 x 12 px: 24 are enough
-    assert "[320, 640] (4.0 times" in by_key(check_sizes(half, STRETCH, 4.0))["tiny-objects"].advice
-    whole = split("train", [[(0, 0, 0, 8, 8)]], hw=(160, 320))
-    assert "no more pixels" in by_key(check_sizes(whole, STRETCH, 4.0))["tiny-objects"].advice
-    assert check_sizes(split("train", [[tiny, large, large]], hw=(640, 1280)), STRETCH, 4.0) == []
+    assert "[192, 384] (1.4 times" in finding.advice
+    assert "parts" not in finding.advice
+    far = advice([small, small, large], (1600, 3200))  # a tenth: 4 x 4 px, more than an input should grow for
+    assert "[256, 512] (2.6 times" in far
+    assert "cut large images into parts" in far
+    assert check_sizes(split("train", [[small, large, large]], hw=(320, 640)), STRETCH, 4.0) == []
+    # the images hold no more pixels
+    assert check_sizes(split("train", [[(0, 0, 0, 8, 8)]], hw=(160, 320)), STRETCH, 4.0) == []
+    assert (
+        "no more pixels"
+        in by_key(check_sizes(split("train", [[(0, 0, 0, 3, 80)]], hw=(160, 320)), STRETCH, 4.0))[
+            "small-objects"
+        ].advice
+    )
+
+
+# Severity by effect -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("boxes", "severity"), [(97, "warning"), (98, "note")])
+def test_a_box_in_more_than_a_hundred_drawn_twice_is_a_note(split, by_key, boxes, severity):
+    images = [[(0, 0, 0, 50, 50)]] * boxes + [[(0, 0, 0, 50, 50)] * 2]
+    train, val = split("train", images), split("val", [[(1, 0, 0, 50, 50)]])
+    found = by_key(check_annotations(train, val, Config(), finest_stride=8.0))
+    assert found["duplicate-boxes"].severity == severity
+
+
+def test_a_val_image_in_more_than_fifty_that_looks_like_a_train_image_is_a_note(split):
+    train, near = (
+        split("train", [[(0, 0, 0, 50, 50)]]),
+        KINDS["near-duplicates"].found([Example("val", "a is nearly b")]),
+    )
+    for images, severity in ((50, "warning"), (51, "note")):
+        val = split("val", [[(0, 0, 0, 50, 50)]] * images)
+        assert [finding.severity for finding in by_effect(near, train, val)] == [severity]
+    error = KINDS["val-in-train"].found([Example("val", "a is b")])
+    assert by_effect(error, train, split("val", [[]] * 1000)) == error

@@ -1,12 +1,14 @@
 """What the report shows: sheets around the boxes that are meant, lines that fit, all of it in the file for scripts."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 from nanogfl.config import Config
+from nanogfl.data.advice.advise import Advice
 from nanogfl.data.dataset import DataSet, ImageRecord
 from nanogfl.data.lint.finding import Example, Finding, Split, by_severity, sample
 from nanogfl.data.lint.pictures import save_sheet
@@ -94,15 +96,41 @@ def report(image):
 def test_the_table_gives_each_finding_a_count_an_example_and_what_to_do(report):
     short = tuple(Example("train", f"'class {n}'") for n in range(40))
     other = Finding("error", "b", "files gone", "copy them", (Example("val", "x" * 200), Example("val", "y")), 7)
-    lines = [line for _, line in format_table(report(other, Finding("note", "a", "odd names", "rename", short)))]
+    lines = [line for _, line in format_table(report(other, Finding("warning", "a", "odd names", "rename", short)))]
     assert " ".join(lines[lines.index("") + 1].split()) == "ERROR 7 files gone"
     named = next(line for line in lines if "'class 0'" in line)
     assert named.strip().startswith("e.g. train: 'class 0'; 'class 1'; ")
     assert 80 < len(named) < 120
     assert not any("xy" in line or "; y" in line for line in lines)
-    assert lines[-1] == "1 error, 0 warnings, 1 note"
+    assert lines[-1] == "1 error, 1 warning, 0 notes"
     assert format_table(report())[-1][1] == "nothing was found"
     assert "not opened" in format_table(report(images_read=False))[-1][1]
+
+
+def test_all_notes_are_one_line_and_the_files_keep_their_examples(tmp_path, report, image):
+    notes = [Finding("note", key, f"{key} things", "nothing to do", (Example("train", f"x {key}"),), 3) for key in "ab"]
+    whole = report(*notes)
+    (line,) = [line for _, line in format_table(whole) if "things" in line]
+    assert "3 a things; 3 b things" in line
+    assert format_table(whole)[-1][1] == "0 errors, 0 warnings, 2 notes"
+    write_markdown(tmp_path / "check.md", whole, {})
+    text = (tmp_path / "check.md").read_text()
+    assert "x a" in text
+    assert "x b" in text
+
+
+def test_the_advice_comes_last_as_settings_with_their_reasons(tmp_path, report):
+    whole = replace(report(), advice=(Advice("model.input.hw", [416, 416], "small | things"), Advice("a.b", 0.5, "c")))
+    lines = [line for _, line in format_table(whole)]
+    start = lines.index("would train from scratch with:")
+    assert [line.split() for line in lines[start + 1 : start + 3]] == [
+        ["model.input.hw=[416,416]", "small", "|", "things"],
+        ["a.b=0.5", "c"],
+    ]
+    write_markdown(tmp_path / "check.md", whole, {})
+    assert "| `model.input.hw=[416,416]` | small \\| things |" in (tmp_path / "check.md").read_text()
+    write_json(tmp_path / "check.json", whole)
+    assert json.loads((tmp_path / "check.json").read_text())["advice"][1] == {"key": "a.b", "value": 0.5, "reason": "c"}
 
 
 def test_the_facts_say_how_large_objects_are_at_the_input(report):
