@@ -110,10 +110,10 @@ def _lost(owners: torch.Tensor, sides: torch.Tensor, reach: float) -> float:
     top."""
     if not len(owners):
         return 0.0
-    _, rows = owners.unique(return_inverse=True)
     cut = sides.clamp(max=reach)
     iou = _areas(cut) / _areas(sides)  # a cut box lies inside the whole one
-    best = torch.zeros(int(rows.max()) + 1).scatter_reduce(0, rows, iou, "amax")
+    best = torch.zeros(int(owners.max()) + 1).scatter_reduce(0, owners, iou, "amax")
+    best = best[best > 0]  # an object without points has none to be cut
     return 1 - (best[:, None] >= _THRESHOLDS).float().mean().item()
 
 

@@ -4,6 +4,9 @@ What a detector needs is a number of updates rather than of epochs: 100 epochs o
 epochs of 8,000 are 50,000. Measured at 320 x 320 with batches of 16 (docs/results.md): from a COCO detector 292 and 296
 images reach after 180 updates what 1,300 to 2,200 bring from scratch, and less than two thirds of it after 54; from
 scratch AP still rises from 800 to 2,200 updates.
+
+train.ema_decay needs no choice: the average spans the last ninth of all updates, until that is more than .998 spans
+(training/optim.py: after 4,491 updates). The cosine always ends with the last update.
 """
 
 import math
