@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 from nanogfl.config import Config, ModelConfig
 from nanogfl.data.advice.flips import why_not_flip
-from nanogfl.data.advice.input_size import InputChoice, enough_input
+from nanogfl.data.advice.input_size import ENOUGH, InputChoice, enough_input
 from nanogfl.data.advice.repeats import Tail, long_tail
 from nanogfl.data.advice.schedule import (
     BATCH,
@@ -144,7 +144,7 @@ def _why_input(size: InputChoice, hw: tuple[int, int]) -> str:
         return "no object was measured"
     median = f"half of the objects are smaller than {size.median:.0f} x {size.median:.0f} px at {hw[1]} x {hw[0]}"
     if size.hw == hw:
-        return median + ("" if size.held else ", and the images hold no more pixels")
+        return median + (", and the images hold no more pixels" if size.median < ENOUGH and not size.held else "")
     return f"{median}; training and detecting take {size.time:.1f} times as long"
 
 

@@ -118,6 +118,7 @@ def test_the_input_does_not_grow_beyond_what_the_images_hold():
     small = make_set(20, ((0, 0, 0, 8, 8),), hw=(240, 320))
     assert advise(small)[0].value == [320, 320]
     assert "hold no more pixels" in advise(small)[0].reason
+    assert "hold" not in advise(make_set(20, ((0, 0, 0, 80, 80),), hw=(240, 320)))[0].reason  # enough as it is
     assert advise(make_set(20, ()))[0].value == [320, 320]  # no object at all
 
 
