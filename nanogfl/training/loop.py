@@ -100,7 +100,8 @@ def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks, callbacks:
         teacher = read_teacher(config)
         data = load_data(config)
     ranks.require_same("data set", data.digest())
-    ranks.require_same("teacher", teacher and teacher.sha256)
+    teacher_sha256 = None if teacher is None else teacher.sha256
+    ranks.require_same("teacher", teacher_sha256)
     if ranks.several:  # one process need not read the pixels
         ranks.require_same("picture under an image's name", data.pixels_digest())
     if not ranks.shares_statistics(config.train):
@@ -118,14 +119,14 @@ def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks, callbacks:
     pad, (rank, world, _) = bool(config.train.compile), ranks.place
     loader = Loader(data.train, config, data.train_frames, device, pad=pad, rank=rank, world=world)
     with own_run_dir(run_dir) if ranks.first else nullcontext():
-        last = _take_over(run_dir, config, data, teacher and teacher.sha256, resume, loader, ranks)
+        last = _take_over(run_dir, config, data, teacher_sha256, resume, loader, ranks)
         if last is not None:
             config = last.config
         progress = Progress(config, run_dir, silent=silent or not ranks.first)
         if ranks.first:
             lines = [*started_from, *frozen.lines(), *ranks.lines(config)]
-            if teacher is not None:
-                lines += describe(teacher, detector, data.train.classes, config)
+            if lessons is not None:
+                lines += describe(lessons.teacher, lessons.pairing, detector, data.train.classes, config)
             introduce(config, run_dir, data, loader, detector, lines, progress)
         step = build_step(config, detector, device, ranks, lessons)
         state = RunState(run_dir, config, data, step, loader.steps)

@@ -1,6 +1,6 @@
 """The losses of a student beside those of the objects: weights, places and means."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -52,8 +52,9 @@ class Pairing:
     """of `bin_projection`"""
 
     def to(self, device: torch.device) -> "Pairing":
-        moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in vars(self).items()}
-        return Pairing(**moved)
+        projection = None if self.projection is None else self.projection.to(device)
+        ours, theirs = self.classes.to(device), self.teacher_classes.to(device)
+        return replace(self, classes=ours, teacher_classes=theirs, projection=projection)
 
 
 class DistilledLosses(NamedTuple):
@@ -142,7 +143,8 @@ def _at_points(
 
 
 def _picked(predictions: Predictions, points: tuple[slice, ...]) -> Predictions:
-    return Predictions(*(part if part is None else _pick(part, points) for part in predictions))
+    logits, boxes, quality = predictions
+    return Predictions(_pick(logits, points), _pick(boxes, points), None if quality is None else _pick(quality, points))
 
 
 def _pick(values: Tensor, points: tuple[slice, ...]) -> Tensor:

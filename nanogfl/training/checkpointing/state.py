@@ -62,7 +62,11 @@ class RunState:
             ("the averaged weights", step.averaged.detector, last.checkpoint.weights),
             ("the trained weights", step.detector, training.detector),
             ("the auxiliary branch", step.assist, training.assist or {}),
-            ("the adapters of the features", step.lessons and step.lessons.adapters, training.adapters or {}),
+            (
+                "the adapters of the features",
+                None if step.lessons is None else step.lessons.adapters,
+                training.adapters or {},
+            ),
             ("the account of the classes", step.equalizer if had_account else None, training.equalizer or {}),
         ]
         for what, part, found in parts:
@@ -158,8 +162,8 @@ class RunState:
             assist=None if step.assist is None else step.assist.state_dict(),
             equalizer=None if step.equalizer is None else step.equalizer.state_dict(),
             scaler=step.scaler.state_dict(),
-            teacher=step.lessons and step.lessons.teacher.sha256,
-            adapters=step.lessons and step.lessons.adapters.state_dict(),
+            teacher=None if step.lessons is None else step.lessons.teacher.sha256,
+            adapters=None if step.lessons is None else step.lessons.adapters.state_dict(),
         )
         checkpoint = self._checkpoint(training.to_dict())
         with going_on_after_errors(self.run_dir):

@@ -8,6 +8,7 @@ from itertools import accumulate
 import torch
 
 from nanogfl.config import Config, HeadConfig
+from nanogfl.contract.input_spec import InputSpec
 from nanogfl.errors import UserError
 from nanogfl.loss.distill.criterion import Pairing
 from nanogfl.loss.distill.sides import bin_projection
@@ -27,8 +28,8 @@ class Teacher:
     """of the file"""
     name: str
     """the path, for people"""
-    trained_hw: tuple[int, int]
-    """height and width of the input that it was trained at"""
+    trained_with: InputSpec
+    """its own input"""
 
 
 def read_teacher(config: Config) -> Teacher | None:
@@ -45,7 +46,7 @@ def read_teacher(config: Config) -> Teacher | None:
     own = checkpoint.config.model
     model = replace(own, input=replace(own.input, hw=config.model.input.hw))
     detector = replace(checkpoint, config=replace(checkpoint.config, model=model)).build().requires_grad_(False)
-    return Teacher(detector, checkpoint.classes, sha256, config.train.teacher, own.input.hw)
+    return Teacher(detector, checkpoint.classes, sha256, config.train.teacher, own.input)
 
 
 def pair(teacher: Teacher, student: Detector, classes: Sequence[str], config: Config) -> Pairing:
@@ -56,7 +57,7 @@ def pair(teacher: Teacher, student: Detector, classes: Sequence[str], config: Co
     """
     theirs, ours = teacher.detector.grid, student.grid
     their_strides, our_strides = teacher.detector.neck.strides, student.neck.strides
-    levels = tuple((ours_, their_strides.index(s)) for ours_, s in enumerate(our_strides) if s in their_strides)
+    levels = tuple((level, their_strides.index(s)) for level, s in enumerate(our_strides) if s in their_strides)
     points = levels if _anchors(ours.head) == _anchors(theirs.head) else ()
     names = matching_classes(classes, teacher.classes)
     sides = bool(config.distill.side and points and ours.head.bins and theirs.head.bins)
@@ -78,16 +79,20 @@ def pair(teacher: Teacher, student: Detector, classes: Sequence[str], config: Co
     return pairing
 
 
-def describe(teacher: Teacher, student: Detector, classes: Sequence[str], config: Config) -> Iterator[str]:
+def describe(
+    teacher: Teacher, pairing: Pairing, student: Detector, classes: Sequence[str], config: Config
+) -> Iterator[str]:
     """Lines for the start of a run: the teacher, what it costs, what it teaches and what it cannot."""
     cost, own = count_complexity(teacher.detector), count_complexity(student)
-    (height, width), (h, w) = teacher.detector.hw, teacher.trained_hw
-    at = f"{height} x {width}" + (f" (trained at {h} x {w})" if (h, w) != (height, width) else "")
+    (height, width), own_input = teacher.detector.hw, teacher.trained_with
+    at = f"{height} x {width}"
+    if (own_input.hw, own_input.resize) != (config.model.input.hw, config.model.input.resize):
+        at += f" (trained at {own_input.hw[0]} x {own_input.hw[1]}, {own_input.resize})"
     yield (
         f"teacher: {teacher.name}, {cost} at {at}: {cost.macs / own.macs:.2f} times the detector's forward pass in"
         " addition"
     )
-    pairing, names = pair(teacher, student, classes, config), matching_classes(classes, teacher.classes)
+    names = matching_classes(classes, teacher.classes)
     strides = ", ".join(str(student.neck.strides[level]) for level, _ in pairing.levels)
     taught = []
     if pairing.scores:

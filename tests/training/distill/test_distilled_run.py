@@ -181,12 +181,13 @@ def test_another_teacher_is_refused_and_nothing_is_lost(tiny, make_teacher, tmp_
 
 def paired(config: Config, classes: tuple[str, ...] = ("rectangle", "ellipse")):
     teacher, student = read_teacher(config), build_detector(config.model, len(classes))
-    return pair(teacher, student, classes, config), list(describe(teacher, student, classes, config))
+    pairing = pair(teacher, student, classes, config)
+    return pairing, list(describe(teacher, pairing, student, classes, config))
 
 
 def test_a_teacher_runs_at_the_students_size(tiny, make_teacher):
     pairing, lines = paired(taught(tiny, make_teacher(input=InputSpec((128, 128)))))
-    assert "at 64 x 96 (trained at 128 x 128)" in lines[0]
+    assert "at 64 x 96 (trained at 128 x 128, stretch)" in lines[0]
     assert pairing.points == pairing.teacher_points == (slice(0, 96 + 24 + 6 + 2),)
 
 
