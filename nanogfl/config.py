@@ -417,6 +417,9 @@ class TrainConfig(Bounded):
     init_from: _OptionalText = None
     """start from a nanogfl checkpoint, of other classes if need be: its averaged weights are kept where name and shape
     fit. Ignored on resume"""
+    teacher: _OptionalText = None
+    """learn from this nanogfl checkpoint as well, of another model and other classes if need be; `distill` says how. It
+    is read again on resume and must then be the same file"""
     freeze: tuple[Part, ...] = ()
     """parts that stay as loaded, with the statistics of their norms"""
     epochs: _Count = 100
@@ -485,6 +488,26 @@ class TrainConfig(Bounded):
 
 
 @dataclass(frozen=True)
+class DistillConfig(Bounded):
+    """What the detector learns from train.teacher beside the objects: weights of the losses, 0 is off."""
+
+    cls: _NonNegative = 1.0
+    """weight of the quality focal loss whose targets are the teacher's scores, at all points and for the classes that
+    both know"""
+    side: _NonNegative = 0.25
+    """weight of localization distillation (arXiv:2102.12252): the divergence from the teacher's distributions of the
+    sides, weighted by the teacher's best score; both boxes need distributions"""
+    side_points: Literal["positives", "all"] = "positives"
+    """where the sides are taught. positives: at the points that learn an object; all: wherever the teacher's score is
+    high, which includes the paper's valuable localization region"""
+    temperature: Annotated[float, Ge(0.1), Le(100)] = 10.0
+    """divides the logits of both distributions: above 1 the improbable bins count as well; 10 in the paper"""
+    feature: _NonNegative = 0.0
+    """weight of the mean squared error of the neck's levels, after a 1x1 convolution that only the training has, from
+    the teacher's, each channel of which is brought to mean 0 and variance 1 over the batch"""
+
+
+@dataclass(frozen=True)
 class Config(Bounded):
     """The whole recipe."""
 
@@ -493,6 +516,7 @@ class Config(Bounded):
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
 
     def __post_init__(self) -> None:
         head, loss = self.model.head, self.loss
@@ -534,6 +558,11 @@ class Config(Bounded):
             raise ValueError(
                 f"loss.box_weight {loss.box_weight} is for boxes around grid points, model.head.box deltas has anchors:"
                 " set it to none"
+            )
+        if self.train.teacher is not None and not (self.distill.cls or self.distill.side or self.distill.feature):
+            raise ValueError(
+                "train.teacher teaches nothing while distill.cls, distill.side and distill.feature are 0: set one of"
+                " them above 0, or train.teacher to none"
             )
 
     def to_dict(self) -> dict[str, Any]:
