@@ -17,7 +17,8 @@ _T = TypeVar("_T")
 def read_weights(path: Path, *, old_format: bool = False) -> Any:
     """The content of the file, on the CPU; None where it is not such a file, or truncated, damaged or a zip bomb.
 
-    Raises UserError where the memory does not suffice. `old_format` accepts the format of torch before 1.6 as well, which is not a zip.
+    `old_format` accepts the format of torch before 1.6 as well, which is not a zip. Raises UserError where the memory
+    does not suffice.
     """
     return _guarded(path, old_format, lambda: torch.load(path, map_location="cpu", weights_only=True))
 
