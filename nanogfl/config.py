@@ -40,6 +40,7 @@ _Share = Annotated[float, Ge(0), Le(1)]
 _BelowOne = Annotated[float, Ge(0), Lt(1)]
 # Upper bounds are far above anything useful: they keep an untrusted file from filling the memory.
 _Channels = Annotated[int, Ge(8), Le(1024), MultipleOf(2)]
+_Blocks = Annotated[int, Ge(0), Le(64)]
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,23 @@ CacheKind = Annotated[Literal["memmap", "memory", "device", "off"], Reads(False,
 
 @dataclass(frozen=True)
 class BackboneConfig(Bounded):
-    """ShuffleNetV2 (arXiv:1807.11164) or ResNet (arXiv:1512.03385): features at strides 8, 16 and 32."""
+    """ShuffleNetV2 (arXiv:1807.11164), ResNet (arXiv:1512.03385) or SumNet: features at strides 8, 16 and 32."""
 
-    kind: Literal["shufflenetv2", "resnet18", "resnet34", "resnet50", "resnet101"] = field(
+    kind: Literal["shufflenetv2", "sumnet", "resnet18", "resnet34", "resnet50", "resnet101"] = field(
         default="shufflenetv2", kw_only=True
     )
     width: Literal["0.5x", "1.0x", "1.5x"] = "1.0x"
     """shufflenetv2 only"""
+    channels: tuple[_Channels, _Channels, _Channels, _Channels] = (32, 64, 128, 256)
+    """sumnet only: of the stages of strides 4, 8, 16 and 32"""
+    blocks: tuple[_Blocks, _Blocks, _Blocks, _Blocks] = (1, 2, 6, 2)
+    """sumnet only: blocks of each stage"""
+    expansion: Annotated[int, Ge(1), Le(8)] = 2
+    """sumnet only: channels inside a block relative to its own"""
+    kernel: Literal[3, 5] = 3
+    """sumnet only: size of the depthwise convolutions"""
+    down: Literal["dense", "separable"] = "dense"
+    """sumnet only: convolutions of stride 2 before the stages of strides 8, 16 and 32"""
 
     # These keys say where a training starts and only its start reads them. They are not compared, because two models
     # that started differently are still the same kind of model.
@@ -91,10 +102,18 @@ class BackboneConfig(Bounded):
             raise ValueError(f"weights_sha256 must be 64 hex digits (0-9, a-f), got {self.weights_sha256!r}")
         if self.kind != "shufflenetv2" and self.width != "1.0x":
             raise ValueError(f"width is for kind shufflenetv2, kind is {self.kind}: leave width out, got {self.width}")
+        if self.kind != "sumnet":
+            for key in ("channels", "blocks", "expansion", "kernel", "down"):
+                if getattr(self, key) != type(self).__dataclass_fields__[key].default:
+                    raise ValueError(f"{key} is for kind sumnet, kind is {self.kind}: leave {key} out")
+        elif self.weights is not None:
+            raise ValueError("weights are torchvision's, which has no SumNet: start from train.init_from instead")
 
     @property
     def title(self) -> str:
-        """Display name, such as ShuffleNetV2 1.0x or ResNet-50."""
+        """Display name, such as ShuffleNetV2 1.0x, SumNet 32-64-128-256 or ResNet-50."""
+        if self.kind == "sumnet":
+            return "SumNet " + "-".join(map(str, self.channels))
         return f"ShuffleNetV2 {self.width}" if self.kind == "shufflenetv2" else self.kind.replace("resnet", "ResNet-")
 
 
@@ -102,13 +121,14 @@ class BackboneConfig(Bounded):
 class NeckConfig(Bounded):
     """Mixes the backbone's levels and gives all of them the same number of channels."""
 
-    kind: Literal["pan", "ghost_pan", "fpn"] = "ghost_pan"
-    """pan: 1x1 laterals and sums (NanoDet-m); ghost_pan: concatenation and ghost blocks (NanoDet-Plus); fpn: the
-    feature pyramid of strides 8 to 128 (RetinaNet, ATSS, GFL; 256 channels in the papers)"""
+    kind: Literal["pan", "ghost_pan", "sum_pan", "fpn"] = "ghost_pan"
+    """pan: 1x1 laterals and sums (NanoDet-m); ghost_pan: concatenation and ghost blocks (NanoDet-Plus); sum_pan: sums
+    and residual blocks (SumNet); fpn: the feature pyramid of strides 8 to 128 (RetinaNet, ATSS, GFL; 256 channels in
+    the papers)"""
     channels: _Channels = 96
     """of each level"""
     extra_level: bool = True
-    """ghost_pan only: add a fourth level at stride 64"""
+    """ghost_pan and sum_pan only: add a fourth level at stride 64"""
     p6_from: Literal["p5", "c5"] = "p5"
     """fpn only: input of the level of stride 64. p5: the neck's level of stride 32 (ATSS, GFL); c5: the backbone's last
     feature, with a ReLU before the level of stride 128 (RetinaNet)"""
@@ -397,6 +417,9 @@ class TrainConfig(Bounded):
     init_from: _OptionalText = None
     """start from a nanogfl checkpoint, of other classes if need be: its averaged weights are kept where name and shape
     fit. Ignored on resume"""
+    teacher: _OptionalText = None
+    """learn from this nanogfl checkpoint as well, of another model and other classes if need be; `distill` says how. It
+    is read again on resume and must then be the same file"""
     freeze: tuple[Part, ...] = ()
     """parts that stay as loaded, with the statistics of their norms"""
     epochs: _Count = 100
@@ -465,6 +488,26 @@ class TrainConfig(Bounded):
 
 
 @dataclass(frozen=True)
+class DistillConfig(Bounded):
+    """What the detector learns from train.teacher beside the objects: weights of the losses, 0 is off."""
+
+    cls: _NonNegative = 1.0
+    """weight of the quality focal loss whose targets are the teacher's scores, at all points and for the classes that
+    both know"""
+    side: _NonNegative = 0.25
+    """weight of localization distillation (arXiv:2102.12252): the divergence from the teacher's distributions of the
+    sides, weighted by the teacher's best score; both boxes need distributions"""
+    side_points: Literal["positives", "all"] = "positives"
+    """where the sides are taught. positives: at the points that learn an object; all: wherever the teacher's score is
+    high, which includes the paper's valuable localization region"""
+    temperature: Annotated[float, Ge(0.1), Le(100)] = 10.0
+    """divides the logits of both distributions: above 1 the improbable bins count as well; 10 in the paper"""
+    feature: _NonNegative = 0.0
+    """weight of the mean squared error of the neck's levels, after a 1x1 convolution that only the training has, from
+    the teacher's, each channel of which is brought to mean 0 and variance 1 over the batch"""
+
+
+@dataclass(frozen=True)
 class Config(Bounded):
     """The whole recipe."""
 
@@ -473,6 +516,7 @@ class Config(Bounded):
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
 
     def __post_init__(self) -> None:
         head, loss = self.model.head, self.loss
@@ -514,6 +558,11 @@ class Config(Bounded):
             raise ValueError(
                 f"loss.box_weight {loss.box_weight} is for boxes around grid points, model.head.box deltas has anchors:"
                 " set it to none"
+            )
+        if self.train.teacher is not None and not (self.distill.cls or self.distill.side or self.distill.feature):
+            raise ValueError(
+                "train.teacher teaches nothing while distill.cls, distill.side and distill.feature are 0: set one of"
+                " them above 0, or train.teacher to none"
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -28,3 +28,13 @@ def enliven(detector: Detector) -> Detector:
         for output in heads:
             output.bias[:rows] = -2.0
     return detector.eval()
+
+
+def random_norms(module: torch.nn.Module) -> None:
+    """Batch norms with random statistics, scales and shifts, so that none of them is the identity."""
+    for norm in module.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            for tensor in (norm.running_var, norm.weight.data):
+                tensor.uniform_(0.5, 1.5)
+            for tensor in (norm.running_mean, norm.bias.data):
+                tensor.normal_(std=0.2)

@@ -42,6 +42,7 @@ def evaluate(
     data: Path | str | None = None,
     images: Path | str | None = None,
     *,
+    voc: bool = False,
     by_frequency: bool = False,
     train_data: Path | str | None = None,
     train_images: Path | str | None = None,
@@ -60,6 +61,7 @@ def evaluate(
         data: annotations: COCO or LVIS json, a VOC split list or YOLO's data.yaml; by default the validation set that
             a checkpoint names.
         images: their image folder; by default, for COCO, the path of `data` without .json.
+        voc: also Pascal VOC's AP50, by area and by 11 points (`report.voc`).
         by_frequency: also AP of rare, common and frequent classes, by the training set that a checkpoint names.
         train_data, train_images: the same by this training set; COCO json needs no image folder.
         frequency_limits: the most training images of a rare and of a common class.
@@ -117,7 +119,7 @@ def evaluate(
         else:
             detect = opened.keeping(MOST_DETECTIONS)
     with _bar(dataset.images, verbose) as tracked:
-        report = run_evaluation(detect, dataset, lambda _: tracked)
+        report = run_evaluation(detect, dataset, lambda _: tracked, voc=voc)
     frequency = None
     if trained_on is not None:
         frequency = group_by_frequency(report, trained_on.counts.tolist(), frequency_limits)

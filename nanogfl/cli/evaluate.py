@@ -18,6 +18,7 @@ from nanogfl.cli.say import say, say_lines
 @click.option(
     "--images", type=click.Path(path_type=Path), help="Its image folder. [default, for COCO: --data without .json]"
 )
+@click.option("--voc", is_flag=True, help="Also Pascal VOC's AP50: by area (2010) and by 11 points (2007).")
 @click.option(
     "--by-frequency",
     is_flag=True,
@@ -49,6 +50,7 @@ def evaluate(
     model: Path,
     data: Path | None,
     images: Path | None,
+    voc: bool,
     by_frequency: bool,
     train_data: Path | None,
     train_images: Path | None,
@@ -72,6 +74,7 @@ def evaluate(
     \b
     nanogfl eval runs/bccd/best.pt
     nanogfl eval runs/bccd/best.onnx --data datasets/bccd/val.json --images datasets/bccd/val
+    nanogfl eval runs/voc/best.pt --voc
     nanogfl eval runs/lvis/best.pt --by-frequency
     """
     from nanogfl.errors import require
@@ -88,6 +91,7 @@ def evaluate(
         model,
         data,
         images,
+        voc=voc,
         by_frequency=by_frequency,
         train_data=train_data,
         train_images=train_images,

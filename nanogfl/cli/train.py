@@ -38,6 +38,11 @@ class _ResumeAlone(click.Command):
     type=click.Path(path_type=Path),
     help="Start from a checkpoint's weights: --set train.init_from=...",
 )
+@click.option(
+    "--teacher",
+    type=click.Path(path_type=Path),
+    help="Learn from a trained checkpoint as well: --set train.teacher=...",
+)
 @click.option("--device", help="auto, cpu, cuda, cuda:1 or mps: short for --set train.device=...")
 @click.option(
     "--devices", metavar="N", help="Train in N processes on this machine, one per GPU; auto: one for each GPU it has."
@@ -49,6 +54,7 @@ def train(
     run_dir: Path | None,
     resume: Literal["must", "auto"] | None,
     init_from: Path | None,
+    teacher: Path | None,
     device: str | None,
     devices: str | None,
     strict: bool,
@@ -69,6 +75,7 @@ def train(
     nanogfl train configs/bccd.yaml --set data.root=datasets/bccd
     nanogfl train my.yaml --set train.epochs=20 --set model.backbone.width=0.5x
     nanogfl train my.yaml --init-from runs/other/best.pt
+    nanogfl train my.yaml --teacher runs/large/best.pt
     nanogfl train my.yaml --run-dir runs/my --resume
     nanogfl train my.yaml --run-dir runs/my --resume auto
     nanogfl train my.yaml --set 'train.loggers=[tensorboard]'
@@ -88,7 +95,8 @@ def train(
     shortcuts = [f"train.device={device}"] if device else []
     shortcuts += ["data.strict=true"] if strict else []
     # quoted: YAML would read a file called 1e3 as a number
-    shortcuts += [f"train.init_from={json.dumps(str(init_from), ensure_ascii=False)}"] if init_from else []
+    for key, file in (("init_from", init_from), ("teacher", teacher)):
+        shortcuts += [f"train.{key}={json.dumps(str(file), ensure_ascii=False)}"] if file else []
     loaded = load_config(config, (*overrides, *shortcuts))
     folder = run_dir or default_run_dir(recipe_name(config), resume is not None)
     if devices is not None and (count := count_processes(devices, loaded.train.device)) > 1:

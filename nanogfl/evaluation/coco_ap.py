@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from nanogfl.data.dataset import DataSet, ImageRecord
 from nanogfl.evaluation.groups import Groups, group_figures, group_lines, group_means
 from nanogfl.evaluation.lvis_ap import MOST_DETECTIONS, federated_precision
 from nanogfl.evaluation.precision import precision_table
+from nanogfl.evaluation.voc_ap import VocReport, format_voc, voc_report
 from nanogfl.io.printable import printable
 
 NO_OBJECTS = "the validation set has no objects that count (crowd regions and difficult ones do not)"
@@ -51,11 +52,15 @@ class Report:
     classes: tuple[ClassReport, ...]
     groups: Groups | None = None
     """of a federated data set alone: by the frequency that its file states"""
+    voc: VocReport | None = None
+    """Pascal VOC's figures, where they were asked for"""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON; for a federated data set with `ap_rare`, `ap_common`, `ap_frequent` under `federated`."""
         figures = asdict(self)
         del figures["groups"]
+        if self.voc is None:
+            del figures["voc"]
         if self.groups is not None:
             figures["federated"] = {
                 **group_figures(self.groups),
@@ -66,15 +71,21 @@ class Report:
 
 
 def evaluate(
-    detect: Detect, dataset: DataSet, track: Callable[[Sequence[ImageRecord]], Iterable[ImageRecord]] = iter
+    detect: Detect,
+    dataset: DataSet,
+    track: Callable[[Sequence[ImageRecord]], Iterable[ImageRecord]] = iter,
+    *,
+    voc: bool = False,
 ) -> Report:
-    """Runs `detect` on every image and scores the result. `track` may wrap the images in a progress bar.
+    """Runs `detect` on every image and scores the result. `track` may wrap the images in a progress bar; `voc` adds
+    Pascal VOC's figures.
 
     Raises UserError for an image that cannot be read or is not of the annotated size.
     """
     start = time.perf_counter()
     detections = [detect(read_checked(image)) for image in track(dataset.images)]
-    return score(dataset, detections, time.perf_counter() - start)
+    report = score(dataset, detections, time.perf_counter() - start)
+    return replace(report, voc=voc_report(dataset, detections)) if voc else report
 
 
 def score(dataset: DataSet, detections: Sequence[Detections], seconds: float = 0.0) -> Report:
@@ -118,6 +129,8 @@ def format_report(report: Report) -> str:
         lines.append(
             f"LVIS: a class is measured in the images that verify it, by at most {MOST_DETECTIONS} detections an image"
         )
+    if report.voc is not None:
+        lines.append(format_voc(report.voc))
     return "\n".join(lines)
 
 

@@ -53,3 +53,22 @@ class SeparableConv(nn.Module):
         """(B, inputs, H, W) -> (B, outputs, ceil(H / stride), ceil(W / stride))."""
         out: Tensor = self.pointwise(self.depthwise(x))
         return out
+
+
+class SumBlock(nn.Module):
+    """Depthwise k x k, then 1x1 to `expansion` times the channels, activation, 1x1 back; the input is added.
+
+    The last batch norm starts at zero, so that a new block passes its input on unchanged (arXiv:1706.02677, 5.1).
+    """
+
+    def __init__(self, channels: int, expansion: int, kernel: int, activation: Activation) -> None:
+        super().__init__()
+        self.depthwise = ConvNorm(channels, channels, kernel, None, depthwise=True)
+        self.widen = ConvNorm(channels, expansion * channels, 1, activation)
+        self.narrow = ConvNorm(expansion * channels, channels, 1, None)
+        nn.init.zeros_(self.narrow[1].weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) -> the same."""
+        out: Tensor = x + self.narrow(self.widen(self.depthwise(x)))
+        return out

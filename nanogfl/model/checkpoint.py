@@ -160,6 +160,8 @@ def describe_checkpoint(path: Path | str) -> list[tuple[str, str]]:
     ]
     if start := checkpoint.config.train.init_from or model.backbone.weights:
         lines.append(("started from", start))
+    if teacher := checkpoint.config.train.teacher:
+        lines.append(("teacher", teacher))
     lines += [(name, str(value)) for name, value in checkpoint.facts.items()]
     if checkpoint.training is not None:
         lines.append(("resume", "has the state of its training: `nanogfl train --resume` continues it"))

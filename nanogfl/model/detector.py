@@ -16,8 +16,9 @@ from nanogfl.model.heads.shared import SharedHead
 from nanogfl.model.necks.fpn import Fpn
 from nanogfl.model.necks.ghost_pan import GhostPan
 from nanogfl.model.necks.pan import Pan
+from nanogfl.model.necks.sum_pan import SumPan
 
-Neck = Pan | GhostPan | Fpn
+Neck = Pan | GhostPan | SumPan | Fpn
 Head = GflHead | SharedHead
 
 
@@ -122,6 +123,8 @@ def build_detector(config: ModelConfig, class_count: int) -> Detector:
             neck = Pan(config.neck, backbone.channels)
         case "ghost_pan":
             neck = GhostPan(config.neck, backbone.channels, config.activation)
+        case "sum_pan":
+            neck = SumPan(config.neck, backbone.channels, config.activation)
         case "fpn":
             neck = Fpn(config.neck, backbone.channels)
     rectified = [backbone] if isinstance(neck, Fpn) else [backbone, neck]  # Fpn initialises itself

@@ -9,13 +9,16 @@ from typing import Any, TypeVar
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
+from nanogfl.errors import UserError
+
 _T = TypeVar("_T")
 
 
 def read_weights(path: Path, *, old_format: bool = False) -> Any:
     """The content of the file, on the CPU; None where it is not such a file, or truncated, damaged or a zip bomb.
 
-    `old_format` accepts the format of torch before 1.6 as well, which is not a zip.
+    `old_format` accepts the format of torch before 1.6 as well, which is not a zip. Raises UserError where the memory
+    does not suffice.
     """
     return _guarded(path, old_format, lambda: torch.load(path, map_location="cpu", weights_only=True))
 
@@ -33,7 +36,13 @@ def _guarded(path: Path, old_format: bool, read: Callable[[], _T]) -> _T | None:
             warnings.simplefilter("ignore")  # torch's own, about a file that is then refused
             return read()
     # zipfile and torch's unpickler document no errors for damaged or crafted files: they have raised fifteen kinds.
-    except Exception:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001
+        megabytes = path.stat().st_size / 1e6 if path.exists() else 0
+        lacks_memory = isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
+        if lacks_memory and megabytes >= 1:  # a small file that asks for more is crafted
+            raise UserError(
+                f"{path} has {megabytes:.0f} MB, more than the free memory of this machine: close other programs"
+            ) from None
         return None
 
 

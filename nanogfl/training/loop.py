@@ -16,7 +16,6 @@ from nanogfl.data.class_counts import images_per_class
 from nanogfl.data.loader import Batch, Loader
 from nanogfl.evaluation.coco_ap import Report, format_report
 from nanogfl.evaluation.frequency import LVIS_LIMITS, by_frequency, format_frequency, frequency_figures
-from nanogfl.loss.criterion import Losses
 from nanogfl.model.checkpoint import weights_digest
 from nanogfl.model.detector import build_detector
 from nanogfl.model.predictor import Predictor
@@ -38,6 +37,8 @@ from nanogfl.training.checkpointing.saved import GoingOn, load_last
 from nanogfl.training.checkpointing.state import RunState
 from nanogfl.training.datasets import Data, load_data
 from nanogfl.training.device import choose_device, keep_freed_memory, require_compiler
+from nanogfl.training.distill.lessons import Lessons
+from nanogfl.training.distill.teacher import describe, read_teacher
 from nanogfl.training.distributed.meeting import joined, shared_settings
 from nanogfl.training.distributed.ranks import Ranks
 from nanogfl.training.interrupt import Interrupt
@@ -54,7 +55,6 @@ from nanogfl.training.step import build_step, share_statistics
 from nanogfl.training.validate import validate
 
 READ_EVERY = 10  # steps between reads of the loss: a read waits for the device
-LOGGED = ("loss", *Losses._fields[1:])  # the log calls the total the loss
 
 
 def train(
@@ -97,8 +97,11 @@ def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks, callbacks:
     cv2.setNumThreads(0)  # the loader has threads of its own
     with ranks.one_a_machine_first("reading the weights to start from and the images"):
         start = None if resume else read_start(config)
+        teacher = read_teacher(config)
         data = load_data(config)
     ranks.require_same("data set", data.digest())
+    teacher_sha256 = None if teacher is None else teacher.sha256
+    ranks.require_same("teacher", teacher_sha256)
     if ranks.several:  # one process need not read the pixels
         ranks.require_same("picture under an image's name", data.pixels_digest())
     if not ranks.shares_statistics(config.train):
@@ -112,17 +115,21 @@ def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks, callbacks:
         filled = fill(detector, config, data.train.classes, start)
         frozen.require_loaded(detector, filled.loaded)
         started_from = filled.lines
+    lessons = None if teacher is None else Lessons(teacher, detector, data.train.classes, config)
     pad, (rank, world, _) = bool(config.train.compile), ranks.place
     loader = Loader(data.train, config, data.train_frames, device, pad=pad, rank=rank, world=world)
     with own_run_dir(run_dir) if ranks.first else nullcontext():
-        last = _take_over(run_dir, config, data, resume, loader, ranks)
+        last = _take_over(run_dir, config, data, teacher_sha256, resume, loader, ranks)
         if last is not None:
             config = last.config
         progress = Progress(config, run_dir, silent=silent or not ranks.first)
         if ranks.first:
             lines = [*started_from, *frozen.lines(), *ranks.lines(config)]
+            if lessons is not None:
+                lines += describe(lessons.teacher, lessons.pairing, detector, data.train.classes, config)
             introduce(config, run_dir, data, loader, detector, lines, progress)
-        state = RunState(run_dir, config, data, build_step(config, detector, device, ranks), loader.steps)
+        step = build_step(config, detector, device, ranks, lessons)
+        state = RunState(run_dir, config, data, step, loader.steps)
         if last is not None:
             state.restore(last)
             if last.complaint is not None:
@@ -138,13 +145,15 @@ def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks, callbacks:
     return callbacks.outcome
 
 
-def _take_over(run_dir: Path, config: Config, data: Data, resume: bool, loader: Loader, ranks: Ranks) -> GoingOn | None:
+def _take_over(
+    run_dir: Path, config: Config, data: Data, teacher: str | None, resume: bool, loader: Loader, ranks: Ranks
+) -> GoingOn | None:
     """The state to go on from. Rank 0 reads it before the others: it may find last.pt damaged and put it aside."""
     if not ranks.first:
         ranks.meet("reading the run folder")
     if ranks.first or resume:
         require_state(run_dir, resume)  # another process may have trained meanwhile
-    last = load_last(run_dir, config, data, loader.steps) if resume else None
+    last = load_last(run_dir, config, data, loader.steps, teacher) if resume else None
     if ranks.first:
         ranks.meet("reading the run folder")
     ranks.require_same("saved state", last and weights_digest(last.checkpoint.weights))
@@ -258,7 +267,7 @@ def _means(state: RunState, loader: Loader) -> dict[str, float]:
     sums, bad_step = state.step.read()
     if bad_step is not None:
         raise no_longer_finite(bad_step, state, loader)
-    return {name: value / state.batches_done for name, value in zip(LOGGED, sums, strict=True)}
+    return {name: value / state.batches_done for name, value in zip(state.step.logged, sums, strict=True)}
 
 
 def _figures(report: Report, tail: list[int]) -> dict[str, Any]:

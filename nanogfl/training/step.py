@@ -17,9 +17,11 @@ from nanogfl.loss.assign.assign import assign
 from nanogfl.loss.assign.candidates import Assignment
 from nanogfl.loss.assist import AssistBranch
 from nanogfl.loss.criterion import Losses, assisted_losses, losses_of_assignment
+from nanogfl.loss.distill.criterion import DistilledLosses, Lesson, with_distillation
 from nanogfl.loss.equalized import Equalizer
 from nanogfl.model.detector import Detector, Predictions
 from nanogfl.training.device import autocast, choose_precision
+from nanogfl.training.distill.lessons import Lessons
 from nanogfl.training.distributed.ranks import Ranks
 from nanogfl.training.optim import AveragedDetector, build_optimizer
 from nanogfl.training.start.freeze import STATISTICS
@@ -33,10 +35,13 @@ class Outputs(NamedTuple):
     predictions: Predictions
     guide: Predictions | None
     """of the auxiliary branch, which then decide the assignment"""
+    lesson: Lesson | None = None
+    """of the teacher"""
 
 
 class TrainStep:
-    """Holds what a step changes: detector, auxiliary branch, optimizer, average, the account of the classes.
+    """Holds what a step changes: detector, auxiliary branch, optimizer, average, the account of the classes, and with
+    a teacher the adapters of the features.
 
     Only `read` waits for the device. A step whose loss or gradient is not finite changes no weight, nor does any later
     step, so that the weights which caused it can be examined (in fp16 the scaler skips the step instead). Of several
@@ -52,8 +57,10 @@ class TrainStep:
         device: torch.device,
         assist: AssistBranch | None,
         ranks: Ranks | None = None,
+        lessons: Lessons | None = None,
     ) -> None:
         self.ranks = ranks or Ranks(device)
+        self.lessons = lessons
         self.config, self.detector, self.averaged, self.optimizer = config, detector, averaged, optimizer
         self.assist, self.device = assist, device
         self.equalizer = Equalizer(config.loss, detector.class_count, device) if config.loss.equalized else None
@@ -62,16 +69,21 @@ class TrainStep:
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._stopped = torch.zeros((), device=device)
         self._bad_step = torch.full((), -1.0, device=device)
-        self.sums = torch.zeros(len(Losses._fields), device=device)
-        """of every entry of Losses, since this was last set to 0; the mean over the ranks is that of whole batches, and
+        terms = (Losses if lessons is None else DistilledLosses)._fields
+        self.logged = ("loss", *terms[1:])
+        """the names of the losses in the log, which calls the total the loss"""
+        self.sums = torch.zeros(len(terms), device=device)
+        """of every loss, since this was last set to 0; the mean over the ranks is that of whole batches, and
         every rank has it after an update"""
-        self._compiled: Callable[..., Losses] | None = None
+        self._compiled: Callable[..., Losses | DistilledLosses] | None = None
         if config.train.compile:
             mode = "reduce-overhead" if config.train.compile == "cuda_graphs" else None
             self._compiled = torch.compile(self._forward_and_losses, fullgraph=True, dynamic=False, mode=mode)
 
     def modules(self) -> tuple[nn.Module, ...]:
-        return (self.detector,) if self.assist is None else (self.detector, self.assist)
+        """Those that are trained."""
+        adapters = None if self.lessons is None else self.lessons.adapters
+        return tuple(module for module in (self.detector, self.assist, adapters) if module is not None)
 
     def accumulate(
         self, batch: Batch, step: int, *, detach_guide: bool, share: float, lap: Lap = lambda _: None
@@ -149,27 +161,36 @@ class TrainStep:
         """uint8 (B, H, W, 3) BGR, (B, 3, 4) colour changes -> predictions in the training precision."""
         pictures = apply_colour(images, colour)
         with autocast(self.device, self.precision):
-            if self.assist is None:
+            if self.assist is None and self.lessons is None:
                 return Outputs(self.detector(pictures), None)
             features = self.detector.backbone(self.detector.normalise(pictures))
             levels = self.detector.neck(features)
             predictions = self.detector.read(self.detector.head(levels))
-            return Outputs(predictions, self.assist(features, levels, detach_guide))
+            guide = None if self.assist is None else self.assist(features, levels, detach_guide)
+            return Outputs(predictions, guide, None if self.lessons is None else self.lessons(pictures, levels))
 
     def assign(self, outputs: Outputs, batch_truth: Truth) -> Assignment:
         guide = outputs.predictions if outputs.guide is None else outputs.guide
         return assign(guide, self.detector.grid, batch_truth, self.config.loss)
 
-    def losses(self, outputs: Outputs, truth: Truth, assignment: Assignment) -> Losses:
-        """With an auxiliary branch, `total` includes its loss; the parts are of the detector alone."""
+    def losses(self, outputs: Outputs, truth: Truth, assignment: Assignment) -> Losses | DistilledLosses:
+        """With an auxiliary branch, `total` includes its loss; the parts are of the detector alone, which also is the
+        one that a teacher teaches."""
         loss, grid = self.config.loss, self.detector.grid
         if outputs.guide is None:
-            return losses_of_assignment(outputs.predictions, grid, truth, assignment, loss, self.equalizer)
-        return assisted_losses(outputs.predictions, outputs.guide, grid, truth, assignment, loss, self.equalizer)
+            losses = losses_of_assignment(outputs.predictions, grid, truth, assignment, loss, self.equalizer)
+        else:
+            losses = assisted_losses(outputs.predictions, outputs.guide, grid, truth, assignment, loss, self.equalizer)
+        if self.lessons is None or outputs.lesson is None:
+            return losses
+        student, pairing = outputs.predictions, self.lessons.pairing
+        return with_distillation(
+            losses, student, outputs.lesson, pairing, assignment, self.config.distill, beta=loss.beta
+        )
 
     def _forward_and_losses(
         self, images: Tensor, colour: Tensor, truth: Truth, detach_guide: bool, lap: Lap | None = None
-    ) -> Losses:
+    ) -> Losses | DistilledLosses:
         outputs = self.forward(images, colour, detach_guide)
         if lap:
             lap("forward")
@@ -191,7 +212,13 @@ def share_statistics(module: Module, config: Config, ranks: Ranks) -> Module:
     return shared
 
 
-def build_step(config: Config, detector: Detector, device: torch.device, ranks: Ranks | None = None) -> TrainStep:
+def build_step(
+    config: Config,
+    detector: Detector,
+    device: torch.device,
+    ranks: Ranks | None = None,
+    lessons: Lessons | None = None,
+) -> TrainStep:
     """Moves a fresh `detector` to the device and builds what trains it. All ranks start from rank 0's weights."""
     ranks = ranks or Ranks(device)
     detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -200,7 +227,10 @@ def build_step(config: Config, detector: Detector, device: torch.device, ranks: 
     if config.loss.assist:
         assist = share_statistics(AssistBranch(detector, config.loss, config.model.activation), config, ranks)
         trained.append(assist.to(device=device, memory_format=torch.channels_last))  # type: ignore[call-overload]
+    if lessons is not None:
+        lessons.to(device=device)
+        trained.append(lessons.adapters)
     ranks.spread(trained)
     averaged = AveragedDetector(detector, config.train.ema_decay)
     optimizer = build_optimizer(trained, config.train)
-    return TrainStep(config, detector, averaged, optimizer, device, assist, ranks)
+    return TrainStep(config, detector, averaged, optimizer, device, assist, ranks, lessons)

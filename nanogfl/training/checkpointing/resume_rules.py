@@ -19,7 +19,8 @@ _RULES: dict[Rule, dict[str, str]] = {
         " gamma efl_scale",
         "train": "epochs momentum lr weight_decay schedule milestones warmup_steps final_lr clip_norm ema_decay"
         " eval_every save_every patience device precision compile threads sync_batch_norm timeout_minutes"
-        " loggers",
+        " loggers teacher",  # the teacher is compared by its sha256
+        "distill": "cls side side_points temperature feature",  # adapters come and go with feature: see saved.py
     },
     # the saved tensors depend on it
     "fixed": {

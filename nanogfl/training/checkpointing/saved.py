@@ -56,11 +56,12 @@ class GoingOn(NamedTuple):
     """for people"""
 
 
-def load_last(run_dir: Path, config: Config, data: Data, batches: int) -> GoingOn:
-    """The state to go on from. `batches`: per epoch. A damaged last.pt is renamed to damaged.pt.
+def load_last(run_dir: Path, config: Config, data: Data, batches: int, teacher: str | None = None) -> GoingOn:
+    """The state to go on from. `batches`: per epoch; `teacher`: sha256 of train.teacher's file. A damaged last.pt is
+    renamed to damaged.pt.
 
     Raises UserError where there is no state, where it is not as a run saves it, and where it does not fit the config
-    (resume_rules.py), the data set or, in the middle of an epoch, its batches.
+    (resume_rules.py), the teacher, the data set or, in the middle of an epoch, its batches.
     """
     saved = read_saved(run_dir)
     checkpoint, path = saved.checkpoint, saved.path
@@ -68,6 +69,7 @@ def load_last(run_dir: Path, config: Config, data: Data, batches: int) -> GoingO
         raise UserError(f"{path} holds no state of training: it cannot be resumed")
     training = read_training(checkpoint.training, path)
     _require_same_config(checkpoint.config, config, training, path, batches)
+    _require_same_teacher(checkpoint.config, config, training, teacher, path)
     lines = _compare_data(checkpoint, data, path)
     going_on = as_started(checkpoint.config, config)
     if kept := changes(checkpoint.config, config, "start"):
@@ -114,6 +116,31 @@ def _require_same_config(then: Config, now: Config, training: TrainingState, pat
         raise UserError(
             f"{path} stands in epoch {training.epoch + 1}, which is more than train.epochs {now.train.epochs}: raise"
             f" that, {instead}"
+        )
+
+
+def _require_same_teacher(then: Config, now: Config, training: TrainingState, teacher: str | None, path: Path) -> None:
+    instead = f"or start a new run with --init-from {path}"
+    if training.teacher is not None and teacher is None:
+        raise UserError(
+            f"{path} was trained with a teacher ({then.train.teacher}), now there is none: resume with the same"
+            f" train.teacher, {instead}"
+        )
+    if training.teacher is None and teacher is not None:
+        raise UserError(
+            f"{path} was trained without a teacher, now it is {now.train.teacher}: resume without train.teacher,"
+            f" {instead}"
+        )
+    if training.teacher != teacher:
+        raise UserError(
+            f"{path} was trained with another teacher: {then.train.teacher} had the sha256 {training.teacher}, now"
+            f" {now.train.teacher} has {teacher}; resume with the former file, {instead}"
+        )
+    if teacher is not None and (then.distill.feature > 0) != (now.distill.feature > 0):
+        raise UserError(
+            f"{path} was trained with{'' if then.distill.feature else 'out'} adapters of the features"
+            f" (distill.feature {then.distill.feature:g} -> {now.distill.feature:g}): resume with distill.feature"
+            f" {'above' if then.distill.feature else 'at'} 0, {instead}"
         )
 
 

@@ -62,6 +62,11 @@ class RunState:
             ("the averaged weights", step.averaged.detector, last.checkpoint.weights),
             ("the trained weights", step.detector, training.detector),
             ("the auxiliary branch", step.assist, training.assist or {}),
+            (
+                "the adapters of the features",
+                None if step.lessons is None else step.lessons.adapters,
+                training.adapters or {},
+            ),
             ("the account of the classes", step.equalizer if had_account else None, training.equalizer or {}),
         ]
         for what, part, found in parts:
@@ -157,6 +162,8 @@ class RunState:
             assist=None if step.assist is None else step.assist.state_dict(),
             equalizer=None if step.equalizer is None else step.equalizer.state_dict(),
             scaler=step.scaler.state_dict(),
+            teacher=None if step.lessons is None else step.lessons.teacher.sha256,
+            adapters=None if step.lessons is None else step.lessons.adapters.state_dict(),
         )
         checkpoint = self._checkpoint(training.to_dict())
         with going_on_after_errors(self.run_dir):
@@ -169,6 +176,8 @@ class RunState:
         if self.batches_done:
             facts["batches"] = f"{self.batches_done} of {self.batches} of epoch {self.epochs_done + 1}"
         weights, dataset = self.step.averaged.detector.state_dict(), self.data.train
+        if self.step.lessons is not None:
+            facts["teacher_sha256"] = self.step.lessons.teacher.sha256
         facts |= self._data_facts
         return Checkpoint(self.config, dataset.classes, dataset.category_ids, weights, facts, training)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nanogfl.errors import UserError
 from nanogfl.loss.criterion import LOSS_PARTS
+from nanogfl.loss.distill.criterion import DISTILL_PARTS
 
 _Count = Annotated[int, Field(ge=0, strict=True)]
 _Seconds = Annotated[FiniteFloat, Field(ge=0)]
@@ -50,6 +51,10 @@ class TrainingState:
     assist: dict[str, Tensor] | None = None
     equalizer: dict[str, Tensor] | None = None
     scaler: dict[str, int | FiniteFloat] = field(default_factory=dict)
+    teacher: str | None = None
+    """sha256 of train.teacher's file"""
+    adapters: dict[str, Tensor] | None = None
+    """of the features"""
 
     __pydantic_config__ = _CONFIG
 
@@ -74,7 +79,7 @@ def read_training(content: dict[str, Any], path: Path) -> TrainingState:
     for number, entry in enumerate(state.log, start=1):
         if entry.get("epoch") != number:
             raise cannot_resume(path, f"entry {number} of its log is of epoch {entry.get('epoch')}")
-        figures = [entry.get(name, 0.0) for name in ("loss", *LOSS_PARTS)]
+        figures = [entry.get(name, 0.0) for name in ("loss", *LOSS_PARTS, *DISTILL_PARTS)]
         figures += [entry[name] for name in ("ap", "ap50") if entry.get(name) is not None]
         if not all(isinstance(figure, int | float) for figure in figures):
             raise cannot_resume(path, f"entry {number} of its log has a loss or an AP that is no number")

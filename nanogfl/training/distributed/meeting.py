@@ -26,6 +26,7 @@ OWN_TO_A_MACHINE = (
     "data.memory_gb",
     "train.threads",
     "train.init_from",  # all start from the weights that rank 0 has read
+    "train.teacher",  # compared by its sha256
     "model.backbone.weights",
     "train.loggers",  # of rank 0
 )

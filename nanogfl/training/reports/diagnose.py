@@ -50,7 +50,11 @@ def first_bad_tensor(step: TrainStep, batch: Batch, *, detach_guide: bool) -> st
     in each other's computation.
     """
     batch = batch.to(step.device)
-    modules = {"": step.detector} if step.assist is None else {"": step.detector, "assist.": step.assist}
+    modules: dict[str, nn.Module] = {"": step.detector}
+    if step.assist is not None:
+        modules["assist."] = step.assist
+    if step.lessons is not None:
+        modules["adapters."] = step.lessons.adapters
     found_outputs: list[str] = []
     handles = [
         layer.register_forward_hook(_note_bad_output(f"output of {prefix}{name}", found_outputs))

@@ -14,6 +14,7 @@ from nanogfl.data.dataset import DataSet, ImageRecord
 from nanogfl.draw.boxes import draw_detections, tile
 from nanogfl.io.atomic import atomic_path
 from nanogfl.loss.criterion import LOSS_PARTS
+from nanogfl.loss.distill.criterion import DISTILL_PARTS
 from nanogfl.loss.equalized import Equalizer
 
 SHOWN_IMAGES = 6
@@ -31,7 +32,7 @@ def save_curves(path: Path, log: list[dict[str, Any]]) -> None:
     FigureCanvasAgg(figure)
     losses, precision = figure.subplots(1, 2)
     epochs = [entry["epoch"] for entry in log]
-    for name in ("loss", *LOSS_PARTS):
+    for name in ("loss", *LOSS_PARTS, *DISTILL_PARTS):
         if any(entry.get(name) for entry in log):  # side and quality are 0 where nothing learns them
             losses.plot(epochs, [entry.get(name, 0.0) for entry in log], label=name)
     losses.set(xlabel="epoch", title="training loss", ylim=(0, None))

@@ -14,6 +14,7 @@ from nanogfl.config import Config
 from nanogfl.data.loader import Loader
 from nanogfl.io.printable import printable
 from nanogfl.loss.criterion import LOSS_PARTS
+from nanogfl.loss.distill.criterion import DISTILL_PARTS
 
 
 def _in_terminal() -> bool:
@@ -116,4 +117,4 @@ class Progress:
 
 def _parts(entry: dict[str, Any]) -> str:
     """The parts that this run has. Side and quality are 0 where nothing learns them."""
-    return " ".join(f"{name} {entry[name]:.3f}" for name in LOSS_PARTS if entry.get(name))
+    return " ".join(f"{name} {entry[name]:.3f}" for name in (*LOSS_PARTS, *DISTILL_PARTS) if entry.get(name))

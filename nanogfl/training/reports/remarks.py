@@ -16,6 +16,11 @@ from nanogfl.training.datasets import Data, list_problems, plain_truths
 from nanogfl.training.optim import warmup_updates
 from nanogfl.training.reports.progress import Progress
 
+
+def _teaches_sides(config: Config) -> bool:
+    return config.train.teacher is not None and config.distill.side > 0
+
+
 _USED: tuple[tuple[str, str, Callable[[Config], bool]], ...] = (
     ("model.backbone.weights_sha256", "model.backbone.weights", lambda c: c.model.backbone.weights is not None),
     ("model.backbone.weights_order", "model.backbone.weights", lambda c: c.model.backbone.weights is not None),
@@ -47,6 +52,11 @@ _USED: tuple[tuple[str, str, Callable[[Config], bool]], ...] = (
     ("loss.tal_beta", "loss.assigner tal", lambda c: c.loss.assigner == "tal"),
     ("loss.assist_channels", "loss.assist", lambda c: c.loss.assist),
     ("loss.assist_detach_epochs", "loss.assist", lambda c: c.loss.assist),
+    ("distill.cls", "train.teacher", lambda c: c.train.teacher is not None),
+    ("distill.side", "train.teacher", lambda c: c.train.teacher is not None),
+    ("distill.side_points", "train.teacher and distill.side", _teaches_sides),
+    ("distill.temperature", "train.teacher and distill.side", _teaches_sides),
+    ("distill.feature", "train.teacher", lambda c: c.train.teacher is not None),
     ("train.momentum", "train.optimizer sgd", lambda c: c.train.optimizer == "sgd"),
     ("train.final_lr", "train.schedule cosine or flat_cosine", lambda c: c.train.schedule != "step"),
 )

@@ -9,6 +9,7 @@ from nanogfl.config import Part
 from nanogfl.errors import UserError
 from nanogfl.model.backbones.resnet import ResNet
 from nanogfl.model.backbones.shufflenetv2 import ShuffleNetV2
+from nanogfl.model.backbones.sumnet import SumNet
 from nanogfl.model.detector import Detector
 
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -21,7 +22,12 @@ _HEAD = {
 }
 _OWNERS = {
     f"{first}.{module}": f"{first}.{part}"
-    for first, parts in (("backbone", ShuffleNetV2.parts), ("backbone", ResNet.parts), ("head", _HEAD))
+    for first, parts in (
+        ("backbone", ShuffleNetV2.parts),
+        ("backbone", ResNet.parts),
+        ("backbone", SumNet.parts),
+        ("head", _HEAD),
+    )
     for part, modules in parts.items()
     for module in modules
 }

@@ -106,6 +106,8 @@ ELSEWHERE = {
     *("data.strict", "data.cache", "data.cache_dir", "data.memory_gb", "data.workers", "data.min_labelled"),
     *("train.eval_every", "train.save_every", "train.patience", "train.device", "train.compile", "train.threads"),
     *("train.sync_batch_norm", "train.timeout_minutes", "train.loggers"),
+    # of a run with a teacher: tests/training/distill
+    *("train.teacher", "distill.cls", "distill.side", "distill.side_points", "distill.temperature", "distill.feature"),
 }
 OTHER = {  # of the keys that are refused or stay
     "model.input.hw": [96, 96], "model.input.resize": "letterbox", "model.input.mean": [1.0, 2.0, 3.0],

@@ -20,6 +20,7 @@ from nanogfl.config import (
     BackboneConfig,
     Config,
     DataConfig,
+    DistillConfig,
     HeadConfig,
     LossConfig,
     ModelConfig,
@@ -32,16 +33,18 @@ from nanogfl.data.loader import Batch, Loader
 from nanogfl.data.truth import Truth
 from nanogfl.errors import Interrupted, UserError
 from nanogfl.evaluation.coco_ap import Report
-from nanogfl.model.detector import Predictions, build_detector
+from nanogfl.model.detector import build_detector
 from nanogfl.model.predictor import Predictor
 from nanogfl.training import validate as validate_module
 from nanogfl.training.checkpointing.state import RunState
 from nanogfl.training.datasets import Data, load_data
+from nanogfl.training.distill.lessons import Lessons
+from nanogfl.training.distill.teacher import Teacher
 from nanogfl.training.distributed.meeting import joined
 from nanogfl.training.distributed.ranks import Ranks
 from nanogfl.training.interrupt import Interrupt
 from nanogfl.training.optim import AveragedDetector
-from nanogfl.training.step import Outputs, TrainStep, build_step
+from nanogfl.training.step import TrainStep, build_step
 from nanogfl.training.validate import validate
 
 CPU = torch.device("cpu")
@@ -53,7 +56,9 @@ CASES = {
     "no objects in rank 1": LossConfig(),
     "eqfl": LossConfig(classification="eqfl"),
     "assisted": LossConfig(assigner="dsla", assist=True, assist_channels=16),
+    "taught": LossConfig(),
 }
+TAUGHT = DistillConfig(cls=1.0, side=0.25, side_points="all", temperature=4.0, feature=2.0)
 
 
 def make_config(root: Path) -> Config:
@@ -70,9 +75,16 @@ def make_config(root: Path) -> Config:
     return Config(model, DataConfig(str(root), workers=0), MIXED, train=train)
 
 
-def make_step(config: Config, ranks: Ranks | None = None) -> TrainStep:
+def make_step(config: Config, ranks: Ranks | None = None, *, taught: bool = False) -> TrainStep:
     torch.manual_seed(0)
-    return build_step(config, build_detector(config.model, 2), CPU, ranks)
+    detector = build_detector(config.model, 2)
+    if not taught:
+        return build_step(config, detector, CPU, ranks)
+    config = replace(config, distill=TAUGHT)
+    teacher = build_detector(config.model, 2).eval().requires_grad_(False)
+    teacher = Teacher(teacher, ("rectangle", "ellipse"), "0" * 64, "teacher", config.model.input)
+    lessons = Lessons(teacher, detector, teacher.classes, config)
+    return build_step(config, detector, CPU, ranks, lessons)
 
 
 def without_objects(batch: Batch, first: int) -> Batch:
@@ -85,16 +97,19 @@ def without_objects(batch: Batch, first: int) -> Batch:
 
 def learn(case: str, config: Config, batch: Batch, ranks: Ranks | None = None) -> dict[str, Any]:
     """An update from the batch by a network in float64, whose batch norms keep their statistics; losses are float32."""
-    step = make_step(replace(config, loss=CASES[case]), ranks)
+    step = make_step(replace(config, loss=CASES[case]), ranks, taught=case == "taught")
     detector = step.detector.eval()
-    for module in (detector.backbone, detector.neck, detector.head, *([step.assist.eval()] if step.assist else [])):
+    others = [*([step.assist.eval()] if step.assist else []), *([step.lessons.adapters] if step.lessons else [])]
+    for network in (detector, *([step.lessons.teacher.detector] if step.lessons else [])):
+        others += [network.backbone, network.neck, network.head]
+        network.mean, network.std = network.mean.double(), network.std.double()
+    for module in others:
         module.double()
-    detector.mean, detector.std = detector.mean.double(), detector.std.double()
     step.averaged = AveragedDetector(detector, 0.9)
     if step.equalizer is not None:
         step.equalizer.totals += ACCOUNT
     forward = step.forward
-    step.forward = lambda *arguments: Outputs(*map(in_float, forward(*arguments)))  # type: ignore[method-assign]
+    step.forward = lambda *arguments: in_float(forward(*arguments))  # type: ignore[method-assign]
     gradients: list[Tensor] = []
     step.optimizer.register_step_pre_hook(
         lambda *_: gradients.extend(p.grad.clone() for p in step._parameters if p.grad is not None)
@@ -109,8 +124,11 @@ def learn(case: str, config: Config, batch: Batch, ranks: Ranks | None = None) -
     }
 
 
-def in_float(predictions: Predictions | None) -> Predictions | None:
-    return predictions and Predictions(*(part if part is None else part.float() for part in predictions))
+def in_float(value: Any) -> Any:
+    """Every tensor in nested tuples and lists."""
+    if isinstance(value, Tensor) or value is None:
+        return value if value is None else value.float()
+    return [in_float(part) for part in value] if isinstance(value, list) else type(value)(*map(in_float, value))
 
 
 def train_twice(config: Config, batch: Batch, ranks: Ranks | None = None) -> list[dict[str, Tensor]]:
