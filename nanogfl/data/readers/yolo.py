@@ -106,6 +106,10 @@ def _read_labels(
             objects.problems.append(Problem(line.where, f"bad line: {layout.expected()} expected, got {written}"))
             continue
         number = line.numbers[0]
+        if not (number >= 0 and number.is_integer()):
+            reason = f"bad line: a whole class number from 0 expected, got {written}"
+            objects.problems.append(Problem(line.where, reason))
+            continue
         if number not in names:
             raise UserError(
                 f"{file.parent / line.where}: class {number:g} has no name in {described.file}, whose {len(names)}"
