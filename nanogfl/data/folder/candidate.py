@@ -38,6 +38,8 @@ class Candidate:
     remarks: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     """names of annotated images that are not in the folder"""
+    renamed: dict[str, str] = field(default_factory=dict)
+    """names of annotated images -> the different names of their files"""
     names: dict[int, str] = field(default_factory=dict)
     """category id -> name where the files number their classes; empty: the names of all objects, sorted"""
     places: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -63,6 +65,9 @@ class Candidate:
             self.problems.append(Problem(name[:200], "image is missing: no such file in the folder"))
         else:
             self.items.append(Item(image, source, part, read))
+            there = survey.relative(image).as_posix()
+            if not f"/{there}".endswith(f"/{name}"):
+                self.renamed[name] = there
 
 
 def part_of_source(survey: Survey, file: Path) -> str | None:

@@ -87,7 +87,12 @@ def read_folder(
             remarks.append("the test part is left out, none of its images can be used")
     splits["train"] = with_problems(splits["train"], [*candidate.problems, *survey.problems])
     if not any((~image.crowd).any() for image in splits["train"].images):
-        raise UserError(_without_boxes(root, splits["train"].problems))
+        raise UserError(
+            _without_boxes(root, splits["train"].problems, sum(len(i.boxes) for i in splits["train"].images))
+        )
+    if candidate.renamed:
+        written, there = next(iter(candidate.renamed.items()))
+        remarks.append(f"{len(candidate.renamed)} images are found under another name: {written[:200]} is {there}")
     said = dict.fromkeys(printable(remark) for remark in (*survey.remarks, *candidate.remarks, *remarks, *unread))
     return Found(root, candidate.format, splits, sources, tuple(said))
 
@@ -156,7 +161,12 @@ def _choose(
     return chosen, remarks
 
 
-def _without_boxes(root: Path, problems: Sequence[Problem]) -> str:
+def _without_boxes(root: Path, problems: Sequence[Problem], crowds: int = 0) -> str:
+    if crowds:
+        return (
+            f"{root} has no usable box in its train part: all {crowds} are crowd regions (COCO's iscrowd 1, VOC's"
+            " difficult), which are ignored: set them to 0 where each is one object"
+        )
     return f"{root} has no usable box in its train part{_first(problems)}: annotate objects, or correct the annotations"
 
 

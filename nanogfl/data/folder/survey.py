@@ -1,7 +1,8 @@
 """What lies in a folder: images, annotation files and the rest, without hidden files and leftovers of tools."""
 
+import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -38,7 +39,11 @@ class Survey:
         self.root = root
         self.problems: list[Problem] = []
         self.remarks: list[str] = []
-        files = [path for path in files_below(root, self.problems) if not _is_leftover(self.relative(path))]
+        doubles: dict[Path, Path] = {}
+        files = files_below(root, self.problems, doubles)
+        if doubles:
+            files = sorted(self._through_links(path, doubles) for path in files)
+        files = [path for path in files if not _is_leftover(self.relative(path))]
         left = _results(self.relative(path) for path in files)
         self.remarks += [f"{folder.as_posix()} holds results of a training and is not read" for folder in sorted(left)]
         files = [path for path in files if not left & {self.relative(path), *self.relative(path).parents}]
@@ -47,6 +52,15 @@ class Survey:
         for path in files:
             if path.suffix.lower() not in IMAGE_SUFFIXES:
                 self._others[path.suffix.lower()].append(path)
+
+    def _through_links(self, path: Path, doubles: Mapping[Path, Path]) -> Path:
+        """The path through a link, if that names a split (images/train/camera2) and the folder does not."""
+        if part_of_folders(self.relative(path).parent.parts) is None:
+            real = Path(os.path.realpath(path.parent))
+            for link, target in doubles.items():
+                if real.is_relative_to(target) and part_of_folders(self.relative(link).parts) is not None:
+                    return link / real.relative_to(target) / path.name
+        return path
 
     def files(self, *suffixes: str) -> list[Path]:
         return sorted(path for suffix in suffixes for path in self._others.get(suffix, ()))
