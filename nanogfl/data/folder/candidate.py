@@ -88,7 +88,7 @@ def without_doubles(items: Sequence[Item], problems: list[Problem]) -> list[Item
     of_image: dict[Path, list[Item]] = defaultdict(list)
     for item in items:
         of_image[item.image].append(item)
-    kept = []
+    kept: list[Item] = []
     for image, several in of_image.items():
         best: dict[str | None, Item] = {}
         for item in sorted(several, key=rank, reverse=True):

@@ -110,8 +110,8 @@ def _read(
         coco.add(survey, name, path, CocoImage(entry, things), part)
         if len(coco.items) > count:
             first[name] = count
-    for image, things in of_image.items():
-        reason = f"unknown image, boxes left out: {len(things)} boxes name image {image[:40]}"
+    for image, boxes in of_image.items():
+        reason = f"unknown image, boxes left out: {len(boxes)} boxes name image {image[:40]}"
         coco.problems.append(Problem(path.name, reason))
     if len(coco.problems) > before:
         coco.changed.add(path)

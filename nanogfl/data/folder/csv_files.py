@@ -29,6 +29,8 @@ _COLUMNS = {
     "y2": "ymax y2 bottom ybr bboxymax bboxy2 bboxbottom maxy endy",
     "x": "x bboxx boxx",
     "y": "y bboxy boxy",
+    "cx": "xcenter cx centerx xcentre centrex",
+    "cy": "ycenter cy centery ycentre centrey",
     "w": "w bboxwidth bboxw boxwidth boxw",
     "h": "h bboxheight bboxh boxheight boxh",
     "bbox": "bbox box",
@@ -37,6 +39,8 @@ _COLUMNS = {
     "part": "split subset set usage",
 }
 _MEANING = {word: meaning for meaning, words in _COLUMNS.items() for word in words.split()}
+_SIDES = (("x1", "y1", "x2", "y2"), ("cx", "cy", "w", "h"), ("x", "y", "w", "h"), ("bbox",))
+"""columns that hold a box, the best first"""
 _SAME_CLASS = "object"
 
 
@@ -70,10 +74,15 @@ def read_csv_files(survey: Survey) -> Candidate:
             continue
         if table := _table(lines):
             tables[path] = [_row(row, table.column) for row in table.rows]
+            if "bbox" in table.column and "x1" not in table.column:
+                found.remarks.append(f"{path.name}: the column bbox is taken as x y width height")
             if "class" not in table.column:
                 found.remarks.append(f"{path.name} names no classes: all boxes are of the class '{_SAME_CLASS}'")
         elif lines and all(len(line) == 2 for line in lines[:100]):
-            names |= {line[0]: line[1] for line in lines if len(line) == 2}  # Open Images: /m/01g317, Person
+            # Open Images: /m/01g317, Person; but keras-retinanet: person, 0
+            names |= {line[0]: line[1] for line in lines if len(line) == 2 and to_number(line[1]) is None}
+        elif lines and "region_shape_attributes" in lines[0]:
+            found.problems.append(Problem(path.name, "VIA's table is not read: export it as COCO"))
     boxes = [row.box for rows in tables.values() for row in rows if row.box]
     found.fractions = bool(boxes) and all(
         min(box) >= 0 and box[0] + box[2] <= 1.001 and box[1] + box[3] <= 1.001 for box in boxes
@@ -114,18 +123,15 @@ def _table(lines: list[list[str]]) -> _Table | None:
     for place, cell in enumerate(lines[0]):
         if meaning := _MEANING.get(re.sub(r"[^a-z0-9]", "", cell.casefold())):
             column.setdefault(meaning, place)
-    if "image" in column and "bbox" in column | {} and "x1" not in column:
-        return _Table(lines[1:], column)
-    if "image" in column and {"x1", "y1", "x2", "y2"} <= column.keys():
-        return _Table(lines[1:], column)
-    if "image" in column and {"x", "y"} <= column.keys():
-        if {"w", "h"} <= column.keys():
-            return _Table(lines[1:], column)
-        if {"width", "height"} <= column.keys():  # of the box, as there is no other
-            column["w"], column["h"] = column.pop("width"), column.pop("height")
+    if "image" in column:
+        if "w" not in column and "width" in column and column.keys() & {"x", "cx"}:  # of the box, as there is no other
+            column["w"], column["h"] = column.pop("width"), column.pop("height", len(lines[0]))
+        if any(set(sides) <= column.keys() for sides in _SIDES):
             return _Table(lines[1:], column)
     if _looks_like_keras(lines[0]):
         return _Table(lines, {"image": 0, "x1": 1, "y1": 2, "x2": 3, "y2": 4, "class": 5})
+    if len(lines[0]) == 8 and _is_image_name(lines[0][5]) and to_number(lines[0][1]) is not None:  # makesense.ai
+        return _Table(lines, {"class": 0, "x": 1, "y": 2, "w": 3, "h": 4, "image": 5, "width": 6, "height": 7})
     if len(lines[0]) >= 11 and part_of_file(lines[0][0]) and all(len(line) >= 11 for line in lines):  # AutoML's
         return _Table(lines, {"part": 0, "image": 1, "class": 2, "x1": 3, "y1": 4, "x2": 7, "y2": 8})
     return None
@@ -133,8 +139,13 @@ def _table(lines: list[list[str]]) -> _Table | None:
 
 def _looks_like_keras(row: list[str]) -> bool:
     """path,x1,y1,x2,y2,class; the last five are empty for an image without objects."""
-    named = "." + row[0].rpartition(".")[2].lower() in IMAGE_SUFFIXES
-    return len(row) == 6 and named and (not any(row[1:]) or all(to_number(cell) is not None for cell in row[1:5]))
+    if len(row) != 6 or not _is_image_name(row[0]):
+        return False
+    return not any(row[1:]) or all(to_number(cell) is not None for cell in row[1:5])
+
+
+def _is_image_name(text: str) -> bool:
+    return "." + text.rpartition(".")[2].lower() in IMAGE_SUFFIXES
 
 
 def _row(row: Sequence[str], column: Mapping[str, int]) -> _Row:
@@ -142,16 +153,16 @@ def _row(row: Sequence[str], column: Mapping[str, int]) -> _Row:
         place = column.get(meaning, len(row))
         return row[place] if place < len(row) else ""
 
-    if "bbox" in column and "x1" not in column:  # [x, y, width, height]
-        texts = re.split(r"[,\s]+", cell("bbox").strip("[]() "))
-    elif "x1" in column:
-        texts = [cell(side) for side in ("x1", "y1", "x2", "y2")]
-    else:
-        texts = [cell(side) for side in ("x", "y", "w", "h")]
+    sides = next(sides for sides in _SIDES if set(sides) <= column.keys())
+    texts = [cell(side) for side in sides]
+    if sides == ("bbox",):  # [x, y, width, height]
+        texts = re.split(r"[,\s]+", texts[0].strip("[]() "))
     numbers = [number for text in texts if (number := to_number(text)) is not None]
     box: tuple[float, ...] | None = tuple(numbers) if len(numbers) == len(texts) == 4 else None
-    if box and "x1" in column:
+    if box and "x1" in sides:
         box = box[0], box[1], box[2] - box[0], box[3] - box[1]
+    elif box and "cx" in sides:
+        box = box[0] - box[2] / 2, box[1] - box[3] / 2, box[2], box[3]
     hw = to_hw(to_number(cell("height")), to_number(cell("width")))
     name = " ".join(cell("class").split()) if "class" in column else _SAME_CLASS
     shown = f"({', '.join(text[:40] or 'nothing' for text in texts[:8])})"

@@ -90,6 +90,8 @@ def read_folder(
         raise UserError(
             _without_boxes(root, splits["train"].problems, sum(len(i.boxes) for i in splits["train"].images))
         )
+    if candidate.format != "yolo" and (bare := len(survey.images) - len({item.image for item in candidate.items})):
+        remarks.append(f"{bare} of {len(survey.images)} images are not annotated and are left out")
     if candidate.renamed:
         written, there = next(iter(candidate.renamed.items()))
         remarks.append(f"{len(candidate.renamed)} images are found under another name: {written[:200]} is {there}")
@@ -145,8 +147,8 @@ def _choose(
     if wanted is not None:
         chosen = next((found for found in there if found.format == wanted), None)
         if chosen is None:
-            others = ", ".join(f"{FORMATS[found.format]} ({found.annotated()} images)" for found in there)
-            hint = f"; found: {others}" if others else ""
+            listed = ", ".join(f"{FORMATS[found.format]} ({found.annotated()} images)" for found in there)
+            hint = f"; found: {listed}" if listed else ""
             own = next(found for found in candidates if found.format == wanted)
             raise UserError(f"{survey.root} has no {FORMATS[wanted]} with images{_first(own.problems)}{hint}")
         return chosen, []

@@ -33,6 +33,8 @@ def read_xml_files(survey: Survey) -> list[Candidate]:
                     _read_cvat(root, path, survey, cvat)
                 case "annotation":
                     parsed[path] = voc_annotation(root)
+                case "dataset" if root.find("images/image/box") is not None:
+                    raise UserError("dlib's xml is not read: convert it to COCO, VOC or YOLO")
         except UserError as error:
             voc.problems.append(Problem(path.name, f"unusable xml: {error}"))
     _pair(parsed, survey, voc)
