@@ -62,7 +62,7 @@ def build(
     if candidate.format == "yolo":
         described = DataYaml(survey.root, dict(names), candidate.keypoints, {}, survey.root)
         pairs = [(item.image, item.source if item.source != item.image else None) for item in items]
-        records = collect_labelled(pairs, survey.root, described, classes.label_of, problems)
+        records = collect_labelled(pairs, survey.root, described, classes.label_of, problems, lenient=True)
     else:
         usable = [
             Usable(number, _where(item), _in_pixels(item.read, hw) if hw else item.read, item.image)

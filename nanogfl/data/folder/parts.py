@@ -189,24 +189,35 @@ def _common_ending(one: Sequence[str], other: Sequence[str]) -> int:
 
 def _lists(survey: Survey) -> dict[str, _Listed]:
     """The images that lists such as train.txt or ImageSets/Main/val.txt name."""
-    found: dict[str, tuple[tuple[bool, int], _Listed]] = {}
+    found: dict[str, list[tuple[bool, _Listed]]] = defaultdict(list)
     for path in survey.files(".txt"):
         name = path.stem.casefold()
         part = name if name in _EVERYTHING else part_of_file(name)
         if part is None or survey.of_stem(path.stem, path.parent):
             continue
         listed = _read_list(survey, path)
-        rank = path.parent.name == "Main", len(listed.images) + len(listed.stems)
-        if rank[1] and (part not in found or rank > found[part][0]):
-            found[part] = rank, listed
-    stated = {part: found[part][1] for part in PARTS if part in found}
-    if "train" not in stated and (every := next((found[name][1] for name in _EVERYTHING if name in found), None)):
+        if listed.images or listed.stems:
+            found[part].append((path.parent.name == "Main", listed))
+    stated = {part: _one_list(found[part]) for part in PARTS if part in found}
+    if "train" not in stated and (
+        every := next((_one_list(found[name]) for name in _EVERYTHING if name in found), None)
+    ):
         held = _Listed(set[Path]().union(*(names.images for names in stated.values())))
         held.stems = set[str]().union(*(names.stems for names in stated.values()))
         stated["train"] = _Listed(every.images - held.images, every.stems - held.stems)
     if "val" in stated and "train" in stated and stated["val"] == stated["train"]:
         del stated["val"]
     return stated
+
+
+def _one_list(lists: Sequence[tuple[bool, _Listed]]) -> _Listed:
+    """Of VOC's lists all in folders called Main (VOC2007's and VOC2012's), of others the longest."""
+    main = [listed for is_main, listed in lists if is_main]
+    if not main:
+        return max((listed for _, listed in lists), key=lambda listed: len(listed.images) + len(listed.stems))
+    return _Listed(
+        set[Path]().union(*(listed.images for listed in main)), set[str]().union(*(listed.stems for listed in main))
+    )
 
 
 def _read_list(survey: Survey, path: Path) -> _Listed:

@@ -18,6 +18,7 @@ from nanogfl.data.folder.survey import Survey
 from nanogfl.data.folder.unknown import not_recognised, unknown_sentences
 from nanogfl.data.folder.xml_files import read_xml_files
 from nanogfl.data.folder.yolo_files import read_yolo_files
+from nanogfl.data.readers.yolo_labels import find_layout
 from nanogfl.errors import UserError
 from nanogfl.io.printable import printable
 
@@ -76,15 +77,24 @@ def read_folder(
     names = choose_names(candidate, [item for items in parts.values() for item in items], classes, remarks)
     if not names:
         raise UserError(_without_boxes(root, candidate.problems))
+    if candidate.format == "yolo":  # one layout for all splits
+        labels = [item.source for items in parts.values() for item in items if item.source != item.image]
+        layout = find_layout(labels, candidate.keypoints)
+        candidate.keypoints = layout.keypoints
+        remarks += [layout.said] if layout.said else []
     splits: dict[str, DataSet] = {}
     sources: dict[str, SplitConfig | None] = {}
     for part, items in parts.items():
         try:
             splits[part], sources[part] = build(survey, candidate, items, names)
-        except UserError:
-            if part != "test":
+        except UserError as error:
+            if part == "train":
                 raise
-            remarks.append("the test part is left out, none of its images can be used")
+            remarks.append(f"{part} is left out: {error}")
+    for part in set(splits) - {"train"}:
+        if not any((~image.crowd).any() for image in splits[part].images):
+            remarks.append(f"{part} is left out: none of its {len(splits.pop(part).images)} images has a usable box")
+            del sources[part]
     splits["train"] = with_problems(splits["train"], [*candidate.problems, *survey.problems])
     if not any((~image.crowd).any() for image in splits["train"].images):
         raise UserError(
@@ -92,6 +102,11 @@ def read_folder(
         )
     if candidate.format != "yolo" and (bare := len(survey.images) - len({item.image for item in candidate.items})):
         remarks.append(f"{bare} of {len(survey.images)} images are not annotated and are left out")
+    used = {item.image for items in parts.values() for item in items}
+    if unclear := [(path, name) for path, name in survey.unclear.items() if path in used]:
+        path, name = unclear[0]
+        shown = f"{name[:200]} is taken as {survey.relative(path).as_posix()}"
+        remarks.append(f"{len(unclear)} names fit several images, and the first by path is taken: {shown}")
     if candidate.renamed:
         written, there = next(iter(candidate.renamed.items()))
         remarks.append(f"{len(candidate.renamed)} images are found under another name: {written[:200]} is {there}")
@@ -136,7 +151,7 @@ def _candidates(survey: Survey) -> tuple[list[Candidate], list[str]]:
     from_json, unread = read_json_files(survey)
     yolo, other_labels = read_yolo_files(survey)
     every = {found.format: found for found in (*from_json, *read_xml_files(survey), yolo, read_csv_files(survey))}
-    return [every[name] for name in FORMATS], [*unread, *other_labels, *unknown_sentences(survey)]
+    return [every[name] for name in FORMATS], [*unread, *other_labels]
 
 
 def _choose(
@@ -153,7 +168,7 @@ def _choose(
             raise UserError(f"{survey.root} has no {FORMATS[wanted]} with images{_first(own.problems)}{hint}")
         return chosen, []
     if not there:
-        raise not_recognised(survey, candidates, unread, FORMATS.values())
+        raise not_recognised(survey, candidates, [*unread, *unknown_sentences(survey)], FORMATS.values())
     chosen, *others = there
     remarks = [
         f"also found: {FORMATS[other.format]} for {other.annotated()} images; {FORMATS[chosen.format]} is used"
@@ -173,4 +188,6 @@ def _without_boxes(root: Path, problems: Sequence[Problem], crowds: int = 0) -> 
 
 
 def _first(problems: Sequence[Problem]) -> str:
-    return f" ({len(problems)} problems, the first: {problems[0].where}: {problems[0].reason})" if problems else ""
+    if not problems:
+        return ""
+    return printable(f" ({len(problems)} problems, the first: {problems[0].where}: {problems[0].reason})")

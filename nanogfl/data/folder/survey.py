@@ -1,6 +1,7 @@
 """What lies in a folder: images, annotation files and the rest, without hidden files and leftovers of tools."""
 
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
@@ -22,6 +23,10 @@ _RESULTS = frozenset({"detect", "segment", "pose", "obb"})
 """Ultralytics writes its results, which may hold label files, to runs/detect and the like."""
 
 
+_MASKS = frozenset({"mask", "masks", "trimaps", "segmentationclass", "segmentationobject", "seg", "depth"})
+"""words in names of folders whose pictures are named like the images"""
+
+
 class _Picture(NamedTuple):
     path: Path
     folders: tuple[str, ...]
@@ -39,6 +44,8 @@ class Survey:
         self.root = root
         self.problems: list[Problem] = []
         self.remarks: list[str] = []
+        self.unclear: dict[Path, str] = {}
+        """images that were found under a name which fits others as well"""
         doubles: dict[Path, Path] = {}
         files = files_below(root, self.problems, doubles)
         if doubles:
@@ -79,7 +86,8 @@ class Survey:
 
         A name is its last component, as exactly as tools write it: percent-encoding, upload prefixes, other suffixes
         and case are tolerated in this order. Of several, the image counts that shares most folders at the end of the
-        name, then one of the same split (`part`), then the one that shares most folders with `near`.
+        name, then one that is not in a folder of masks, then one of the same split (`part`), then the one that shares
+        most folders with `near`, then the first by path, which is kept in `unclear`.
         """
         wanted = plain_parts(name)
         if not wanted:
@@ -104,7 +112,7 @@ class Survey:
             return named[0].path
         around = Counter(plain_parts(self.relative(near).as_posix()))
 
-        def rank(picture: _Picture) -> tuple[int, bool, int, bool, int]:
+        def rank(picture: _Picture) -> tuple[int, bool, bool, int, bool, int]:
             ending = 0
             for one, other in zip(reversed(picture.folders), reversed(wanted[:-1]), strict=False):
                 if one != other:
@@ -113,9 +121,13 @@ class Survey:
             shared = sum((around & Counter(picture.folders)).values())
             same_part = part is not None and part_of_folders(picture.folders) == part
             exact = name.endswith((picture.path.name, picture.path.stem))
-            return ending, same_part, shared, exact, -len(picture.folders)
+            photo = not _MASKS & {word for folder in picture.folders for word in re.split(r"[\W_]+", folder)}
+            return ending, photo, same_part, shared, exact, -len(picture.folders)
 
-        return max(named, key=rank).path  # of equals the first by name
+        best = max(named, key=rank)
+        if sum(rank(picture) == rank(best) for picture in named) > 1:
+            self.unclear[best.path] = name
+        return best.path  # of equals the first by path
 
     @cached_property
     def annotation_stems(self) -> frozenset[str]:

@@ -8,6 +8,7 @@ from nanogfl.data.dataset import Problem
 from nanogfl.data.folder.candidate import Candidate, Item
 from nanogfl.data.folder.part_names import part_of_folders
 from nanogfl.data.folder.survey import Survey
+from nanogfl.data.readers.values import to_number
 from nanogfl.data.readers.yolo_labels import Line, read_label_lines
 from nanogfl.data.readers.yolo_yaml import parse_data_yaml, read_yaml_as_text
 from nanogfl.errors import UserError
@@ -76,11 +77,17 @@ def _kind(path: Path) -> str:
         return "empty"
     if any(_is_yolo(line) for line in lines):
         return "yolo"
-    words = lines[0].text.split()
-    if len(words) in (15, 16) and not words[0][0].isdigit():
-        return "KITTI's labels are not read: convert them to COCO, VOC or YOLO"
-    if len(words) == 10 and not words[8][0].isdigit():
-        return "DOTA's labels are not read: convert them to YOLO OBB or COCO"
+    for line in lines[:3]:  # DOTA's may begin with two lines about the image
+        words = line.text.split()
+        if len(words) in (15, 16) and not words[0][0].isdigit():
+            return "KITTI's labels are not read: convert them to COCO, VOC or YOLO"
+        if len(words) == 10 and not words[8][0].isdigit():
+            return "DOTA's labels are not read: convert them to YOLO OBB or COCO"
+        cells = line.text.strip(",").split(",")
+        if len(cells) >= 6 and all(to_number(cell) is not None for cell in cells):
+            return (
+                "rows of numbers with commas, as VisDrone and MOT have them, are not read: convert them to COCO or YOLO"
+            )
     return ""
 
 

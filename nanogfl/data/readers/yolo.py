@@ -75,9 +75,11 @@ def collect_labelled(
     described: DataYaml,
     label_of: Mapping[int, int],
     problems: list[Problem],
+    *,
+    lenient: bool = False,
 ) -> list[ImageRecord]:
     """The images of the folder `images`, each with its label file or None, and their objects. Image ids count the pairs
-    from 1. Raises UserError for a class without a name."""
+    from 1. A class without a name is a problem if `lenient`. Raises UserError for it otherwise."""
     layout = find_layout([file for _, file in pairs if file], described.keypoints)
     if layout.said:
         problems.append(Problem(described.file.name, layout.said))
@@ -89,15 +91,15 @@ def collect_labelled(
             continue
         objects = Objects(hw, problems, measured=True)
         if file:
-            _read_labels(file, layout, objects, described, label_of)
+            _read_labels(file, layout, objects, described, label_of, lenient)
         records.append(objects.record(number, path))
     return records
 
 
 def _read_labels(
-    file: Path, layout: Layout, objects: Objects, described: DataYaml, label_of: Mapping[int, int]
+    file: Path, layout: Layout, objects: Objects, described: DataYaml, label_of: Mapping[int, int], lenient: bool
 ) -> None:
-    """Adds the file's objects. Raises UserError for a class without a name, and for what is no text."""
+    """Adds the file's objects. Raises UserError for a class without a name unless `lenient`, and for binary files."""
     names = described.names
     for line in read_label_lines(file):
         written = repr(line.text[:80])
@@ -106,9 +108,8 @@ def _read_labels(
             objects.problems.append(Problem(line.where, f"bad line: {layout.expected()} expected, got {written}"))
             continue
         number = line.numbers[0]
-        if not (number >= 0 and number.is_integer()):
-            reason = f"bad line: a whole class number from 0 expected, got {written}"
-            objects.problems.append(Problem(line.where, reason))
+        if number not in names and lenient:
+            objects.problems.append(Problem(line.where, f"bad line: a class number expected, got {written}"))
             continue
         if number not in names:
             raise UserError(

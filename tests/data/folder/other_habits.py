@@ -322,6 +322,8 @@ def _refused() -> list[Habit]:
         ),
         no("an xml of something else", "looked for", {**TRIO, "x.xml": "<settings/>"}),
         no("tables of something else", "looked for", {**TRIO, "x.csv": "name,price\na.png,3\n"}),
+        no("visdrone", "VisDrone", {**TRIO, **labels("a.txt", text="5,7,20,10,1,4,0,0\n")}),
+        no("archives beside images", "an archive", {**TRIO, "labels.zip": b"PK\3\4"}),
         no("tfrecord", "TFRecord", {**TRIO, "train.tfrecord": b"x"}),
         no("captions", "looked for", {**TRIO, **labels("a.txt", text="a cat on a mat\n")}),
         no(
