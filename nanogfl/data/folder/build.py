@@ -8,6 +8,7 @@ from typing import Any
 from nanogfl.config import SplitConfig
 from nanogfl.data.dataset import DataSet, Problem
 from nanogfl.data.folder.candidate import Candidate, CocoImage, Item
+from nanogfl.data.folder.coco_files import combine_names
 from nanogfl.data.folder.survey import Survey
 from nanogfl.data.readers.classes import Classes
 from nanogfl.data.readers.coco import index_coco
@@ -26,6 +27,8 @@ def choose_names(
     candidate: Candidate, items: Sequence[Item], given: Sequence[str] | None, remarks: list[str]
 ) -> dict[int, str]:
     """Category id -> name of all splits' classes. Raises UserError if there are none, or if none of those given is."""
+    if candidate.format == "coco":
+        combine_names(candidate, {item.source for item in items})
     names = candidate.names
     if candidate.format not in ("coco", "yolo"):
         reads = [item.read for item in items if isinstance(item.read, VocAnnotation)]

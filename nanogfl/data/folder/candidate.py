@@ -50,6 +50,10 @@ class Candidate:
     """how a box is written, for `problems`"""
     keypoints: int | None = None
     """YOLO's kpt_shape: see `find_layout`"""
+    names_of: dict[Path, dict[int, str]] = field(default_factory=dict)
+    """COCO: category id -> name of each file, without headings"""
+    headings: dict[Path, set[str]] = field(default_factory=dict)
+    """COCO: names of categories that are only headings"""
     changed: set[Path] = field(default_factory=set)
     """COCO: files whose content was mended, so that `load_split` does not read them as they are"""
 

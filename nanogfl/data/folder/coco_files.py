@@ -1,7 +1,8 @@
 """COCO's json files of a folder, with the habits of the tools that write them."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +22,36 @@ def read_coco_files(survey: Survey, contents: Mapping[Path, dict[str, Any]]) -> 
     """Entries that cannot be used are problems. Numbers as text are read as numbers, a missing bbox is taken from the
     mask, and a first category that is only a heading is left out."""
     coco = Candidate("coco")
-    every = {path: _categories(content, path, coco) for path, content in contents.items()}
-    classes: list[dict[int, str]] = []
-    headings: set[str] = set()
     for path, content in contents.items():
-        names = {key: name for key, (name, _) in every[path].items()}
+        known = _categories(content, path, coco)
+        names = {key: name for key, (name, _) in known.items()}
         used = _read(survey, path, content, names, coco)
-        heading = {key for key in names.keys() - used if _is_heading(key, every[path])}
-        headings |= {names[key] for key in heading}
-        classes.append({key: name for key, name in names.items() if key not in heading})
+        headings = [key for key in names.keys() - used if _is_heading(key, known)]
+        coco.headings[path] = {names.pop(key) for key in headings}
+        coco.names_of[path] = names
+    return coco
+
+
+def combine_names(coco: Candidate, files: AbstractSet[Path]) -> None:
+    """Sets the candidate's `names` from those of the files that are used."""
+    classes = [names for path, names in coco.names_of.items() if path in files]
+    headings = set[str]().union(*(coco.headings[path] for path in files))
     coco.names = {key: name for known in reversed(classes) for key, name in known.items()}
     if any(coco.names[key] != name for known in classes for key, name in known.items()):
         coco.remarks.append("the json files number their classes differently: classes are matched by name")
+        coco.names = _numbered(classes)
     elif len(set(coco.names.values())) < len(coco.names):
         coco.remarks.append("several categories have the same name and are taken as one class")
+        coco.names = _numbered(classes)
     elif all(known == coco.names for known in classes) and not headings:
-        return coco
-    if coco.remarks:
-        coco.names = dict(enumerate(dict.fromkeys(name for known in classes for name in known.values()), start=1))
+        return
     if headings := headings - set(coco.names.values()):
         coco.remarks.append(f"a category without boxes is left out as a heading: {', '.join(sorted(headings))}")
-    coco.changed |= contents.keys()
-    return coco
+    coco.changed |= files
+
+
+def _numbered(classes: Iterable[Mapping[int, str]]) -> dict[int, str]:
+    return dict(enumerate(dict.fromkeys(name for known in classes for name in known.values()), start=1))
 
 
 def _is_heading(key: int, known: _Categories) -> bool:

@@ -50,14 +50,12 @@ def _coco() -> list[Habit]:
                 **images("train2017/1.png", "val2017/2.png"),
                 "annotations/instances_train2017.json": coco(["1.png"]),
                 "annotations/instances_val2017.json": coco(["2.png"]),
-                "annotations/person_keypoints_train2017.json": coco(
-                    ["1.png"], categories=({"id": 1, "name": "person"},)
-                ),
+                "annotations/hands_train2017.json": coco(["1.png"], categories=({"id": 1, "name": "person"},)),
                 "annotations/captions_train2017.json": json.dumps({"images": [], "annotations": [{"caption": "a"}]}),
             },
             {"train": ["train2017/1.png"], "val": ["val2017/2.png"]},
             "coco",
-            ("cat", "person"),
+            ("cat",),
             "annotated twice: instances_train2017.json is used",
         ),
         Habit(
@@ -85,6 +83,16 @@ def _coco() -> list[Habit]:
                 "val.txt": "./c.png\n",
             },
             {"train": ["a.png", "b.png"], "val": ["c.png"]},
+            "coco",
+        ),
+        Habit(
+            "coco: folders in names",
+            {
+                **images("x/cam1/1.png", "x/cam2/1.png"),
+                "train.json": coco(["./cam2/1.png"]),
+                "val.json": coco(["C:\\me\\cam1\\1.png"]),
+            },
+            {"train": ["x/cam2/1.png"], "val": ["x/cam1/1.png"]},
             "coco",
         ),
         Habit(

@@ -214,6 +214,18 @@ def _yolo() -> list[Habit]:
             said="copy of another image",
         ),
         Habit(
+            "yolo: valid and val, data.yaml says which",
+            {
+                **ROBOFLOW,
+                **images("val/images/d.bmp"),
+                **labels("val/labels/d.txt"),
+                "data.yaml": "train: train/images\nval: valid/images\nnames: [cat]",
+            },
+            PARTS,
+            "yolo",
+            said="are in val/images",
+        ),
+        Habit(
             "yolo: two data.yaml",
             {**ROBOFLOW, "data.yaml": NAMES, "old/data.yaml": "names: [dog]"},
             PARTS,
