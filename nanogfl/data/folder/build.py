@@ -1,8 +1,7 @@
 """From the images of a split and their annotations to a data set, by the checks of the readers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 from nanogfl.config import SplitConfig
@@ -154,11 +153,3 @@ def _as_it_is(survey: Survey, candidate: Candidate, items: Sequence[Item], class
             return None
     folder = max(folders or (), key=lambda path: len(path.parts))
     return SplitConfig(survey.relative(file).as_posix(), folder.as_posix())
-
-
-def with_problems(dataset: DataSet, problems: Sequence[Problem]) -> DataSet:
-    return replace(dataset, problems=(*dataset.problems, *problems))
-
-
-def named_root(dataset: DataSet, root: Path) -> DataSet:
-    return replace(dataset, name=str(root))

@@ -166,7 +166,8 @@ def _placed(survey: Survey, place: str) -> set[Path] | None:
         return _read_list(survey, best).images
     while wanted and any(sign in wanted[-1] for sign in "*?["):  # images/train/*.jpg
         wanted = wanted[:-1]
-    folders = {parent for image in survey.images for parent in survey.relative(image).parents}
+    held = survey.image_folders
+    folders = {folder for below in held for folder in (below, *below.parents)}
     # valid/images is not found in train/images: the folder that names the split has to be there
     named = [place for place, part in enumerate(reversed(wanted), start=1) if part_of_folders([part])]
     least = named[0] if named else 1
@@ -175,7 +176,8 @@ def _placed(survey: Survey, place: str) -> set[Path] | None:
     if best_ending < least:
         return None
     folder = min((folder for ending, folder in ranked if ending == best_ending), key=lambda path: len(path.parts))
-    return {image for image in survey.images if folder in survey.relative(image).parents}
+    below = [images for place, images in held.items() if place.is_relative_to(folder)]
+    return {image for images in below for image in images}
 
 
 def _common_ending(one: Sequence[str], other: Sequence[str]) -> int:

@@ -1,14 +1,14 @@
 """Reads a data set from a folder as its owner left it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from nanogfl.config import SplitConfig
 from nanogfl.data.dataset import DataSet, Problem
-from nanogfl.data.folder.build import build, choose_names, with_problems
+from nanogfl.data.folder.build import build, choose_names
 from nanogfl.data.folder.candidate import Candidate
 from nanogfl.data.folder.csv_files import read_csv_files
 from nanogfl.data.folder.json_files import read_json_files
@@ -95,7 +95,8 @@ def read_folder(
         if not any((~image.crowd).any() for image in splits[part].images):
             remarks.append(f"{part} is left out: none of its {len(splits.pop(part).images)} images has a usable box")
             del sources[part]
-    splits["train"] = with_problems(splits["train"], [*candidate.problems, *survey.problems])
+    problems = *splits["train"].problems, *candidate.problems, *survey.problems
+    splits["train"] = replace(splits["train"], problems=problems)
     if not any((~image.crowd).any() for image in splits["train"].images):
         raise UserError(
             _without_boxes(root, splits["train"].problems, sum(len(i.boxes) for i in splits["train"].images))

@@ -42,6 +42,7 @@ class Survey:
             kind = "is a file" if root.exists() else "does not exist"
             raise UserError(f"{root} {kind}: give the folder that holds the images and their annotations")
         self.root = root
+        self._relative: dict[Path, PurePath] = {}
         self.problems: list[Problem] = []
         self.remarks: list[str] = []
         self.unclear: dict[Path, str] = {}
@@ -53,7 +54,8 @@ class Survey:
         files = [path for path in files if not _is_leftover(self.relative(path))]
         left = _results(self.relative(path) for path in files)
         self.remarks += [f"{folder.as_posix()} holds results of a training and is not read" for folder in sorted(left)]
-        files = [path for path in files if not left & {self.relative(path), *self.relative(path).parents}]
+        if left:
+            files = [path for path in files if not left & set(self.relative(path).parents)]
         self.images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
         self._others: dict[str, list[Path]] = defaultdict(list)
         for path in files:
@@ -73,7 +75,18 @@ class Survey:
         return sorted(path for suffix in suffixes for path in self._others.get(suffix, ()))
 
     def relative(self, path: Path) -> PurePath:
-        return path.relative_to(self.root)
+        found = self._relative.get(path)
+        if found is None:
+            found = self._relative[path] = path.relative_to(self.root)
+        return found
+
+    @cached_property
+    def image_folders(self) -> dict[PurePath, list[Path]]:
+        """The images of each folder that holds some, without those of its sub-folders."""
+        found = defaultdict(list)
+        for path in self.images:
+            found[self.relative(path).parent].append(path)
+        return dict(found)
 
     def suffixes(self) -> Counter[str]:
         """Counts of files by lower-case suffix."""
@@ -161,10 +174,8 @@ def _is_leftover(path: PurePath) -> bool:
 def _results(paths: Iterable[PurePath]) -> set[PurePath]:
     """Folders of training runs."""
     names: dict[PurePath, set[str]] = defaultdict(set)
-    found = set()
     for path in paths:
         names[path.parent].add(path.name)
-        for parent in path.parents:
-            if parent.name in _RESULTS and parent.parent.name == "runs":
-                found.add(parent)
+    above = {parent for folder in names for parent in (folder, *folder.parents)}
+    found = {folder for folder in above if folder.name in _RESULTS and folder.parent.name == "runs"}
     return found | {folder for folder, held in names.items() if "config.yaml" in held and held & _OF_A_RUN}

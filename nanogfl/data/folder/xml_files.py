@@ -34,7 +34,7 @@ def read_xml_files(survey: Survey) -> list[Candidate]:
                 case "annotation":
                     parsed[path] = voc_annotation(root)
                 case "dataset" if root.find("images/image/box") is not None:
-                    raise UserError("dlib's xml is not read: convert it to COCO, VOC or YOLO")
+                    voc.problems.append(Problem(path.name, "dlib's xml is not read: convert it to COCO, VOC or YOLO"))
         except UserError as error:
             voc.problems.append(Problem(path.name, f"unusable xml: {error}"))
     _pair(parsed, survey, voc)
