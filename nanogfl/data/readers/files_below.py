@@ -8,9 +8,9 @@ from nanogfl.data.dataset import Problem
 from nanogfl.io.read_file import is_file, is_folder
 
 
-def files_below(folder: Path, problems: list[Problem]) -> list[Path]:
+def files_below(folder: Path, problems: list[Problem], doubles: dict[Path, Path] | None = None) -> list[Path]:
     """Sorted. Listed in `problems`: linked folders that lead back up or are read already, folders that cannot be read,
-    and broken links."""
+    and broken links. Links to folders that are read already go to `doubles` instead if it is given: link -> folder."""
     root = os.path.realpath(folder)
     found: list[Path] = []
     seen: set[str] = set()
@@ -19,6 +19,9 @@ def files_below(folder: Path, problems: list[Problem]) -> list[Path]:
         linked = not waiting  # folders go before links to them, and keep their own paths
         current = links.popleft() if linked else waiting.pop()
         target = os.path.realpath(current)
+        if doubles is not None and target in seen and not Path(os.path.realpath(current.parent)).is_relative_to(target):
+            doubles[current] = Path(target)
+            continue
         if target in seen or (linked and Path(root).is_relative_to(target)):
             problems.append(Problem(str(current), f"linked folder is not followed: {target} is read already"))
             continue

@@ -18,14 +18,14 @@ from nanogfl.io.images import IMAGE_SUFFIXES
 from nanogfl.io.printable import printable
 from nanogfl.io.read_file import is_file, is_folder
 
-_UPLOAD = re.compile(r"^[0-9a-f]{8}-")
+UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
 """Label Studio's prefix of uploaded images"""
 
 
 class _File(NamedTuple):
     path: Path
     parts: tuple[str, ...]
-    """of its path relative to the folder, normalised by `_plain`"""
+    """of its path relative to the folder, normalised by `plain_parts`"""
 
 
 class _Index(NamedTuple):
@@ -83,10 +83,10 @@ class ImageFolder:
     def like(self, name: str, taken: AbstractSet[Path] = frozenset()) -> list[Path]:
         """The files that the name may mean, without those in `taken`: the same last part, and no contradiction in the
         folders around both. Only the best: those that share most folders, then those in the same case."""
-        wanted = _plain(name)
+        wanted = plain_parts(name)
         if not wanted:
             return []
-        named = self._index.by_name.get(wanted[-1]) or self._index.by_name.get(_UPLOAD.sub("", wanted[-1]), [])
+        named = self._index.by_name.get(wanted[-1]) or self._index.by_name.get(UPLOAD_PREFIX.sub("", wanted[-1]), [])
         if not named and PurePath(wanted[-1]).suffix not in IMAGE_SUFFIXES:
             named = self._index.by_stem.get(wanted[-1], [])
         fitting: dict[tuple[int, bool], list[Path]] = defaultdict(list)
@@ -98,7 +98,7 @@ class ImageFolder:
 
     def of_stem(self, stem: str) -> list[Path]:
         """The images of this name without suffix in any folder below; those in the same case, if there are any."""
-        found = [file.path for file in self._index.by_stem.get(_last(stem), [])]
+        found = [file.path for file in self._index.by_stem.get(last_part(stem), [])]
         return [path for path in found if path.stem == stem] or found
 
     def mended(self, path: Path) -> str:
@@ -109,7 +109,7 @@ class ImageFolder:
         path = require_inside(self.folder, name, self.file, "image")
         if os.path.islink(path):  # False for names that no file can have
             return f"image is missing: a link to {os.readlink(path)}, which is not there"
-        elsewhere = next((path for path, _ in self._index.by_name.get(_last(name), []) if path not in taken), None)
+        elsewhere = next((path for path, _ in self._index.by_name.get(last_part(name), []) if path not in taken), None)
         hint = f"; is it {elsewhere.relative_to(self.folder).as_posix()}?" if elsewhere else ""
         return f"image is missing: no such file in the folder{hint}"
 
@@ -117,10 +117,10 @@ class ImageFolder:
     def _index(self) -> _Index:
         by_name, by_stem = defaultdict(list), defaultdict(list)
         for path in files_below(self.folder, []):
-            file = _File(path, _plain(path.relative_to(self.folder).as_posix()))
-            by_name[_last(path.name)].append(file)
+            file = _File(path, plain_parts(path.relative_to(self.folder).as_posix()))
+            by_name[last_part(path.name)].append(file)
             if path.suffix.lower() in IMAGE_SUFFIXES:
-                by_stem[_last(path.stem)].append(file)
+                by_stem[last_part(path.stem)].append(file)
         return _Index(dict(by_name), dict(by_stem))
 
     def _require_one_for_each(self, names: Sequence[str], candidates: dict[int, list[Path]]) -> None:
@@ -187,7 +187,7 @@ def require_inside(folder: Path, name: str, file: Path, what: str) -> Path:
     return path
 
 
-def _plain(name: str) -> tuple[str, ...]:
+def plain_parts(name: str) -> tuple[str, ...]:
     """The parts of a path or URL, without the differences between tools."""
     if "://" in name:
         name = re.sub(r"\?(?!d=).*", "", name)  # a query; but ?d= begins Label Studio's local path
@@ -196,5 +196,5 @@ def _plain(name: str) -> tuple[str, ...]:
     return tuple(part for part in parts if part not in ("", ".", ".."))
 
 
-def _last(name: str) -> str:
-    return _plain(name)[-1] if _plain(name) else ""
+def last_part(name: str) -> str:
+    return plain_parts(name)[-1] if plain_parts(name) else ""

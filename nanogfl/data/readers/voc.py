@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nanogfl.data.dataset import DataSet, Problem
+from nanogfl.data.dataset import DataSet, ImageRecord, Problem
 from nanogfl.data.readers.classes import Classes, choose_classes
 from nanogfl.data.readers.files_below import files_below
 from nanogfl.data.readers.image_folder import ImageFolder, inside, require_inside, require_name
@@ -16,15 +16,18 @@ from nanogfl.errors import UserError
 from nanogfl.io.images import IMAGE_SUFFIXES
 from nanogfl.io.read_file import is_file, is_folder, read_lines
 
-_LAYOUT = "<bndbox> with four finite numbers xmin ymin xmax ymax"
+LAYOUT = "<bndbox> with four finite numbers xmin ymin xmax ymax"
 _PAIR = re.compile(r"(.+?)\s+(\S.*\.xml)", re.IGNORECASE)
 """a line of PaddleDetection's lists: image and xml"""
 
 
-class _Usable(NamedTuple):
+class Usable(NamedTuple):
+    """An image and its annotation, whose objects have names."""
+
     number: int
-    """line of the list, from 1"""
-    xml: Path
+    """the image's id"""
+    where: str
+    """the annotation, for `problems`"""
     read: VocAnnotation
     image: Path
 
@@ -63,30 +66,43 @@ def load_voc(
     parsed = {path: read_xml(path) for path in {*below, *wanted} if is_file(path)}
     classes, number_of = _choose_classes(split_list, folder, parsed, class_ids, class_names)
     usable = _pair(wanted, parsed, found, problems)
+    label_of = {name: classes.label_of.get(number) for name, number in number_of.items()}
+    records = collect_named(usable, images, label_of, LAYOUT, problems)
+    refuse_fractions(split_list, records)
+    return finish(split_list, images, classes, records, problems, listed=len(wanted), strict=strict)
+
+
+def collect_named(
+    usable: Sequence[Usable], images: Path, label_of: Mapping[str, int | None], layout: str, problems: list[Problem]
+) -> list[ImageRecord]:
+    """The images of the folder `images` with their objects. Sizes that are not stated are those of the images.
+
+    label_of: name -> label; None or a missing name: a class whose objects are left out.
+    layout: how a box is written, for `problems`.
+    """
     unsized = [entry.image for entry in usable if entry.read.hw is None]
     sizes = dict(zip(unsized, image_sizes(unsized, images), strict=True))
     records = []
-    for number, xml, read, image in usable:
+    for number, annotation, read, image in usable:
         hw = read.hw or sizes[image]
         if isinstance(hw, str):
             problems.append(Problem(image.name, f"unreadable image: {hw}"))
             continue
         collected = Objects(hw, problems, measured=not read.hw)
         for position, thing in enumerate(read.objects, start=1):
-            where = f"{xml.name}, object {position}"
+            where = f"{annotation}, object {position}"
             if not thing.name:
-                problems.append(Problem(where, "no class: <name> is missing or empty"))
+                problems.append(Problem(where, "no class: its name is missing or empty"))
                 continue
             if thing.difficult is None:
                 problems.append(Problem(where, "bad <difficult>, box left out: 0 or 1 expected"))
                 continue
-            box = collected.check(where, thing.box, thing.written, _LAYOUT, thing.turn)
-            label = classes.label_of.get(number_of[thing.name])
+            box = collected.check(where, thing.box, thing.written, layout, thing.turn)
+            label = label_of.get(thing.name)
             if box is not None and label is not None:
                 collected.add(box, label, crowd=thing.difficult)
         records.append(collected.record(number, image))
-    refuse_fractions(split_list, records)
-    return finish(split_list, images, classes, records, problems, listed=len(wanted), strict=strict)
+    return records
 
 
 def _choose_classes(
@@ -115,9 +131,9 @@ def _choose_classes(
 
 def _pair(
     wanted: Sequence[Path], parsed: Mapping[Path, VocAnnotation | str], found: ImageFolder, problems: list[Problem]
-) -> list[_Usable]:
+) -> list[Usable]:
     """Each xml with its image. Missing ones are listed. Raises UserError for an image with two xml files."""
-    usable: list[_Usable] = []
+    usable: list[Usable] = []
     owner: dict[Path, Path] = {}
     for number, path in enumerate(wanted, start=1):
         read = parsed.get(path, "annotation is missing: no such file in the folder")
@@ -138,7 +154,7 @@ def _pair(
                 " their <filename>"
             )
         owner[image] = path
-        usable.append(_Usable(number, path, read, image))
+        usable.append(Usable(number, path.name, read, image))
     return usable
 
 

@@ -40,21 +40,25 @@ class VocAnnotation(NamedTuple):
 def read_xml(path: Path) -> VocAnnotation | str:
     """The file's annotation, or the reason why it cannot be used."""
     try:
-        return _parse(read_bounded(path, "annotation", _MOST_BYTES))
+        return voc_annotation(xml_root(read_bounded(path, "annotation", _MOST_BYTES)))
     except UserError as error:
         return f"unusable xml: {error}"
 
 
-def _parse(content: bytes) -> VocAnnotation:
+def xml_root(content: bytes) -> ElementTree.Element:
     """Raises UserError. No entity is ever resolved: a file that declares one, or a document type, is refused before it
     is parsed, also in UTF-16 and UTF-32 (all other encodings that the parser takes write ASCII as ASCII)."""
     content = _in_utf_8(content)
     if re.search(rb"<!(DOCTYPE|ENTITY)", content.replace(b"\0", b"")):
         raise UserError("it declares a DOCTYPE or an ENTITY, which annotations do not need: remove the declaration")
     try:
-        root = ElementTree.fromstring(content)
+        return ElementTree.fromstring(content)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise UserError(f"not well-formed: {error}") from None
+
+
+def voc_annotation(root: ElementTree.Element) -> VocAnnotation:
+    """Raises UserError for an xml of another kind."""
     if root.tag != "annotation":
         raise UserError(f"<annotation> expected, got <{root.tag[:80]}>")
     one_based = re.search(r"VOC ?20\d\d", _text(root, "source/database")) is not None

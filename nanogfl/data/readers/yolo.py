@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nanogfl.data.dataset import DataSet, Problem
+from nanogfl.data.dataset import DataSet, ImageRecord, Problem
 from nanogfl.data.readers.classes import choose_classes
 from nanogfl.data.readers.files_below import files_below
 from nanogfl.data.readers.image_folder import require_folder
@@ -64,25 +64,42 @@ def load_yolo(
         if other := picture_of.get(label):
             advice = f"no image is read from {other.name}, convert it to .jpg or .png"
         problems.append(Problem(there[label].name, f"label file without image: {advice}"))
-    layout = find_layout([there[label] for label in label_of.values() if label in there], described.keypoints)
+    pairs = [(path, there.get(label_of[path])) for path in paths]
+    records = collect_labelled(pairs, images, described, classes.label_of, problems)
+    return finish(data_yaml, images, classes, records, problems, listed=len(paths), strict=strict)
+
+
+def collect_labelled(
+    pairs: Sequence[tuple[Path, Path | None]],
+    images: Path,
+    described: DataYaml,
+    label_of: Mapping[int, int],
+    problems: list[Problem],
+    *,
+    lenient: bool = False,
+) -> list[ImageRecord]:
+    """The images of the folder `images`, each with its label file or None, and their objects. Image ids count the pairs
+    from 1. A class without a name is a problem if `lenient`. Raises UserError for it otherwise."""
+    layout = find_layout([file for _, file in pairs if file], described.keypoints)
     if layout.said:
-        problems.append(Problem(data_yaml.name, layout.said))
+        problems.append(Problem(described.file.name, layout.said))
     records = []
-    for number, (path, hw) in enumerate(zip(paths, image_sizes(paths, images), strict=True), start=1):
+    sizes = image_sizes([path for path, _ in pairs], images)
+    for number, ((path, file), hw) in enumerate(zip(pairs, sizes, strict=True), start=1):
         if isinstance(hw, str):
             problems.append(Problem(path.name, f"unreadable image: {hw}"))
             continue
         objects = Objects(hw, problems, measured=True)
-        if file := there.get(label_of[path]):
-            _read_labels(file, layout, objects, described, classes.label_of)
+        if file:
+            _read_labels(file, layout, objects, described, label_of, lenient)
         records.append(objects.record(number, path))
-    return finish(data_yaml, images, classes, records, problems, listed=len(paths), strict=strict)
+    return records
 
 
 def _read_labels(
-    file: Path, layout: Layout, objects: Objects, described: DataYaml, label_of: Mapping[int, int]
+    file: Path, layout: Layout, objects: Objects, described: DataYaml, label_of: Mapping[int, int], lenient: bool
 ) -> None:
-    """Adds the file's objects. Raises UserError for a class without a name, and for what is no text."""
+    """Adds the file's objects. Raises UserError for a class without a name unless `lenient`, and for binary files."""
     names = described.names
     for line in read_label_lines(file):
         written = repr(line.text[:80])
@@ -91,6 +108,9 @@ def _read_labels(
             objects.problems.append(Problem(line.where, f"bad line: {layout.expected()} expected, got {written}"))
             continue
         number = line.numbers[0]
+        if number not in names and lenient:
+            objects.problems.append(Problem(line.where, f"bad line: a class number expected, got {written}"))
+            continue
         if number not in names:
             raise UserError(
                 f"{file.parent / line.where}: class {number:g} has no name in {described.file}, whose {len(names)}"

@@ -65,8 +65,16 @@ class DataYaml(NamedTuple):
 
 def read_data_yaml(file: Path) -> DataYaml:
     """Raises UserError for a file that does not give each class its own name."""
-    # as text: a class called 'no' stays 'no'
-    content = read_yaml(file, "data file", "check data.root and the split's annotations", as_text=True)
+    return parse_data_yaml(read_yaml_as_text(file), file)
+
+
+def read_yaml_as_text(file: Path) -> Any:
+    """As text: a class called 'no' stays 'no'. Raises UserError."""
+    return read_yaml(file, "data file", "check data.root and the split's annotations", as_text=True)
+
+
+def parse_data_yaml(content: Any, file: Path) -> DataYaml:
+    """From the content of `file`, all as text. Raises UserError as `read_data_yaml` does."""
     if not isinstance(content, dict):
         raise UserError(f"{file} must hold keys and values, with 'names', as YOLO's data.yaml does")
     root = content.get("path")
