@@ -494,7 +494,7 @@ class DistillConfig(Bounded):
     cls: _NonNegative = 1.0
     """weight of the quality focal loss whose targets are the teacher's scores, at all points and for the classes that
     both know"""
-    side: _NonNegative = 0.25
+    side: _NonNegative = 0.1
     """weight of localization distillation (arXiv:2102.12252): the divergence from the teacher's distributions of the
     sides, weighted by the teacher's best score; both boxes need distributions"""
     side_points: Literal["positives", "all"] = "positives"

@@ -22,6 +22,7 @@ from nanogfl.model.detector import build_detector
 from nanogfl.recipe import config_from_dict, differences, validated
 from nanogfl.training.checkpointing.run_dir import LAST, PREVIOUS, has_state
 from nanogfl.training.checkpointing.saved import read_saved
+from nanogfl.training.distill.teacher import pair, read_teacher
 from nanogfl.training.loop import train
 
 RESULT = "result.json"
@@ -137,7 +138,8 @@ def _figures(report: Report, run: Run) -> dict[str, float | None]:
 
 
 def _load_data(ablation: Ablation) -> dict[str, DataSet]:
-    """Row -> its training set. Raises UserError where a row has no data, or a detector that cannot be built."""
+    """Row -> its training set. Raises UserError where a row has no data, a detector that cannot be built, or a teacher
+    that cannot teach it."""
     read: dict[tuple[str, str], DataSet] = {}
     training = {}
     for row in ablation.rows:
@@ -149,9 +151,14 @@ def _load_data(ablation: Ablation) -> dict[str, DataSet]:
                 read[key] = load_split(*key, strict=config.data.strict)
             training[row] = read[key]
         try:
-            build_detector(config.model, len(training[row].classes))
+            detector = build_detector(config.model, len(training[row].classes))
         except ValueError as error:
             raise UserError(f"row '{row}' has a model that cannot be built: {error}") from None
+        try:
+            if (teacher := read_teacher(config)) is not None:
+                pair(teacher, detector, training[row].classes, config)
+        except UserError as error:
+            raise UserError(f"row '{row}': {error}") from None
     return training
 
 

@@ -151,6 +151,10 @@ def test_every_row_and_its_data_are_checked_before_the_first_run(file: Path, tmp
     file.write_text(yaml.safe_dump(content, sort_keys=False))
     with pytest.raises(UserError, match=r"none\.json do not exist"):
         run_ablation(load_ablation(file), tmp_path / "out", fresh=False, say=silent)
+    content["rows"]["last"] = {"set": {"train.teacher": "none.pt"}}
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    with pytest.raises(UserError, match=r"row 'last': checkpoint none\.pt does not exist"):
+        run_ablation(load_ablation(file), tmp_path / "out", fresh=False, say=silent)
     assert not trained
     assert not (tmp_path / "out").exists()
 

@@ -131,6 +131,7 @@ def test_expected_errors_are_one_line(folder, tmp_path):
         (["train", "recipe.yaml", "--set", "data.root=elsewhere"], "elsewhere/train.json do not exist"),
         (["train", "recipe.yaml", "--resume", "--run-dir", tmp_path / "none"], "last.pt does not exist"),
         (["train", "recipe.yaml", "--init-from", "1e3"], "checkpoint 1e3 does not exist"),
+        (["train", "recipe.yaml", "--teacher", "1e3"], "checkpoint 1e3 does not exist"),
         (["train", "recipe.yaml", "--set", "train.freeze=[nek]"], "train.freeze.0: Input should be 'backbone'"),
         (["train"], "Missing argument 'CONFIG'"),
         (["eval", "nowhere.pt"], "nowhere.pt does not exist"),

@@ -12,7 +12,7 @@ from nanogfl.loss.assign.candidates import Assignment
 from nanogfl.loss.criterion import Losses
 from nanogfl.loss.distill.criterion import DistilledLosses, Lesson, Pairing, with_distillation
 from nanogfl.loss.distill.features import feature_error, standardised
-from nanogfl.loss.distill.sides import bin_projection, side_divergence, side_targets
+from nanogfl.loss.distill.sides import bin_projection, side_divergence
 from nanogfl.model.boxes.decode import expected_bins
 from nanogfl.model.detector import Predictions
 
@@ -194,6 +194,11 @@ def test_equal_bins_need_no_projection():
     assert bin_projection(STUDENT, STUDENT) is None
 
 
+def test_a_bin_that_lies_on_another_goes_there_alone():
+    shares = bin_projection(HeadConfig(reg_max=7, bin_width=0.3), HeadConfig(reg_max=30, bin_width=0.1))
+    assert ((shares > 0).sum(dim=-1) == 1).all()
+
+
 @pytest.mark.parametrize(
     "teacher",
     [
@@ -215,15 +220,66 @@ def test_other_bins_keep_each_sides_place_in_the_picture(teacher):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 10.0])
-def test_a_student_that_reaches_its_target_has_the_teachers_expectation(temperature):
-    teacher = HeadConfig(reg_max=7, point_offset=0.0)
-    student = HeadConfig(reg_max=8)
-    sharp = -(torch.arange(8.0) - 3.3).abs()[None, None, None].expand(1, 1, 4, 8) * 3
-    targets = side_targets(sharp, bin_projection(teacher, student), temperature)
-    own = targets * temperature  # whose softened softmax is the target
-    assert side_divergence(own, targets, temperature).abs().max() < 1e-5
-    wanted = expected_bins(sharp)[0, 0] + torch.tensor([0.5, 0.5, -0.5, -0.5])
-    torch.testing.assert_close(expected_bins(own)[0, 0], wanted, rtol=0, atol=1e-3)
+@pytest.mark.parametrize(
+    ("teacher", "student"),
+    [
+        (HeadConfig(reg_max=7, point_offset=0.0), HeadConfig(reg_max=10)),
+        (HeadConfig(reg_max=7), HeadConfig(reg_max=14, bin_width=0.5)),
+        (HeadConfig(reg_max=7, point_offset=0.0), HeadConfig(reg_max=6, bin_width=1.5)),
+    ],
+)
+def test_other_bins_are_those_of_a_loop(teacher, student, temperature):
+    own = random(1, 2, 4, student.bins, seed=11).double().requires_grad_()
+    theirs = random(1, 2, 4, teacher.bins, seed=12).double()
+    found = side_divergence(own, theirs, bin_projection(teacher, student), temperature)
+    moved = student.point_offset - teacher.point_offset
+    for point in range(2):
+        for k in range(4):
+            shares, reached = np.zeros(student.bins), np.zeros(student.bins, dtype=bool)
+            for number, p in enumerate(softmax(as_array(theirs[0, point, k]))):
+                place = (number * teacher.bin_width + (moved if k < 2 else -moved)) / student.bin_width
+                place = min(max(place, 0.0), float(student.reg_max))
+                low = math.floor(place)
+                for bin_, share in ((low, 1 - (place - low)), (low + 1, place - low)):
+                    if share:
+                        shares[bin_] += share * p
+                        reached[bin_] = True
+            p = shares[reached] ** (1 / temperature) / (shares[reached] ** (1 / temperature)).sum()
+            q = softmax(as_array(own[0, point, k])[reached], temperature)
+            wanted = temperature**2 * float((p * np.log(p / q)).sum())
+            assert found[0, point, k].item() == pytest.approx(wanted, rel=1e-5)
+    found.sum().backward()
+    assert torch.isfinite(own.grad).all()
+
+
+def test_a_student_that_agrees_has_the_teachers_expectation():
+    """Found by descent on the divergence alone, from other bins, at a temperature."""
+    teacher, student = HeadConfig(reg_max=7, point_offset=0.0), HeadConfig(reg_max=8)
+    theirs = -(torch.arange(8.0) - torch.tensor([3.3, 2.0, 4.5, 1.4])[:, None]).abs()[None, None] * 3
+    own = torch.zeros(1, 1, 4, student.bins, requires_grad=True)
+    optimizer = torch.optim.Adam([own], lr=0.3)
+    for _ in range(400):
+        optimizer.zero_grad()
+        side_divergence(own, theirs, bin_projection(teacher, student), 3.0).sum().backward()
+        optimizer.step()
+    reached = own.detach()
+    reached[..., 2:, 8] = -1e5  # right and bottom: beyond what the teacher reaches from its points
+    wanted = expected_bins(theirs)[0, 0] + torch.tensor([0.5, 0.5, -0.5, -0.5])
+    torch.testing.assert_close(expected_bins(reached)[0, 0], wanted, rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("value", [0.0, 80.0, -80.0])
+def test_bins_beyond_the_teachers_reach_are_left_to_the_objects(value):
+    teacher, student = HeadConfig(reg_max=7), HeadConfig(reg_max=9)
+    own, theirs = random(1, 1, 4, 10, seed=13), random(1, 1, 4, 8, seed=14)
+    projection = bin_projection(teacher, student)
+    before = side_divergence(own, theirs, projection, 10.0)
+    own[..., 8:] = value
+    own.requires_grad_()
+    after = side_divergence(own, theirs, projection, 10.0)
+    assert torch.equal(before, after)
+    after.sum().backward()
+    assert own.grad[..., 8:].abs().sum() == 0
 
 
 # The features

@@ -10,7 +10,7 @@ from nanogfl.config import DistillConfig
 from nanogfl.loss.assign.candidates import Assignment
 from nanogfl.loss.criterion import Losses
 from nanogfl.loss.distill.features import feature_error, standardised
-from nanogfl.loss.distill.sides import side_divergence, side_targets
+from nanogfl.loss.distill.sides import side_divergence
 from nanogfl.loss.losses import quality_focal_loss
 from nanogfl.loss.normalisers import mean_over_ranks
 from nanogfl.model.boxes.decode import decode_scores
@@ -135,9 +135,7 @@ def _at_points(
         points = quality_focal_loss(logits[..., pairing.classes], scores, beta).sum(dim=-1)
         cls = (points * ~_pick(assignment.ignored, pairing.points)).sum() / positives_mean
     if pairing.sides:
-        with torch.no_grad():
-            targets = side_targets(teacher.box_pred, pairing.projection, config.temperature)
-        divergence = side_divergence(learned.box_pred, targets, config.temperature)  # (B, M, 4)
+        divergence = side_divergence(learned.box_pred, teacher.box_pred, pairing.projection, config.temperature)
         side = (divergence.sum(dim=-1) * weight).sum() / (4 * weight_sum)
     return cls, side
 

@@ -7,6 +7,10 @@ from torch.nn import functional as F
 from nanogfl.config import HeadConfig
 from nanogfl.loss.losses import working_type
 
+_LEAST_SHARE = 1e-6  # less is the rounding of a place that lies on a bin
+_NEVER = -1e5
+"""a logit whose probability is 0 at any temperature"""
+
 
 def bin_projection(teacher: HeadConfig, student: HeadConfig) -> Tensor | None:
     """(4, R_t + 1, R_s + 1): how each bin of the teacher is shared out to the student's, for left, top, right, bottom.
@@ -23,22 +27,33 @@ def bin_projection(teacher: HeadConfig, student: HeadConfig) -> Tensor | None:
     signs = torch.tensor([1.0, 1.0, -1.0, -1.0], dtype=torch.float64)  # a point further right is further from the left
     places = ((distances + signs[:, None] * moved) / student.bin_width).clamp(0, student.reg_max)  # (4, R_t + 1)
     bins = torch.arange(student.bins, dtype=torch.float64)
-    return (1 - (places[..., None] - bins).abs()).clamp(min=0).float()
+    shares = 1 - (places[..., None] - bins).abs()
+    return shares.where(shares > _LEAST_SHARE, 0.0).float()
 
 
-def side_targets(dist_logits: Tensor, projection: Tensor | None, temperature: float) -> Tensor:
-    """The teacher's logits (B, M, 4, R_t + 1) -> log probabilities (B, M, 4, R_s + 1) on the student's bins, at the
-    temperature."""
-    logits = dist_logits.to(working_type(dist_logits))
+def side_divergence(dist_logits: Tensor, teacher: Tensor, projection: Tensor | None, temperature: float) -> Tensor:
+    """The student's logits (B, M, 4, R_s + 1) and the teacher's (B, M, 4, R_t + 1) -> (B, M, 4): T^2 KL(teacher ||
+    student), both distributions at temperature T; 0 where they agree.
+
+    Bins of the student that no bin of the teacher falls to are left out: the teacher cannot say anything about them,
+    and both distributions are those over the other bins.
+    """
+    own = dist_logits.to(working_type(dist_logits))
+    with torch.no_grad():
+        target = teacher.to(own.dtype)
+        if projection is not None:
+            # Projected as they are and then softened: a student that agrees has the teacher's expectation.
+            projection = projection.to(own.dtype)
+            shares = torch.einsum("bmkr,krs->bmks", target.softmax(dim=-1), projection)
+            target = shares.clamp(min=torch.finfo(torch.float32).tiny).log()
+            target = target.masked_fill(_unreached(projection), _NEVER)
+        target = (target / temperature).log_softmax(dim=-1)
     if projection is not None:
-        # Projected as they are and then made softer: the student's own distribution has the teacher's expectation.
-        shares = torch.einsum("bmkr,krs->bmks", logits.softmax(dim=-1), projection.to(logits.dtype))
-        logits = shares.clamp(min=torch.finfo(torch.float32).tiny).log()
-    return (logits / temperature).log_softmax(dim=-1)
+        own = own.masked_fill(_unreached(projection), _NEVER)
+    own = (own / temperature).log_softmax(dim=-1)
+    return temperature**2 * F.kl_div(own, target, reduction="none", log_target=True).sum(dim=-1)
 
 
-def side_divergence(dist_logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """The student's logits and log probabilities of `side_targets`, both (..., R + 1) -> (...): T^2 KL(target ||
-    student at temperature T), 0 where they agree."""
-    student = (dist_logits.to(working_type(dist_logits)) / temperature).log_softmax(dim=-1)
-    return temperature**2 * F.kl_div(student, targets, reduction="none", log_target=True).sum(dim=-1)
+def _unreached(projection: Tensor) -> Tensor:
+    """(4, R_t + 1, R_s + 1) -> (4, R_s + 1)."""
+    return projection.sum(dim=1) == 0

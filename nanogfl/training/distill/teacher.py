@@ -89,8 +89,8 @@ def describe(
     if (own_input.hw, own_input.resize) != (config.model.input.hw, config.model.input.resize):
         at += f" (trained at {own_input.hw[0]} x {own_input.hw[1]}, {own_input.resize})"
     yield (
-        f"teacher: {teacher.name}, {cost} at {at}: {cost.macs / own.macs:.2f} times the detector's forward pass in"
-        " addition"
+        f"teacher: {teacher.name}, {cost} at {at}; a step costs {cost.macs / own.macs:.2f} forward passes of the"
+        " detector more"
     )
     names = matching_classes(classes, teacher.classes)
     strides = ", ".join(str(student.neck.strides[level]) for level, _ in pairing.levels)
