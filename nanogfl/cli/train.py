@@ -35,8 +35,9 @@ class _ResumeAlone(click.Command):
 )
 @click.option(
     "--init-from",
-    type=click.Path(path_type=Path),
-    help="Start from a checkpoint's weights: --set train.init_from=...",
+    metavar="PATH|NAME",
+    help="Start from a detector: a checkpoint's path, a name that `nanogfl weights` lists, or auto, the best of those"
+    " that need no download. Short for --set train.init_from=...",
 )
 @click.option("--device", help="auto, cpu, cuda, cuda:1 or mps: short for --set train.device=...")
 @click.option(
@@ -48,7 +49,7 @@ def train(
     overrides: tuple[str, ...],
     run_dir: Path | None,
     resume: Literal["must", "auto"] | None,
-    init_from: Path | None,
+    init_from: str | None,
     device: str | None,
     devices: str | None,
     strict: bool,
@@ -69,6 +70,7 @@ def train(
     nanogfl train configs/bccd.yaml --set data.root=datasets/bccd
     nanogfl train my.yaml --set train.epochs=20 --set model.backbone.width=0.5x
     nanogfl train my.yaml --init-from runs/other/best.pt
+    nanogfl train finetune --init-from nanodet-plus-m-416 --set data.root=datasets/mine
     nanogfl train my.yaml --run-dir runs/my --resume
     nanogfl train my.yaml --run-dir runs/my --resume auto
     nanogfl train my.yaml --set 'train.loggers=[tensorboard]'
@@ -88,7 +90,7 @@ def train(
     shortcuts = [f"train.device={device}"] if device else []
     shortcuts += ["data.strict=true"] if strict else []
     # quoted: YAML would read a file called 1e3 as a number
-    shortcuts += [f"train.init_from={json.dumps(str(init_from), ensure_ascii=False)}"] if init_from else []
+    shortcuts += [f"train.init_from={json.dumps(init_from, ensure_ascii=False)}"] if init_from else []
     loaded = load_config(config, (*overrides, *shortcuts))
     folder = run_dir or default_run_dir(recipe_name(config), resume is not None)
     if devices is not None and (count := count_processes(devices, loaded.train.device)) > 1:
