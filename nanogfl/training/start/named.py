@@ -51,7 +51,6 @@ def _read(weights: Published, tell: Tell) -> Checkpoint | None:
         return None
     try:
         checkpoint = load_checkpoint(weights.path)
-        checkpoint.build()
     except UserError as error:
         tell(f"fetching {weights.name} again: {error}")
         return None
