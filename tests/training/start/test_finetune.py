@@ -136,8 +136,6 @@ def test_a_run_keeps_what_auto_came_to_and_resumes_with_it(tiny, old, tmp_path, 
     old[0].unlink()
     assert train(with_train(config, epochs=2), tmp_path / "run", resume=True).best_epoch in (1, 2)
     assert load_config(tmp_path / "run" / "config.yaml").train.init_from == "ours"
-    train(with_train(tiny, epochs=1, init_from="auto"), tmp_path / "scratch")
-    assert load_config(tmp_path / "scratch" / "config.yaml").train.init_from is None
 
 
 def test_none_is_no_start_on_the_command_line_and_in_yaml(tmp_path):

@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         start = 0
         ranges = server.manner in ("cuts", "changes", "claims more")
-        if ranges and asked and self.headers["If-Range"] == server.tag:
+        if ranges and asked and self.headers.get("If-Range", server.tag) == server.tag:
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
         if asked and start >= len(body):
             self.send_error(416)

@@ -13,7 +13,7 @@ from nanogfl.errors import UserError
 from nanogfl.training.start.kept import kept_files, remove_kept
 from nanogfl.training.start.published import MIRROR, PUBLISHED, find_published, require_published
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
