@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from nanogfl.api.exporting import export
     from nanogfl.api.model import load
     from nanogfl.api.training import train
+    from nanogfl.api.weights import fetch_weights
     from nanogfl.contract.detections import Detections
     from nanogfl.errors import UserError
     from nanogfl.training.callbacks import Callback
     from nanogfl_deploy.runtime import Detector
 
-__all__ = ["Callback", "Detections", "Detector", "UserError", "evaluate", "export", "load", "train"]
+__all__ = ["Callback", "Detections", "Detector", "UserError", "evaluate", "export", "fetch_weights", "load", "train"]
 
 _HOME = {
     "Callback": "nanogfl.training.callbacks",
@@ -37,6 +38,7 @@ _HOME = {
     "UserError": "nanogfl.errors",
     "evaluate": "nanogfl.api.evaluation",
     "export": "nanogfl.api.exporting",
+    "fetch_weights": "nanogfl.api.weights",
     "load": "nanogfl.api.model",
     "train": "nanogfl.api.training",
 }

@@ -415,8 +415,9 @@ class TrainConfig(Bounded):
     """How the detector is trained, and on what."""
 
     init_from: _OptionalText = None
-    """start from a nanogfl checkpoint, of other classes if need be: its averaged weights are kept where name and shape
-    fit. Ignored on resume"""
+    """start from a detector, of other classes if need be: its averaged weights are kept where name and shape fit. The
+    path of a nanogfl checkpoint, the name of published weights (`nanogfl weights`), which are downloaded once, or
+    auto: the best published weights of this network that are on this machine, else none. Ignored on resume"""
     teacher: _OptionalText = None
     """learn from this nanogfl checkpoint as well, of another model and other classes if need be; `distill` says how. It
     is read again on resume and must then be the same file"""

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from nanogfl.ablate.report import Result, metric_name, write_table
@@ -24,6 +24,7 @@ from nanogfl.training.checkpointing.run_dir import LAST, PREVIOUS, has_state
 from nanogfl.training.checkpointing.saved import read_saved
 from nanogfl.training.distill.teacher import pair, read_teacher
 from nanogfl.training.loop import train
+from nanogfl.training.start.choose import AUTO
 
 RESULT = "result.json"
 
@@ -58,7 +59,10 @@ class Run:
 
     def require_same(self, before: Config) -> None:
         """Raises UserError where the folder's earlier config differs from that of the run."""
-        if changed := differences(before, self.config):
+        now = self.config
+        if now.train.init_from == AUTO:  # a run keeps what that came to
+            now = replace(now, train=replace(now.train, init_from=before.train.init_from))
+        if changed := differences(before, now):
             raise UserError(
                 f"{self.folder} was trained with another config or budget ({'; '.join(changed)}): go back to it, start"
                 " over with --fresh, or give another --out"

@@ -38,9 +38,8 @@ def import_nanodet(file: Path, output: Path, names_file: Path | None, input_hw: 
     from nanogfl.errors import require
 
     require("train", "torch", "pydantic", "yaml")
-    from nanogfl.config import Config
     from nanogfl.errors import UserError
-    from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
+    from nanogfl.model.checkpoint import save_checkpoint
     from nanogfl.model.nanodet.weights import read_nanodet
     from nanogfl.model.summary import count_complexity
 
@@ -48,8 +47,7 @@ def import_nanodet(file: Path, output: Path, names_file: Path | None, input_hw: 
         raise UserError(f"--output {output} is the file to import: give another name")
     found = read_nanodet(file, input_hw)
     names, ids = _classes(file, found.class_count, names_file)
-    facts = {"variant": found.variant, "imported": f"{file.name}{', averaged weights' if found.averaged else ''}"}
-    checkpoint = Checkpoint(Config(model=found.model), names, ids, found.weights, facts)
+    checkpoint = found.checkpoint(file.name, names, ids)
     size = count_complexity(checkpoint.build())
     save_checkpoint(output, checkpoint)
 

@@ -24,6 +24,7 @@ from nanogfl.cli.recipes import models
 from nanogfl.cli.say import error_line, say
 from nanogfl.cli.streams import is_output_lost, protect_streams
 from nanogfl.cli.train import train
+from nanogfl.cli.weights import weights
 from nanogfl.errors import STOP_SIGNALS, Interrupted, UserError
 
 
@@ -39,6 +40,7 @@ def nanogfl() -> None:
     nanogfl export RUN/best.pt                one .onnx, written only if it agrees with PyTorch
     nanogfl detect RUN/best.onnx photo.jpg    or a folder, a video, a camera number
     nanogfl explain RUN/best.pt photo.jpg     the distributions behind each box, as a picture
+    nanogfl weights                           published detectors, to start from by name
     nanogfl bench RUN/best.onnx               what it costs on this machine's CPU
     """
 
@@ -89,7 +91,7 @@ def _ending_in_order() -> Iterator[None]:
             signal.signal(each, signal.SIG_DFL)
 
 
-for command in (train, ablate, evaluate, export, detect, explain, bench, info, data, import_nanodet, models):
+for command in (train, ablate, evaluate, export, detect, explain, bench, info, data, import_nanodet, models, weights):
     nanogfl.add_command(command)
 
 if __name__ == "__main__":

@@ -35,8 +35,9 @@ class _ResumeAlone(click.Command):
 )
 @click.option(
     "--init-from",
-    type=click.Path(path_type=Path),
-    help="Start from a checkpoint's weights: --set train.init_from=...",
+    metavar="PATH|NAME",
+    help="Start from a detector: a checkpoint's path, a name that `nanogfl weights` lists, or auto, the best of those"
+    " that need no download. Short for --set train.init_from=...",
 )
 @click.option(
     "--teacher",
@@ -53,7 +54,7 @@ def train(
     overrides: tuple[str, ...],
     run_dir: Path | None,
     resume: Literal["must", "auto"] | None,
-    init_from: Path | None,
+    init_from: str | None,
     teacher: Path | None,
     device: str | None,
     devices: str | None,
@@ -75,6 +76,7 @@ def train(
     nanogfl train configs/bccd.yaml --set data.root=datasets/bccd
     nanogfl train my.yaml --set train.epochs=20 --set model.backbone.width=0.5x
     nanogfl train my.yaml --init-from runs/other/best.pt
+    nanogfl train finetune --init-from nanodet-plus-m-416 --set data.root=datasets/mine
     nanogfl train my.yaml --teacher runs/large/best.pt
     nanogfl train my.yaml --run-dir runs/my --resume
     nanogfl train my.yaml --run-dir runs/my --resume auto

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -97,6 +98,8 @@ def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks, callbacks:
     cv2.setNumThreads(0)  # the loader has threads of its own
     with ranks.one_a_machine_first("reading the weights to start from and the images"):
         start = None if resume else read_start(config)
+        if start is not None:
+            config = replace(config, train=replace(config.train, init_from=start.init_from))
         teacher = read_teacher(config)
         data = load_data(config)
     ranks.require_same("data set", data.digest())

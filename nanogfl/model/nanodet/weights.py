@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 from torch.serialization import safe_globals
 
-from nanogfl.config import BackboneConfig, HeadConfig, ModelConfig, NeckConfig
+from nanogfl.config import BackboneConfig, Config, HeadConfig, ModelConfig, NeckConfig
 from nanogfl.contract.input_spec import InputSpec
 from nanogfl.errors import UserError
 from nanogfl.io.read_file import is_file
+from nanogfl.model.checkpoint import Checkpoint
 from nanogfl.model.detector import build_detector
+from nanogfl.model.nanodet.coco_classes import COCO_CATEGORY_IDS, COCO_CLASSES
 from nanogfl.model.torch_file import foreign_globals, read_weights
 
 _EXPECTED = "expected a .ckpt or .pth of RangiLyu/nanodet"
@@ -95,6 +97,18 @@ class NanoDetWeights:
     averaged: bool
     """the weights are the averaged ones"""
     left_out: tuple[LeftOut, ...]
+
+    def checkpoint(
+        self,
+        file: str,
+        classes: tuple[str, ...] = COCO_CLASSES,
+        category_ids: tuple[int, ...] = COCO_CATEGORY_IDS,
+        **facts: str,
+    ) -> Checkpoint:
+        """As a checkpoint of ours that was imported from `file`."""
+        imported = f"{file}{', averaged weights' if self.averaged else ''}"
+        facts = {"variant": self.variant, "imported": imported, **facts}
+        return Checkpoint(Config(model=self.model), classes, category_ids, self.weights, facts)
 
 
 def read_nanodet(path: Path | str, input_hw: tuple[int, int] | None = None) -> NanoDetWeights:

@@ -20,7 +20,8 @@ LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 CONFIG, LOG = "config.yaml", "log.jsonl"
 CURVES, PICTURE, GAMMA = "curves.png", "validation.png", "gamma.png"
 _LOCK = "train.lock"
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+"""of a file system without locks"""
 _NAME_AT = 1  # where the lock file names its holder: on Windows nobody can read the locked byte, the first one
 
 
@@ -98,7 +99,7 @@ def locked(run_dir: Path) -> Iterator[None]:
         ) from None
     except OSError as error:
         lock.release()
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in NO_LOCKS:
             raise UserError(f"{path} cannot be written ({error.strerror}): choose another --run-dir") from None
     try:
         yield

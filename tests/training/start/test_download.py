@@ -66,6 +66,7 @@ def cache(tmp_path, monkeypatch) -> Path:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NANOGFL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(download, "PAUSE_S", 0)
     return tmp_path / "cache" / "weights"
 
 

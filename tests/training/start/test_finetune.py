@@ -12,6 +12,8 @@ from nanogfl.model.detector import build_detector
 from nanogfl.model.predictor import load_predictor
 from nanogfl.recipe import load_config
 from nanogfl.training.loop import train
+from nanogfl.training.start import choose, published
+from nanogfl.training.start.published import Published
 from tests.training.test_loop import fingerprint, train_until
 
 
@@ -120,6 +122,20 @@ def test_a_wrong_start_ends_the_run_before_there_is_a_run_folder(tiny, trunk, ol
         with pytest.raises(UserError, match=message):
             train(wrong, tmp_path / "run")
         assert not (tmp_path / "run").exists()
+
+
+def test_a_run_keeps_what_auto_came_to_and_resumes_with_it(tiny, old, tmp_path, monkeypatch, capsys):
+    ours = Published("ours", str(old[0]), "", "", 20.0, 1.0, 96, "", kind="shipped")
+    for module in (choose, published):
+        monkeypatch.setattr(module, "PUBLISHED", (ours,))
+    config = with_train(tiny, epochs=1, init_from="auto", freeze=("backbone",))
+    train(config, tmp_path / "run")
+    assert "start: ours (COCO AP 20.0" in capsys.readouterr().out
+    assert load_config(tmp_path / "run" / "config.yaml").train.init_from == "ours"
+    assert dict(describe_checkpoint(tmp_path / "run" / "last.pt"))["started from"] == "ours"
+    old[0].unlink()
+    assert train(with_train(config, epochs=2), tmp_path / "run", resume=True).best_epoch in (1, 2)
+    assert load_config(tmp_path / "run" / "config.yaml").train.init_from == "ours"
 
 
 def test_none_is_no_start_on_the_command_line_and_in_yaml(tmp_path):
