@@ -10,6 +10,7 @@ from nanogfl.data.lint.classes import check_classes, check_tail
 from nanogfl.data.lint.files import check_copies, check_files, check_listed
 from nanogfl.data.lint.finding import Finding, Split, by_severity
 from nanogfl.data.lint.images import look_at_images
+from nanogfl.data.lint.leaks import check_leaks
 
 
 def check_annotations(train: Split, val: Split, config: Config, *, finest_stride: float, rare: int) -> list[Finding]:
@@ -33,7 +34,7 @@ def check_images(train: Split, val: Split, track: Track = lambda results, _: res
     looks = look_at_images(paths, track)
     cut = len(train.dataset.images)
     parts = looks.part(slice(None, cut)), looks.part(slice(cut, None))
-    return [*check_files(splits, parts), *check_copies(train, val, *parts)]
+    return [*check_files(splits, parts), *check_leaks(train, val, parts), *check_copies(splits, parts)]
 
 
 def advise_before_training(
