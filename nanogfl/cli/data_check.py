@@ -38,7 +38,8 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     Classes: without boxes, different in train and val, in a long tail. Boxes: empty, outside their image, drawn twice
     or with two classes, too small or too large for the recipe's network. Images: without objects, missing, broken,
     read in part (16 bits of which few are used, transparency, pages), of another size than annotated, turned by EXIF,
-    copied, in train and in val (to the pixel, or nearly). Every image is decoded once.
+    copied, in train and in val (to the pixel, nearly, as versions of one photograph, as frames of one scene). Every
+    image is decoded once.
 
     The exit code is 0 where no error was found, 1 where one was (with --strict also for a warning), and 2 where the
     data set could not be checked.
@@ -53,6 +54,7 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     require("train", "torch", "rich", "pydantic", "yaml")
     from nanogfl.data.lint.files import check_listed
     from nanogfl.data.lint.finding import Split, by_severity
+    from nanogfl.data.lint.leaks import check_leaks
     from nanogfl.data.lint.report import CheckReport, format_table
     from nanogfl.data.lint.run import check_annotations, check_images
     from nanogfl.data.readers.read import load_split
@@ -73,7 +75,10 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     reach, finest_stride = _measure_reach(loaded, train.dataset)
     findings = check_annotations(train, val, loaded, finest_stride=finest_stride, rare=LVIS_LIMITS[0])
     findings += _reach_findings(reach)
-    findings += check_listed(train, val) if quick else check_images(train, val, show_reading)
+    if quick:
+        findings += [*check_listed(train, val), *check_leaks(train, val)]
+    else:
+        findings += check_images(train, val, show_reading)
     report = CheckReport(str(config), loaded, train, val, tuple(by_severity(findings)), _reach_line(reach), not quick)
     _write(folder, report)
     for severity, line in format_table(report):

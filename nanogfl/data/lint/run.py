@@ -46,7 +46,8 @@ def advise_before_training(
     """
     splits = Split("train", train), Split("val", val)
     listed = {finding.key for finding in check_problems(splits)}
-    findings = [*check_annotations(*splits, config, finest_stride=finest_stride, rare=rare), *check_listed(*splits)]
+    findings = [*check_annotations(*splits, config, finest_stride=finest_stride, rare=rare)]
+    findings += [*check_listed(*splits), *check_leaks(*splits)]
     lines = [
         f"  {finding.severity}: {finding.count} {finding.what} ({finding.examples[0]}): {finding.advice}"
         for finding in by_severity(findings)

@@ -27,8 +27,8 @@ def group_rows(count: int, links: Sequence[Link]) -> list[Group]:
 
 
 def cut(group: Group, links: Sequence[Link]) -> list[Group]:
-    """The parts of a group: the scenes of a video where it has several, or else about ten pieces in the order of the
-    names, which keep copies together where that is possible."""
+    """Up to ten parts of a group, in the order of the names: the scenes of a video where it has several, or else pieces
+    that keep copies together where that is possible."""
     inside = set(group.rows)
     mine = [link for link in links if link.first in inside]
     for surest in _CUTS:
@@ -36,14 +36,14 @@ def cut(group: Group, links: Sequence[Link]) -> list[Group]:
             continue
         parts = components(group.rows, [link for link in mine if link.why <= surest])
         if len(parts) > 1:
-            if surest < Why.SERIES:
-                parts = _pieces(parts)
-            return [Group(part, surest) for part in parts]
+            return [Group(part, surest) for part in _pieces(parts)]
     return [Group(part, Why.COPY) for part in _pieces([(row,) for row in group.rows])]
 
 
 def _pieces(parts: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Up to ten runs of the parts, of about equally many rows."""
+    """The parts, or ten runs of them with about equally many rows where there are more than ten."""
+    if len(parts) <= PIECES:
+        return list(parts)
     count = sum(map(len, parts))
     ends, seen = [], 0
     for part in parts:

@@ -1,5 +1,6 @@
 """Makes a validation part: the same for the same files, wherever they lie and in whatever order they are listed."""
 
+from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import accumulate
@@ -50,8 +51,9 @@ def make_split(
 
     Together stay: equal files; augmented copies by their names (Roboflow's NAME_jpg.rf.HASH, NAME_flip, NAME_aug1);
     pictures that look nearly alike, also mirrored or turned by quarters; neighbours in a numbered series that look
-    alike; frames whose name is that of a video. Where these are so many that no such part exists, the largest group is
-    cut, and a remark says so. Each class has its share (`choose_groups`).
+    alike; frames whose name is that of a video. Where groups are so large that they make up neither half nor twice the
+    share of all images, or of a class, one is cut into pieces, and a remark says so. Each class has its share
+    (`choose_groups`).
 
     The names of the files decide, not their order, ids or folder. The images are read once (`track` may show
     progress), unless `prints` holds what is known of them, in their order. Images that cannot be read are compared by
@@ -103,25 +105,26 @@ def make_split(
 def _too_large(
     groups: Sequence[Group], labels: Sequence[NDArray[np.int64]], links: Sequence[Link], share: float
 ) -> Group | None:
-    """A group that has to be cut: the largest, where no groups make up half to twice the share, and one that holds all
-    of the ten photographs or more of a class."""
+    """A group that has to be cut, because groups make up half to twice the share neither of all images nor of a class
+    of ten photographs or more."""
     count = sum(len(group.rows) for group in groups)
     least, most = max(1.0, share * count / 2), max(1.0, min(2 * share, MOST_SHARE) * count)
     sizes = accumulate(sorted(len(group.rows) for group in groups))
     largest = max(groups, key=lambda group: len(group.rows))
     if len(largest.rows) > 1 and not any(least <= size <= most for size in sizes):
         return largest
-    holders: dict[int, list[Group]] = {}
+    held: dict[int, list[tuple[int, Group]]] = {}
     for group in groups:
-        for label in {int(label) for row in group.rows for label in labels[row]}:
-            holders.setdefault(label, []).append(group)
-    for label, holding in sorted(holders.items()):
-        if len(holding) == 1 and len(holding[0].rows) >= PIECES:
-            rows = {row for row in holding[0].rows if label in labels[row]}
-            copies = [link for link in links if link.why <= Why.NAME and {link.first, link.second} <= rows]
-            photographs = components(sorted(rows), copies)
-            if len(photographs) >= PIECES:
-                return holding[0]
+        for label, images in Counter(int(label) for row in group.rows for label in labels[row]).items():
+            held.setdefault(label, []).append((images, group))
+    for label, holding in sorted(held.items()):
+        fewest, group = min(holding, key=lambda pair: pair[0])
+        if fewest < PIECES or fewest <= 2 * share * sum(images for images, _ in holding):
+            continue
+        rows = {row for row in group.rows if label in labels[row]}
+        copies = [link for link in links if link.why <= Why.NAME and {link.first, link.second} <= rows]
+        if len(components(sorted(rows), copies)) >= PIECES:
+            return group
     return None
 
 
