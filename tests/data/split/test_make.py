@@ -167,11 +167,15 @@ def test_unreadable_images_are_compared_by_name(tmp_path):
     assert any(remark.startswith("3 images cannot be read") for remark in split.remarks)
 
 
-def test_dark_and_plain_images_are_not_alike(tmp_path):
-    write(tmp_path, {f"{n}.png": np.full((40, 40, 3), 10 * n, np.uint8) for n in range(10)})
-    split = make_split(data_set(tmp_path, [f"{number}.png" for number in range(10)]))
-    assert len(split.val) == 2
-    assert len(split.remarks) == 1
+def test_plain_images_are_alike_only_if_they_are_equal(tmp_path):
+    names = [f"{number}.png" for number in range(10)]
+    write(tmp_path, {name: np.full((40, 40, 3), 10 * number, np.uint8) for number, name in enumerate(names)})
+    assert len(make_split(data_set(tmp_path, names)).remarks) == 1
+    write(tmp_path, {f"copy{name}": name for name in names})
+    copied = [*names, *(f"copy{name}" for name in names)]
+    split = make_split(data_set(tmp_path, copied))
+    assert len(split.val) == 4
+    assert {number % 10 for number in split.val}.isdisjoint(number % 10 for number in split.train)
 
 
 @pytest.mark.parametrize("share", [0, -1, 0.51, float("nan")])
