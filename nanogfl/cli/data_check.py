@@ -36,7 +36,8 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     Classes: without boxes, different in train and val, in a long tail. Boxes: empty, outside their image, drawn twice
     or with two classes, too small or too large for the recipe's network. Images: without objects, missing, broken,
     read in part (16 bits of which few are used, transparency, pages), of another size than annotated, turned by EXIF,
-    copied, in train and in val (to the pixel, or nearly). Every image is decoded once.
+    copied, in train and in val (to the pixel, nearly, as versions of one photograph, as frames of one scene). Every
+    image is decoded once.
 
     A warning is what can change AP by about .01 or more; what cannot is in one line of notes, and in check.md. At the
     end: what a training should use, each with the figure that it rests on, to be given with --set.
@@ -55,6 +56,7 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     from nanogfl.data.advice.advise import start_of
     from nanogfl.data.lint.files import check_listed
     from nanogfl.data.lint.finding import Split, by_severity
+    from nanogfl.data.lint.leaks import check_leaks
     from nanogfl.data.lint.report import CheckReport, format_table
     from nanogfl.data.lint.run import check_annotations, check_images
     from nanogfl.data.readers.read import load_split
@@ -78,7 +80,10 @@ def check(config: Path, overrides: tuple[str, ...], output: Path | None, quick: 
     finest_stride = float(build_detector(loaded.model, len(train.dataset.classes)).grid.strides.min())
     findings = check_annotations(train, val, loaded, finest_stride=finest_stride)
     findings += [] if start_of(loaded) == "detector" else _reach_findings(reach)  # its weights have their own reg_max
-    findings += check_listed(train, val) if quick else check_images(train, val, show_reading)
+    if quick:
+        findings += [*check_listed(train, val), *check_leaks(train, val)]
+    else:
+        findings += check_images(train, val, show_reading)
     advice = advise_training(train.dataset, val.dataset, loaded, reach=measure)
     ordered = tuple(by_severity(findings))
     report = CheckReport(str(config), loaded, train, val, ordered, _reach_line(reach), not quick, advice)

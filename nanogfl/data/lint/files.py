@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nanogfl.data.dataset import ImageRecord
 from nanogfl.data.lint.finding import Example, Finding, Kind, Split
-from nanogfl.data.lint.images import Looks, near_duplicates
+from nanogfl.data.lint.images import Looks
 from nanogfl.data.lint.kinds import KINDS
 from nanogfl.data.readers.validate import EDGE_TOLERANCE
 from nanogfl.io.image_notes import FIRST_OF_SEVERAL, LITTLE_RANGE, TRANSPARENT
@@ -84,7 +84,7 @@ def _reaches_no_further(image: ImageRecord, hw: tuple[int, int]) -> bool:
 
 
 def check_listed(train: Split, val: Split) -> list[Finding]:
-    """Files that are listed twice. Opens none; `check_copies` finds these and more."""
+    """Files that are listed twice. Opens none; `check_copies` and `check_leaks` find these and more."""
     first: dict[str, tuple[Split, int]] = {}
     copies: list[Example] = []
     leaked: list[Example] = []
@@ -96,41 +96,22 @@ def check_listed(train: Split, val: Split) -> list[Finding]:
     return [*KINDS["val-in-train"].found(leaked), *KINDS["copied-images"].found(copies)]
 
 
-def check_copies(train: Split, val: Split, train_looks: Looks, val_looks: Looks) -> list[Finding]:
-    """Images that a split holds twice to the pixel, and those of val that train holds or nearly holds."""
-    seen = {pixels: number for number, pixels in reversed(list(enumerate(train_looks.pixels))) if pixels}
-    copies = [*_copies(train, train_looks), *_copies(val, val_looks)]
-    leaked, rest = [], []
-    for number, pixels in enumerate(val_looks.pixels):
-        if pixels in seen:
-            leaked.append(_pair(val, number, train, seen[pixels], "is"))
-        else:
-            rest.append(number)
-    left = np.array(rest, dtype=np.int64)
-    pairs = near_duplicates(
-        val_looks.hashes[left], val_looks.thumbnails[left], train_looks.hashes, train_looks.thumbnails
-    )
-    near = [
-        _pair(val, rest[pair.image], train, pair.other, "is nearly", f" ({pair.bits} of 64 bits differ)")
-        for pair in pairs
-    ]
-    return [
-        *KINDS["val-in-train"].found(leaked),
-        *KINDS["near-duplicates"].found(near),
-        *KINDS["copied-images"].found(copies),
-    ]
+def check_copies(splits: Sequence[Split], looks: Sequence[Looks]) -> list[Finding]:
+    """Images that a split holds twice to the pixel."""
+    copies = [example for split, look in zip(splits, looks, strict=True) for example in _copies(split, look)]
+    return KINDS["copied-images"].found(copies)
 
 
 def _copies(split: Split, looks: Looks) -> list[Example]:
     first: dict[bytes, int] = {}
     return [
         _pair(split, number, split, first[pixels], "is")
-        for number, pixels in enumerate(looks.pixels)
+        for number, pixels in enumerate(looks.prints.digests)
         if pixels and first.setdefault(pixels, number) != number
     ]
 
 
-def _pair(split: Split, number: int, other: Split, other_number: int, relation: str, note: str = "") -> Example:
+def _pair(split: Split, number: int, other: Split, other_number: int, relation: str) -> Example:
     image, beside = split.dataset.images[number], other.dataset.images[other_number]
     where = "" if split.name == other.name else f"{other.name} "
-    return Example(split.name, f"{image.path.name} {relation} {where}{beside.path.name}{note}", image, (), beside)
+    return Example(split.name, f"{image.path.name} {relation} {where}{beside.path.name}", image, (), beside)

@@ -63,6 +63,10 @@ error val-in-train: val images that train holds to the pixel
     the AP counts what was learned by heart: remove them from one of the two
 warning near-duplicates: val images that are nearly a train image
     the AP will be too good: keep copies, bursts and frames of one video in one split
+warning split-versions: val images of which train has another version
+    the AP will be too good: keep augmented copies of one photograph in one split
+warning split-scenes: val images next to train images of one scene
+    the AP will be too good: keep bursts and frames of one video in one split
 warning copied-images: images that their split holds already
     remove one of each pair: are they annotated alike?
 

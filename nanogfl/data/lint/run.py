@@ -11,6 +11,7 @@ from nanogfl.data.lint.effect import by_effect
 from nanogfl.data.lint.files import check_copies, check_files, check_listed
 from nanogfl.data.lint.finding import Finding, Split, by_severity
 from nanogfl.data.lint.images import look_at_images
+from nanogfl.data.lint.leaks import check_leaks
 
 
 def check_annotations(train: Split, val: Split, config: Config, *, finest_stride: float) -> list[Finding]:
@@ -35,7 +36,8 @@ def check_images(train: Split, val: Split, track: Track = lambda results, _: res
     looks = look_at_images(paths, track)
     cut = len(train.dataset.images)
     parts = looks.part(slice(None, cut)), looks.part(slice(cut, None))
-    return by_effect([*check_files(splits, parts), *check_copies(train, val, *parts)], train, val)
+    findings = [*check_files(splits, parts), *check_leaks(train, val, parts), *check_copies(splits, parts)]
+    return by_effect(findings, train, val)
 
 
 def advise_before_training(train: DataSet, val: DataSet, config: Config, *, finest_stride: float) -> Sequence[str]:
@@ -46,6 +48,7 @@ def advise_before_training(train: DataSet, val: DataSet, config: Config, *, fine
     splits = Split("train", train), Split("val", val)
     listed = {finding.key for finding in check_problems(splits)}
     findings = [*check_annotations(*splits, config, finest_stride=finest_stride), *check_listed(*splits)]
+    findings += check_leaks(*splits)
     lines = [
         f"  {finding.severity}: {finding.count} {finding.what} ({finding.examples[0]}): {finding.advice}"
         for finding in by_severity(findings)

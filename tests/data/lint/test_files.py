@@ -10,16 +10,10 @@ import pytest
 from nanogfl.data.dataset import DataSet, ImageRecord
 from nanogfl.data.lint.files import check_listed
 from nanogfl.data.lint.finding import Split
-from nanogfl.data.lint.images import (
-    MOST_BITS,
-    difference_hash,
-    hw_before_turning,
-    look_at_images,
-    near_duplicates,
-    thumbnail,
-)
+from nanogfl.data.lint.images import hw_before_turning, look_at_images
+from nanogfl.data.lint.leaks import check_leaks
 from nanogfl.data.lint.run import check_images
-from nanogfl.data.synthetic.dataset import draw_image, image_hw
+from nanogfl.data.synthetic.dataset import draw_image
 from nanogfl.io.image_header import header_hw
 
 
@@ -222,7 +216,7 @@ def test_copies_within_a_split_and_across_are_told_apart(found):
         ("val-in-train", "error", 1),
         ("copied-images", "warning", 2),
     ]
-    assert str(findings["val-in-train"].examples[0]) == "val: val1.jpg is train train1.jpg"
+    assert str(findings["val-in-train"].examples[0]) == "val: val1.jpg is the same picture as train train1.jpg"
     assert [str(e) for e in findings["copied-images"].examples] == [
         "train: train2.jpg is train0.jpg",
         "train: train3.jpg is train0.jpg",
@@ -252,8 +246,8 @@ def test_blank_images_of_two_shapes_are_no_copies(tmp_path):
         )
         for s in hw
     ]
-    assert looks[0].pixels != looks[1].pixels
-    assert looks[0].pixels == looks[2].pixels
+    assert looks[0].prints.digests != looks[1].prints.digests
+    assert looks[0].prints.digests == looks[2].prints.digests
 
 
 def altered(frame, random):
@@ -262,24 +256,6 @@ def altered(frame, random):
     size = round(frame.shape[1] * scale), round(frame.shape[0] * scale)
     changed = cv2.convertScaleAbs(cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR), alpha=1.03, beta=6)
     return cv2.imdecode(np.frombuffer(jpeg(changed, 70), np.uint8), cv2.IMREAD_COLOR)
-
-
-def looked(frames):
-    return np.array([difference_hash(f) for f in frames]), np.stack([thumbnail(f) for f in frames])
-
-
-def test_altered_copies_are_found_and_distinct_ones_are_no_pairs():
-    frames = [picture(n, image_hw(n, (120, 160))) for n in range(100)]
-    hashes, thumbnails = looked(frames)
-    for number in range(100):
-        others = np.arange(100) != number
-        one = slice(number, number + 1)
-        assert near_duplicates(hashes[one], thumbnails[one], hashes[others], thumbnails[others]) == []
-    random = np.random.default_rng(0)
-    chosen = random.permutation(100)[:60]
-    pairs = near_duplicates(*looked([altered(frames[n], random) for n in chosen]), hashes, thumbnails)
-    assert all(pair.other == chosen[pair.image] for pair in pairs)
-    assert len(pairs) >= 57
 
 
 def test_a_near_duplicate_is_found_from_file_to_finding(found):
@@ -292,28 +268,26 @@ def test_a_near_duplicate_is_found_from_file_to_finding(found):
         ("val-in-train", "error", 1),  # and not among the near ones as well
         ("near-duplicates", "warning", 1),
     ]
-    assert findings["near-duplicates"].examples[0].text.startswith("val2.jpg is nearly train train2.jpg (")
+    assert findings["near-duplicates"].examples[0].text.startswith("val2.jpg looks nearly like train train2.jpg (")
 
 
-def test_near_pairs_are_those_of_brute_force_and_the_likest_is_named():
-    random = np.random.default_rng(2)
-    base = random.integers(0, 256, (5, 256), dtype=np.uint8)
-    key = random.integers(0, 2**63, 5, dtype=np.uint64)
-    others = np.repeat(base, 4, axis=0)
-    flips = [0, 3, MOST_BITS, MOST_BITS + 1] * 5
-    other_keys = np.array([int(key[n // 4]) ^ ((1 << bits) - 1) << 7 for n, bits in enumerate(flips)], dtype=np.uint64)
-    noise = random.normal(0, 20, others.shape)
-    others = (others + noise * (np.arange(20) % 4 == 0)[:, None]).clip(0, 255).astype(np.uint8)
-    pairs = near_duplicates(key, base, other_keys, others)
-    assert [(p.image, p.other, p.bits) for p in pairs] == [(n, 4 * n + 1, 3) for n in range(5)]  # equal, unlike 4 n
-    far = slice(3, None, 4)
-    assert near_duplicates(key, base, other_keys[far], others[far]) == []
-    assert near_duplicates(key, base, other_keys, 255 - others) == []  # equal hashes alone are not enough
-    flat = np.full_like(base, 90)
-    assert near_duplicates(key, flat, key, flat) == near_duplicates(key, flat, key, base) == []
-    behind_flat = near_duplicates(key, base, np.concatenate([key, key]), np.concatenate([flat, base]))
-    assert [(p.image, p.other, p.bits) for p in behind_flat] == [(n, 5 + n, 0) for n in range(5)]
-    assert near_duplicates(key[:0], base[:0], key, base) == near_duplicates(key, base, key[:0], base[:0]) == []
+def test_versions_of_one_photograph_in_both_parts_are_found_by_name_and_by_picture(tmp_path, by_key):
+    def part(name, *files):
+        made = split_of(tmp_path, name, [content for _, content in files])
+        images = []
+        for image, (file, _) in zip(made.dataset.images, files, strict=True):
+            images.append(replace(image, path=image.path.rename(tmp_path / file)))
+        return Split(name, replace(made.dataset, images=tuple(images)))
+
+    train = part("train", ("a_jpg.rf.1.jpg", jpeg(picture(0))), ("frame_1.jpg", jpeg(picture(1))))
+    val = part("val", ("a_jpg.rf.2.jpg", jpeg(picture(2))), ("frame_2.jpg", jpeg(np.roll(picture(1), 4, axis=1))))
+    findings = by_key(check_images(train, val))
+    assert {f.key: (f.severity, f.count) for f in findings.values()} == {
+        "split-versions": ("warning", 1),
+        "split-scenes": ("warning", 1),
+    }
+    assert findings["split-versions"].examples[0].beside.path.name == "a_jpg.rf.1.jpg"
+    assert list(by_key(check_leaks(train, val))) == ["split-versions"]  # without opening a file
 
 
 def test_unreadable_images_are_near_to_nothing(found):
