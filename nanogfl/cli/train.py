@@ -38,6 +38,12 @@ class _ResumeAlone(click.Command):
     type=click.Path(path_type=Path),
     help="Start from a checkpoint's weights: --set train.init_from=...",
 )
+@click.option(
+    "--minutes",
+    metavar="M",
+    help="Length of the whole run; the number of epochs follows from the measured speed. Short for --set"
+    " train.minutes=...",
+)
 @click.option("--device", help="auto, cpu, cuda, cuda:1 or mps: short for --set train.device=...")
 @click.option(
     "--devices", metavar="N", help="Train in N processes on this machine, one per GPU; auto: one for each GPU it has."
@@ -49,6 +55,7 @@ def train(
     run_dir: Path | None,
     resume: Literal["must", "auto"] | None,
     init_from: Path | None,
+    minutes: str | None,
     device: str | None,
     devices: str | None,
     strict: bool,
@@ -69,6 +76,7 @@ def train(
     nanogfl train configs/bccd.yaml --set data.root=datasets/bccd
     nanogfl train my.yaml --set train.epochs=20 --set model.backbone.width=0.5x
     nanogfl train my.yaml --init-from runs/other/best.pt
+    nanogfl train my.yaml --minutes 15
     nanogfl train my.yaml --run-dir runs/my --resume
     nanogfl train my.yaml --run-dir runs/my --resume auto
     nanogfl train my.yaml --set 'train.loggers=[tensorboard]'
@@ -76,7 +84,9 @@ def train(
     torchrun --nnodes 2 --nproc-per-node 4 ... -m nanogfl train my.yaml
     """
     import json
+    import time
 
+    started = time.perf_counter()
     from nanogfl.errors import Interrupted, require
 
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools", "pooch", "filelock")
@@ -86,6 +96,7 @@ def train(
     from nanogfl.training.distributed.launch import count_processes, place_from_environment, run_ranks
 
     shortcuts = [f"train.device={device}"] if device else []
+    shortcuts += [f"train.minutes={minutes}"] if minutes is not None else []
     shortcuts += ["data.strict=true"] if strict else []
     # quoted: YAML would read a file called 1e3 as a number
     shortcuts += [f"train.init_from={json.dumps(str(init_from), ensure_ascii=False)}"] if init_from else []
@@ -99,7 +110,8 @@ def train(
     place = place_from_environment()
     first = place is None or place.rank == 0
     try:
-        outcome = run_training(loaded, folder, resume="auto" if resume == "auto" else resume is not None, verbose=True)
+        must = "auto" if resume == "auto" else resume is not None
+        outcome = run_training(loaded, folder, resume=must, verbose=True, started=started)
     except Interrupted as stopped:
         if first:
             say(f"nanogfl: {stopped}", err=True)

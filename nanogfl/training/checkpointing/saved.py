@@ -57,7 +57,8 @@ class GoingOn(NamedTuple):
 
 
 def load_last(run_dir: Path, config: Config, data: Data, batches: int) -> GoingOn:
-    """The state to go on from. `batches`: per epoch. A damaged last.pt is renamed to damaged.pt.
+    """The state to go on from. `batches`: of an epoch without train.epoch_batches. A damaged last.pt is renamed to
+    damaged.pt.
 
     Raises UserError where there is no state, where it is not as a run saves it, and where it does not fit the config
     (resume_rules.py), the data set or, in the middle of an epoch, its batches.
@@ -67,9 +68,10 @@ def load_last(run_dir: Path, config: Config, data: Data, batches: int) -> GoingO
     if checkpoint.training is None:
         raise UserError(f"{path} holds no state of training: it cannot be resumed")
     training = read_training(checkpoint.training, path)
-    _require_same_config(checkpoint.config, config, training, path, batches)
-    lines = _compare_data(checkpoint, data, path)
+    _require_same_minutes(checkpoint.config, config, path)
     going_on = as_started(checkpoint.config, config)
+    _require_same_config(checkpoint.config, going_on, training, path, going_on.train.epoch_batches or batches)
+    lines = _compare_data(checkpoint, data, path)
     if kept := changes(checkpoint.config, config, "start"):
         lines.append(f"only a start reads these, which stay as they were: {', '.join(kept)}")
     if changed := differences(checkpoint.config, going_on):
@@ -79,6 +81,17 @@ def load_last(run_dir: Path, config: Config, data: Data, batches: int) -> GoingO
     if saved.complaint is not None and (run_dir / LAST).exists():
         os.replace(run_dir / LAST, run_dir / _DAMAGED)  # it must not become previous.pt
     return GoingOn(checkpoint, training, path, saved.complaint, going_on, lines)
+
+
+def _require_same_minutes(then: Config, now: Config, path: Path) -> None:
+    before, after = then.train.minutes, now.train.minutes
+    if after and before != after:
+        planned = f"was planned for {before:g} minutes" if before else "was started without train.minutes"
+        raise UserError(
+            f"{path} {planned}, which cannot become {after:g}: resume with train.minutes {before:g}"
+            f"{', or 0 and the train.epochs that you want' if before else ''}, or start a new run with --init-from"
+            f" {path}"
+        )
 
 
 def _require_same_config(then: Config, now: Config, training: TrainingState, path: Path, batches: int) -> None:
