@@ -54,7 +54,7 @@ def plan(config: Config, costs: Costs, *, spent: float, reserve: float, pass_bat
         least = spent + reserve + training_least + evaluation_least
         raise UserError(
             f"train.minutes {train.minutes:g} is too short here: the start took {spent:.1f} s, {LEAST_UPDATES} updates"
-            f" take {training_least:.1f} s, an evaluation {evaluation_least:.1f} s"
+            f" in {FEWEST_EPOCHS} epochs take {training_least:.1f} s, an evaluation {evaluation_least:.1f} s"
             f"{f' and what follows {reserve:.1f} s' if reserve else ''}: give at least {math.ceil(least / 6) / 10:g}"
         )
     whole = images * costs.image + costs.pictures
@@ -109,13 +109,15 @@ def describe(config: Config, costs: Costs, *, batch_size: int, pass_batches: int
     train = config.train
     batches = train.epoch_batches or pass_batches
     updates = math.ceil(batches / train.accumulate)
-    passes = f" ({batches / pass_batches:.2g} passes over the training set each)" if train.epoch_batches else ""
+    share = batches / pass_batches
+    passes = f"{100 * share:.0f} % of a pass" if share < 1 else f"{share:.1f} passes"
+    passes = f" ({passes} over the training set each)" if train.epoch_batches else ""
     shown = train.eval_images or images
     part = f" in {shown} of {images} validation images" if train.eval_images else ""
     seconds = shown * costs.image + costs.pictures
     warmup = warmup_updates(train.epochs * updates, train)
     return (
-        f"{train.minutes:g} minutes: {train.epochs} epochs of {updates} updates{passes} at"
+        f"{train.minutes:g} minute{'s' * (train.minutes != 1)}: {train.epochs} epochs of {updates} updates{passes} at"
         f" {batch_size / costs.batch:.1f} images/s, {warmup} of them warm-up, an evaluation every"
         f" {train.eval_every} epochs{part} ({seconds:.1f} s each)"
     )

@@ -51,7 +51,7 @@ def plan_rest(
         _follow(config, state, loader, progress)
         progress.say(
             f"planned again after epoch {done}: {config.train.epochs} epochs instead of {before}, to end in"
-            f" {config.train.minutes:g} minutes (train.pace)"
+            " time (train.pace)"
         )
 
 

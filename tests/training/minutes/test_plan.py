@@ -9,6 +9,7 @@ import pytest
 from nanogfl.config import Config, LossConfig, TrainConfig
 from nanogfl.data.augment.plan import is_plain
 from nanogfl.errors import UserError
+from nanogfl.recipe import load_config
 from nanogfl.training.minutes.plan import REPLANS, Costs, is_due, plan, plan_again
 from nanogfl.training.optim import learning_rate, warmup_updates
 
@@ -122,10 +123,18 @@ def test_too_little_time_is_refused_and_the_least_that_is_named_is_enough():
             planned(least - 0.11, costs, reserve=reserve, data=data)
 
 
-@pytest.mark.parametrize("minutes", [float("nan"), -1.0, 1e9, float("inf")])
+@pytest.mark.parametrize("minutes", ["nan", "-1", "1e9", ".inf", "-.inf"])
 def test_minutes_that_mean_nothing_are_no_setting(minutes):
-    with pytest.raises(ValueError, match=r"minutes must be at (least 0|most 100000)"):
-        TrainConfig(minutes=minutes)
+    with pytest.raises(UserError, match=r"train\.minutes must be at (least 0|most 100000), got"):
+        load_config("quickstart", (f"train.minutes={minutes}",))
+    with pytest.raises(ValueError, match=r"minutes must be at (least 0|most 100000), got"):
+        TrainConfig(minutes=float(minutes.replace(".", "")))
+
+
+def test_the_longest_run_that_can_be_asked_for_has_a_plan():
+    train = planned(100_000, Costs(0.01, 0.001, 0.5, 0.05), data=CARDS).train
+    assert train.epochs <= 1000
+    assert train.epochs * train.epoch_batches * 0.01 == pytest.approx(6e6, rel=0.05)
 
 
 def test_a_schedule_by_milestones_cannot_be_planned():
