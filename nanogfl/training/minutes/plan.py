@@ -135,13 +135,15 @@ def plan_again(config: Config, done: int, *, left: float, epoch: float, evaluati
     less than TOLERATED off.
 
     epoch, evaluation: seconds of one, without and with its pictures. The schedule goes on from where it stands and is
-    walked to its end in the remaining epochs.
+    walked to its end in the remaining epochs. A run with one evaluation keeps it for its last epoch.
     """
     train = config.train
+    once = train.eval_every >= train.epochs
 
     def missed(epochs: int) -> float:
         """Seconds."""
-        evaluations = epochs // train.eval_every - done // train.eval_every + bool(epochs % train.eval_every)
+        every = epochs if once else train.eval_every
+        evaluations = epochs // every - done // every + bool(epochs % every)
         return abs((epochs - done) * epoch + evaluations * evaluation - left)
 
     if missed(train.epochs) <= TOLERATED * 60 * train.minutes:
@@ -149,4 +151,5 @@ def plan_again(config: Config, done: int, *, left: float, epoch: float, evaluati
     best = min(range(done + 1, done + 2 + int(max(0.0, left) / epoch)), key=missed)
     if best == train.epochs:
         return config
-    return replace(config, train=replace(train, epochs=best, pace=(*train.pace, (done, train.epochs))))
+    pace, every = (*train.pace, (done, train.epochs)), best if once else train.eval_every
+    return replace(config, train=replace(train, epochs=best, eval_every=every, pace=pace))

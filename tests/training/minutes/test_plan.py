@@ -189,6 +189,8 @@ def test_a_run_whose_machine_becomes_slower_or_faster_is_planned_again_and_annea
     config, spent, plans = drive(planned(5, data=data), SMALL, data, slower)
     assert spent == pytest.approx(300, rel=0.10)
     assert plans <= len(REPLANS)
+    if planned(5, data=data).train.eval_every >= planned(5, data=data).train.epochs:
+        assert config.train.eval_every == config.train.epochs
     assert not plans or slower != {0: 1.0}
     found = rates(config, data)
     after_warm_up = found[found.index(max(found)) :]
