@@ -329,7 +329,8 @@ class AugmentConfig(Bounded):
     copy_paste: _Share = 0.0
     """probability that up to three objects of other images are pasted in, as rectangles"""
     plain_end: _Share = 0.15
-    """share of the epochs, at the end, without mosaic, mixup and copy-paste"""
+    """share of the epochs, at the end, without mosaic, mixup and copy-paste: of two or more epochs at least the last,
+    unless it is 0"""
     keep_visible: _Share = 0.25
     """an object with a smaller visible share is ignored: neither object nor background"""
 
@@ -423,7 +424,16 @@ class TrainConfig(Bounded):
     is read again on resume and must then be the same file"""
     freeze: tuple[Part, ...] = ()
     """parts that stay as loaded, with the statistics of their norms"""
+    minutes: Annotated[float, Ge(0), Le(100_000)] = 0.0
+    """length of the whole run. epochs, epoch_batches, eval_every and eval_images then follow from the speed that is
+    measured at the start, and loss.assist_detach_epochs keeps its share of the epochs; 0: they are as given"""
     epochs: _Count = 100
+    epoch_batches: Annotated[int, Ge(0), Le(1_000_000)] = 0
+    """batches of an epoch, which takes its images from passes over the training set, one after the other; 0: one pass
+    per epoch, without a last partial batch"""
+    pace: tuple[tuple[int, int], ...] = ()
+    """pairs (epochs done, epochs planned until then), written by train.minutes where it planned again. Learning rate
+    and plain_end follow the schedule of the first plan, faster or slower"""
     batch_size: Annotated[int, Ge(1), Le(65536)] = 16
     """images per step over all processes, each of which renders and trains an equal share; at most one epoch's"""
     accumulate: Annotated[int, Ge(1), Le(65536)] = 1
@@ -452,6 +462,8 @@ class TrainConfig(Bounded):
     """of the averaged weights, which are evaluated and exported; smaller in the first steps"""
     eval_every: _Count = 5
     """epochs between evaluations; the last epoch is always evaluated"""
+    eval_images: _Whole = 0
+    """at most so many validation images per evaluation, spread evenly over the set; 0: all"""
     save_every: _NonNegative = 10.0
     """minutes between saves within an epoch, which is the most that a kill can lose; 0: after every update. The end of
     an epoch is always saved. Does not change the result"""
@@ -486,6 +498,33 @@ class TrainConfig(Bounded):
             raise ValueError("schedule step needs milestones: the epochs after which lr falls, such as [8, 11] of 12")
         if given != sorted(set(given)) or (given and not 0 < given[0] <= given[-1] < self.epochs):
             raise ValueError(f"milestones must rise and lie between 0 and epochs ({self.epochs}), got {given}")
+        if self.minutes and self.schedule == "step":
+            raise ValueError(
+                "minutes plans the epochs, which milestones count: set schedule to cosine or flat_cosine, or minutes to"
+                " 0"
+            )
+        done = [0, *(pair[0] for pair in self.pace), self.epochs]
+        if done != sorted(set(done)) or any(planned <= before for before, planned in self.pace):
+            raise ValueError(
+                f"pace must hold pairs (epochs done, more epochs planned) that rise below epochs ({self.epochs}), got"
+                f" {[list(pair) for pair in self.pace]}"
+            )
+
+    def walked(self, done: int, each: int = 1) -> tuple[float, int]:
+        """Where the schedule stands after `done` steps of a run with `each` steps per epoch: (position, length) in
+        steps. (done, all steps) unless `pace` changes it.
+
+        A later entry of `pace` does not change positions before it, to the bit.
+        """
+        if not self.pace:
+            return done, self.epochs * each
+        length, start, position = self.pace[0][1] * each, 0, 0.0
+        for end, planned in (*self.pace, (self.epochs, self.epochs)):
+            speed = (length - position) / (planned * each - start)
+            if done <= end * each:
+                break
+            position, start = position + (end * each - start) * speed, end * each
+        return position + (min(done, self.epochs * each) - start) * speed, length
 
 
 @dataclass(frozen=True)

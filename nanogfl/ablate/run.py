@@ -170,6 +170,7 @@ def _epochs_of_steps(ablation: Ablation, row: str, training: DataSet) -> int:
     """The budget in updates as whole epochs of this row, rounded up."""
     config = ablation.config(row, ablation.seeds[0], epochs=1)
     length = EpochOrder(training, seed=0, repeat_threshold=config.data.repeat_threshold).length
-    batches = length // min(config.train.batch_size, length)  # as in the loader, which leaves out partial batches
+    whole = length // min(config.train.batch_size, length)  # as in the loader, which leaves out partial batches
+    batches = config.train.epoch_batches or whole
     assert ablation.budget.steps is not None
     return math.ceil(ablation.budget.steps / math.ceil(batches / config.train.accumulate))

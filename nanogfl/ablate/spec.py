@@ -17,8 +17,9 @@ from nanogfl.recipe import differences, load_config, read_recipe, validated
 
 _LARGEST = 1 << 62
 """number of steps or of a seed: torch counts in 64 bits"""
-_DECIDED = ("train.seed", "train.epochs", "train.patience")
-"""keys that `seeds` and `budget` set for every row; without patience every row trains to its end"""
+_DECIDED = ("train.seed", "train.epochs", "train.patience", "train.minutes")
+"""keys that `seeds` and `budget` set for every row; without patience every row trains to its end, and without minutes
+all have the same number of updates"""
 
 _Amount = Annotated[int, Ge(1), Le(_LARGEST)]
 _Keys = Annotated[dict[str, Any], Reads(None, {})]
@@ -84,7 +85,7 @@ class Ablation(Bounded):
 
     def config(self, row: str, seed: int, epochs: int) -> Config:
         """The config of one run. Raises UserError."""
-        decided = dict(zip(_DECIDED, (seed, epochs, 0), strict=True))
+        decided = dict(zip(_DECIDED, (seed, epochs, 0, 0), strict=True))
         try:
             return load_config(self.base, as_overrides(self.set | self.rows[row].set | decided))
         except UserError as error:

@@ -20,6 +20,8 @@ def train(
     resume: bool | Literal["auto"] = False,
     callbacks: "Sequence[Callback]" = (),
     verbose: bool = False,
+    started: float | None = None,
+    reserve: float = 0.0,
 ) -> "Outcome":
     """Trains a recipe into a run folder.
 
@@ -34,6 +36,8 @@ def train(
         resume: go on from the folder's last.pt; "auto" also starts where there is none.
         callbacks: `Callback`s that are told of each epoch, evaluation and checkpoint.
         verbose: show progress and results as `nanogfl train` does.
+        started: the `time.perf_counter()` from which train.minutes count; by default they count from this call.
+        reserve: seconds of train.minutes to leave for what follows the training, such as an export.
 
     Returns the outcome: `best` and `last` (paths), `best_ap`, `best_epoch`, `report` (of the last evaluation).
 
@@ -52,7 +56,9 @@ def train(
     else:
         name, config = recipe_name(recipe), load_config(recipe, as_settings(overrides))
     folder = default_run_dir(name, bool(resume)) if run_dir is None else Path(run_dir)
-    return run_training(config, folder, resume=resume, callbacks=callbacks, silent=not verbose)
+    return run_training(
+        config, folder, resume=resume, callbacks=callbacks, silent=not verbose, started=started, reserve=reserve
+    )
 
 
 def as_settings(overrides: Mapping[str, object] | Sequence[str]) -> tuple[str, ...]:

@@ -44,6 +44,12 @@ class _ResumeAlone(click.Command):
     type=click.Path(path_type=Path),
     help="Learn from a trained checkpoint as well: --set train.teacher=...",
 )
+@click.option(
+    "--minutes",
+    metavar="M",
+    help="Length of the whole run; the number of epochs follows from the measured speed. Short for --set"
+    " train.minutes=...",
+)
 @click.option("--device", help="auto, cpu, cuda, cuda:1 or mps: short for --set train.device=...")
 @click.option(
     "--devices", metavar="N", help="Train in N processes on this machine, one per GPU; auto: one for each GPU it has."
@@ -56,6 +62,7 @@ def train(
     resume: Literal["must", "auto"] | None,
     init_from: str | None,
     teacher: Path | None,
+    minutes: str | None,
     device: str | None,
     devices: str | None,
     strict: bool,
@@ -78,6 +85,7 @@ def train(
     nanogfl train my.yaml --init-from runs/other/best.pt
     nanogfl train finetune --init-from nanodet-plus-m-416 --set data.root=datasets/mine
     nanogfl train my.yaml --teacher runs/large/best.pt
+    nanogfl train my.yaml --minutes 15
     nanogfl train my.yaml --run-dir runs/my --resume
     nanogfl train my.yaml --run-dir runs/my --resume auto
     nanogfl train my.yaml --set 'train.loggers=[tensorboard]'
@@ -85,7 +93,9 @@ def train(
     torchrun --nnodes 2 --nproc-per-node 4 ... -m nanogfl train my.yaml
     """
     import json
+    import time
 
+    started = time.perf_counter()
     from nanogfl.errors import Interrupted, require
 
     require("train", "torch", "matplotlib", "rich", "pydantic", "yaml", "pycocotools", "pooch", "filelock")
@@ -95,6 +105,7 @@ def train(
     from nanogfl.training.distributed.launch import count_processes, place_from_environment, run_ranks
 
     shortcuts = [f"train.device={device}"] if device else []
+    shortcuts += [f"train.minutes={minutes}"] if minutes is not None else []
     shortcuts += ["data.strict=true"] if strict else []
     # quoted: YAML would read a file called 1e3 as a number
     for key, file in (("init_from", init_from), ("teacher", teacher)):
@@ -109,7 +120,8 @@ def train(
     place = place_from_environment()
     first = place is None or place.rank == 0
     try:
-        outcome = run_training(loaded, folder, resume="auto" if resume == "auto" else resume is not None, verbose=True)
+        must = "auto" if resume == "auto" else resume is not None
+        outcome = run_training(loaded, folder, resume=must, verbose=True, started=started)
     except Interrupted as stopped:
         if first:
             say(f"nanogfl: {stopped}", err=True)

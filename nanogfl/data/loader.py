@@ -59,7 +59,9 @@ class Loader:
 
         Raises UserError if a batch has no equal shares.
         """
-        self.dataset, self.config, self.frames = dataset, config, frames
+        self.dataset, self.frames = dataset, frames
+        self.config = config
+        """may be replaced between two streams by one with another schedule"""
         self.waited = 0.0
         """seconds that the loop has waited for batches; the loop resets it"""
         self._order = EpochOrder(dataset, seed=config.train.seed, repeat_threshold=config.data.repeat_threshold)
@@ -73,7 +75,8 @@ class Loader:
             )
         self._share = self.batch_size // world
         self._first = rank * self._share
-        self.steps = self._order.length // self.batch_size  # without a last partial batch: batch norm needs full ones
+        self.pass_steps = self._order.length // self.batch_size
+        """batches of a pass over the set, without a last partial one: batch norm needs full ones"""
         self._index = DataIndex.of(dataset)
         self._device = device or torch.device("cpu")
         self._pad = pad
@@ -81,6 +84,11 @@ class Loader:
         if config.data.cache == "device":
             assert frames.slots is not None
             self._resident = torch.from_numpy(frames.slots).to(self._device)
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+        return self.config.train.epoch_batches or self.pass_steps
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The `steps` batches of an epoch."""
@@ -108,17 +116,24 @@ class Loader:
 
     def _places(self, first: int, end: int, done: int) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
         for epoch in range(first, end):
-            order = self._order.order(epoch)
+            order = self._order_of(epoch)
             for number in range(done if epoch == first else 0, self.steps):
                 yield epoch, number, order
 
     def batch(self, epoch: int, number: int) -> Batch:
         """Makes one batch of an epoch again."""
-        return self._finish(self._prepare(epoch, number, self._order.order(epoch)))
+        return self._finish(self._prepare(epoch, number, self._order_of(epoch)))
 
     def plans(self, epoch: int, number: int) -> Plans:
         """The augmentation of one batch."""
-        return self._draw(epoch, number, self._order.order(epoch))
+        return self._draw(epoch, number, self._order_of(epoch))
+
+    def _order_of(self, epoch: int) -> NDArray[np.int64]:
+        """(L,) index of the image at each position of the epoch."""
+        if not self.config.train.epoch_batches:
+            return self._order.order(epoch)
+        length = self.steps * self.batch_size
+        return self._order.images(epoch * length, length)
 
     def _timed(self, prepare: Callable[[], "_Prepared"]) -> Batch:
         start = time.perf_counter()
@@ -130,7 +145,8 @@ class Loader:
         spec, augment, train = self.config.model.input, self.config.augment, self.config.train
         first = number * self.batch_size + self._first
         positions = np.arange(first, first + self._share)
-        plain = is_plain(augment, epoch, train.epochs)
+        end, epochs = train.walked(epoch + 1)
+        plain = is_plain(augment, end - 1, epochs)
         own = order[positions]
         return draw_plans(self._index, own, positions, spec, augment, seed=train.seed, epoch=epoch, plain=plain)
 

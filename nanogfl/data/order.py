@@ -27,6 +27,12 @@ class EpochOrder:
             images = np.repeat(images, np.diff(ends, prepend=0))
         return np.asarray(random.permutation(images)[: self.length], dtype=np.int64)
 
+    def images(self, start: int, count: int) -> NDArray[np.int64]:
+        """(count,) indices of the images from position `start` on, where the epochs' orders follow each other."""
+        first, offset = divmod(start, self.length)
+        end = -(-(start + count) // self.length)
+        return np.concatenate([self.order(epoch) for epoch in range(first, end)])[offset : offset + count]
+
 
 def repeat_factors(dataset: DataSet, threshold: float) -> NDArray[np.float64]:
     """(n,) repeat factor of each image: the largest of max(1, sqrt(threshold / share of images that hold the class))

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -43,6 +43,9 @@ from nanogfl.training.distill.teacher import describe, read_teacher
 from nanogfl.training.distributed.meeting import joined, shared_settings
 from nanogfl.training.distributed.ranks import Ranks
 from nanogfl.training.interrupt import Interrupt
+from nanogfl.training.minutes.budget import Budget
+from nanogfl.training.minutes.plan import is_due
+from nanogfl.training.minutes.planning import plan_rest, plan_run
 from nanogfl.training.optim import learning_rate
 from nanogfl.training.reports.diagnose import no_longer_finite
 from nanogfl.training.reports.loggers import build_loggers
@@ -65,6 +68,8 @@ def train(
     resume: bool | Literal["auto"] = False,
     callbacks: Sequence[Callback] = (),
     silent: bool = False,
+    started: float | None = None,
+    reserve: float = 0.0,
 ) -> Outcome:
     """Trains into `run_dir`: config.yaml, log.jsonl, last.pt and previous.pt, best.pt, curves.png, validation.png, and
     gamma.png with an equalized loss.
@@ -74,19 +79,32 @@ def train(
 
     `callbacks` are called by rank 0, before those of train.loggers (training/callbacks.py). `silent` prints nothing.
 
+    train.minutes count from `started` (as `time.perf_counter()`, now by default), and `reserve` seconds of them are
+    left for what follows the training.
+
     In each of several processes (`nanogfl train --devices N`, torchrun) it trains its share of every batch; rank 0
     alone writes and speaks. Raises UserError, and Interrupted when a signal ended the training.
     """
+    minutes = config.train.minutes
+    budget = Budget(minutes, started=started, reserve=reserve) if minutes else None
     device = choose_device(config.train.device)
     require_compiler(device, config.train.compile)
     with joined(device, config.train.timeout_minutes, shared_settings(config, device, resume=resume)) as ranks:
         run_dir = ranks.of_first(run_dir)
         going_on = ranks.of_first(has_state(run_dir) if resume == "auto" else resume)
         told = Callbacks([*callbacks, *build_loggers(config.train.loggers)] if ranks.first else [])
-        return _train(config, run_dir, going_on, ranks, told, silent)
+        return _train(config, run_dir, going_on, ranks, told, silent, budget)
 
 
-def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks, callbacks: Callbacks, silent: bool) -> Outcome:
+def _train(
+    config: Config,
+    run_dir: Path,
+    resume: bool,
+    ranks: Ranks,
+    callbacks: Callbacks,
+    silent: bool,
+    budget: Budget | None,
+) -> Outcome:
     if ranks.first or resume:
         require_state(run_dir, resume)
     device = ranks.device
@@ -124,7 +142,7 @@ def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks, callbacks:
     with own_run_dir(run_dir) if ranks.first else nullcontext():
         last = _take_over(run_dir, config, data, teacher_sha256, resume, loader, ranks)
         if last is not None:
-            config = last.config
+            config = loader.config = last.config
         progress = Progress(config, run_dir, silent=silent or not ranks.first)
         if ranks.first:
             lines = [*started_from, *frozen.lines(), *ranks.lines(config)]
@@ -133,6 +151,7 @@ def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks, callbacks:
             introduce(config, run_dir, data, loader, detector, lines, progress)
         step = build_step(config, detector, device, ranks, lessons)
         state = RunState(run_dir, config, data, step, loader.steps)
+        state.budget = budget
         if last is not None:
             state.restore(last)
             if last.complaint is not None:
@@ -140,6 +159,9 @@ def _train(config: Config, run_dir: Path, resume: bool, ranks: Ranks, callbacks:
             progress.say(f"resuming {state.where()}")
             for line in last.lines:
                 progress.say(f"  {line}")
+        elif budget is not None:
+            plan_run(state, frozen, loader, progress, budget)
+            config = state.config
         if ranks.first:
             write_config(run_dir, config)
         state.wrote = lambda path: callbacks.tell(lambda callback: callback.checkpoint_written(path))
@@ -156,7 +178,7 @@ def _take_over(
         ranks.meet("reading the run folder")
     if ranks.first or resume:
         require_state(run_dir, resume)  # another process may have trained meanwhile
-    last = load_last(run_dir, config, data, loader.steps, teacher) if resume else None
+    last = load_last(run_dir, config, data, loader.pass_steps, teacher) if resume else None
     if ranks.first:
         ranks.meet("reading the run folder")
     ranks.require_same("saved state", last and weights_digest(last.checkpoint.weights))
@@ -166,44 +188,63 @@ def _take_over(
 def _train_epochs(
     state: RunState, frozen: FrozenParts, loader: Loader, progress: Progress, callbacks: Callbacks
 ) -> Outcome:
-    config, data, step, ranks = state.config, state.data, state.step, state.ranks
-    predictor = Predictor(step.averaged.detector, config.model, data.train.classes)
+    data, step, ranks, budget = state.data, state.step, state.ranks, state.budget
+    predictor = Predictor(step.averaged.detector, state.config.model, data.train.classes)
     # with repeat sampling on, the AP of rare classes is shown as well
-    tail = images_per_class(data.train).tolist() if config.data.repeat_threshold > 0 else []
+    tail = images_per_class(data.train).tolist() if state.config.data.repeat_threshold > 0 else []
     report: Report | None = None
 
+    def timing(part: str) -> AbstractContextManager[None]:
+        return nullcontext() if budget is None else budget.timing(part)
+
     def evaluate(epoch: int) -> Report:
-        with stop.at_once():
-            report = validate(predictor, data.val, data.val_frames, ranks)
+        with stop.at_once(), timing("evaluation"):
+            report = validate(predictor, data.val, data.val_frames, ranks, most=state.config.train.eval_images)
         callbacks.tell(lambda callback: callback.evaluation_done(epoch, report))
         return report
+
+    def stream() -> Generator[Batch]:
+        return loader.stream(state.epochs_done, state.config.train.epochs, state.batches_done)
 
     with (
         Interrupt(
             lambda: f"stopped {state.where()}, which is saved; go on with: {go_on_command(state.run_dir)}"
         ) as stop,
         progress,
-        closing(loader.stream(state.epochs_done, config.train.epochs, state.batches_done)) as batches,
+        ExitStack() as open_streams,
     ):
-        for epoch in range(state.epochs_done, config.train.epochs):
+        batches = open_streams.enter_context(closing(stream()))
+        while state.epochs_done < state.config.train.epochs:
+            epoch, train = state.epochs_done, state.config.train
             if state.out_of_patience():
-                progress.say(f"no better AP for {config.train.patience} evaluations: ended early (train.patience)")
+                progress.say(f"no better AP for {train.patience} evaluations: ended early (train.patience)")
                 break
             frozen.train_mode(*step.modules())
             entry = run_epoch(state, loader, batches, progress, stop)
             entry |= focus_entry(step.equalizer)
-            evaluated = (epoch + 1) % config.train.eval_every == 0 or epoch + 1 == config.train.epochs
+            evaluated = (epoch + 1) % train.eval_every == 0 or epoch + 1 == train.epochs
             if evaluated:
                 state.save()  # the validation may take long
                 stop.agree(ranks)
                 stop.check()
                 report = evaluate(epoch + 1)
                 entry |= _figures(report, tail)
-            state.end_epoch(entry)
+            if budget is not None and is_due(train, epoch + 1):
+                plan_rest(state, loader, progress, budget, entry, evaluated)
+            if budget is not None:
+                entry |= {"epochs_planned": state.config.train.epochs, "spent": budget.spent()}
+            with timing("ending"):
+                state.end_epoch(entry)
+            if state.config.train != train:
+                if ranks.first:
+                    write_config(state.run_dir, state.config)
+                batches.close()  # those ahead were made for the former plan
+                batches = open_streams.enter_context(closing(stream()))
             progress.epoch(entry, state.best_ap or 0.0)
             callbacks.tell(lambda callback, entry=entry: callback.epoch_ended(dict(entry)))  # type: ignore[misc]
             if evaluated:
-                _save_pictures(state, predictor, data)
+                with timing("pictures"):
+                    _save_pictures(state, predictor, data)
             stop.agree(ranks)
             stop.check()
 

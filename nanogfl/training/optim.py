@@ -66,11 +66,15 @@ def warmup_updates(total_updates: int, config: TrainConfig) -> int:
 def learning_rate(update: int, total_updates: int, config: TrainConfig) -> float:
     """The rate of update number `update`, from 0: a linear warm-up, then a cosine to final_lr * lr.
 
-    flat_cosine holds the peak up to half of all updates. step takes a tenth from every milestone (an epoch) on.
+    flat_cosine holds the peak up to half of all updates. step takes a tenth from every milestone (an epoch) on. With
+    train.pace the positions are those of `TrainConfig.walked`.
     """
+    position, total_updates = (
+        config.walked(update, total_updates // config.epochs) if config.pace else (update, total_updates)
+    )
     warmup = warmup_updates(total_updates, config)
-    if update < warmup:
-        return config.lr * max(0.001, update / warmup)
+    if position < warmup:
+        return config.lr * max(0.001, position / warmup)
     start = float(warmup)
     match config.schedule:
         case "cosine":
@@ -78,9 +82,9 @@ def learning_rate(update: int, total_updates: int, config: TrainConfig) -> float
         case "flat_cosine":
             start = FLAT_UNTIL * total_updates  # long after the warm-up
         case "step":
-            passed = sum(update * config.epochs >= milestone * total_updates for milestone in config.milestones)
+            passed = sum(position * config.epochs >= milestone * total_updates for milestone in config.milestones)
             return config.lr * STEP_FACTOR**passed
-    progress = min(1.0, max(0.0, (update - start) / max(1.0, total_updates - start)))
+    progress = min(1.0, max(0.0, (position - start) / max(1.0, total_updates - start)))
     return config.lr * (config.final_lr + (1 - config.final_lr) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 

@@ -3,7 +3,9 @@
 B batch, H x W the network input.
 """
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -132,6 +134,24 @@ class TrainStep:
         rows = self.ranks.all_of(torch.cat((self.sums, self._bad_step[None])).tolist())
         *sums, _ = (sum(column) / len(rows) for column in zip(*rows, strict=True))
         return sums, min((int(bad) for *_, bad in rows if bad >= 0), default=None)
+
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """Takes back, to the bit, what the first steps of a training within did."""
+        assert not self.averaged.updates
+        parts = [self.detector, self.averaged.detector, self.assist, self.equalizer, self.scaler, self.optimizer]
+        used = [part for part in parts if part is not None]
+        before = copy.deepcopy([part.state_dict() for part in used])
+        try:
+            yield
+        finally:
+            for part, content in zip(used, before, strict=True):
+                part.load_state_dict(content)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.averaged.updates = 0
+            self.sums.zero_()
+            self._stopped.zero_()
+            self._bad_step.fill_(-1)
 
     def _average_over_ranks(self, step: int) -> None:
         """One all-reduce of the gradients (still scaled, so that all scalers find the same overflow), the norms'

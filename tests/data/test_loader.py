@@ -143,6 +143,18 @@ def test_the_cache_changes_neither_truth_nor_pixels(dataset, cache):
             assert difference.mean() < (0.5 if cache == "device" else 1e-9)
 
 
+@pytest.mark.parametrize(("batches", "epochs"), [(1, 11), (3, 11), (8, 11)])
+def test_epochs_of_a_given_length_go_through_the_set_again_and_again(dataset, batches, epochs):
+    settings = config()
+    loader = load(dataset, replace(settings, train=replace(settings.train, epoch_batches=batches)))
+    assert loader.steps == batches
+    shown = [int(index) for batch in loader.stream(0, epochs) for index in batch.indices]
+    passes = len(shown) // 11
+    assert [sorted(shown[11 * n : 11 * n + 11]) for n in range(passes)] == [list(range(11))] * passes
+    assert shown[:11] != shown[11:22]
+    assert equal([loader.batch(2, 0)], list(loader.stream(2, 3))[:1])
+
+
 def test_an_epoch_shows_every_image_once(dataset):
     loader = load(dataset, config(batch_size=1))
     first, second = ([int(batch.indices[0]) for batch in loader.epoch(number)] for number in range(2))

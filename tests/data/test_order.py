@@ -69,3 +69,10 @@ def test_without_a_threshold_an_epoch_is_a_permutation_that_seed_and_epoch_decid
     assert order.order(5).tolist() == EpochOrder(LONG_TAIL, seed=3).order(5).tolist()
     others = [order.order(6), EpochOrder(LONG_TAIL, seed=4).order(5)]
     assert all(other.tolist() != order.order(5).tolist() for other in others)
+
+
+def test_images_from_any_position_on_follow_the_epochs_one_after_the_other():
+    order = EpochOrder(LONG_TAIL, seed=3)
+    whole = [index for epoch in range(4) for index in order.order(epoch).tolist()]
+    for start, count in ((0, 16), (5, 3), (5, 40), (16, 16), (15, 2)):
+        assert order.images(start, count).tolist() == whole[start : start + count]

@@ -42,9 +42,13 @@ class Plans(NamedTuple):
     """(B, 3, 4) BGR gains and offsets, in grey levels"""
 
 
-def is_plain(augment: AugmentConfig, epoch: int, epochs: int) -> bool:
-    """Whether this epoch, counted from 0, is one of the last, which go without mosaic, mixup and copy-paste."""
-    return epoch >= round(epochs * (1 - augment.plain_end))
+def is_plain(augment: AugmentConfig, epoch: float, epochs: int) -> bool:
+    """Whether this epoch, counted from 0, is one of the last, which go without mosaic, mixup and copy-paste.
+
+    Of two or more epochs at least one does, unless plain_end is 0.
+    """
+    first = round(epochs * (1 - augment.plain_end))
+    return epoch >= (min(first, epochs - 1) if augment.plain_end and epochs > 1 else first)
 
 
 def draw_plans(

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from nanogfl.config import Config
 from nanogfl.recipe import config_from_dict
 
-Rule = Literal["free", "fixed", "within an epoch", "start"]
+Rule = Literal["free", "fixed", "within an epoch", "start", "planned"]
 
 _RULES: dict[Rule, dict[str, str]] = {
     # the new value is used from here on
@@ -18,8 +18,8 @@ _RULES: dict[Rule, dict[str, str]] = {
         " dsla_candidates dsla_iou_weight tal_candidates tal_alpha tal_beta assist_detach_epochs classification alpha"
         " gamma efl_scale",
         "train": "epochs momentum lr weight_decay schedule milestones warmup_steps final_lr clip_norm ema_decay"
-        " eval_every save_every patience device precision compile threads sync_batch_norm timeout_minutes"
-        " loggers teacher",  # the teacher is compared by its sha256
+        " pace eval_every eval_images save_every patience device precision compile threads sync_batch_norm"
+        " timeout_minutes loggers teacher",  # the teacher is compared by its sha256
         "distill": "cls side side_points temperature feature",  # adapters come and go with feature: see saved.py
     },
     # the saved tensors depend on it
@@ -32,13 +32,18 @@ _RULES: dict[Rule, dict[str, str]] = {
         "train": "optimizer freeze",
     },
     # decides the batches of an epoch: a change would show some images twice and others never
-    "within an epoch": {"data": "repeat_threshold", "train": "batch_size accumulate seed"},
+    "within an epoch": {"data": "repeat_threshold", "train": "batch_size accumulate epoch_batches seed"},
     # read once, before the first step: the config keeps the value that the run was started with
     "start": {
         "model": "backbone.weights backbone.weights_sha256 backbone.weights_order head.prior",
         "train": "init_from",
     },
+    # planned once. 0 goes on by the numbers that are given; another number of minutes is refused
+    "planned": {"train": "minutes"},
 }
+PLANNED = ("train.epochs", "train.epoch_batches", "train.eval_every", "train.eval_images", "train.pace")
+PLANNED += ("loss.assist_detach_epochs",)
+"""what a run with train.minutes decides for itself, and keeps when it is resumed with the same minutes"""
 RULES: dict[str, Rule] = {
     f"{section}.{key}": rule
     for rule, sections in _RULES.items()
@@ -66,9 +71,10 @@ def changes(then: Config, now: Config, *rules: Rule) -> list[str]:
 
 
 def as_started(then: Config, now: Config) -> Config:
-    """`now`, with the values of `then` for keys that only a start reads."""
+    """`now`, with the values of `then` for keys that only a start reads, and for those that train.minutes planned."""
     content, old = now.to_dict(), values(then)
-    for key in (key for key, rule in RULES.items() if rule == "start"):
+    planned = PLANNED if then.train.minutes == now.train.minutes > 0 else ()
+    for key in (*(key for key, rule in RULES.items() if rule == "start"), *planned):
         *parents, name = key.split(".")
         section = content
         for parent in parents:

@@ -3,6 +3,7 @@
 import errno
 import os
 import shlex
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from nanogfl.io.atomic import atomic_path, remove_unfinished, sync_folder
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
 CONFIG, LOG = "config.yaml", "log.jsonl"
 CURVES, PICTURE, GAMMA = "curves.png", "validation.png", "gamma.png"
+MEASURING = "measuring"
+"""folder that exists while train.minutes measures what saving takes"""
 _LOCK = "train.lock"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 """of a file system without locks"""
@@ -76,6 +79,7 @@ def own_run_dir(run_dir: Path) -> Iterator[None]:
     with locked(run_dir):
         for name in (LAST, BEST, CONFIG, LOG, CURVES, PICTURE, GAMMA):
             remove_unfinished(run_dir / name)
+        shutil.rmtree(run_dir / MEASURING, ignore_errors=True)
         yield
 
 

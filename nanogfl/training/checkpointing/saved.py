@@ -57,8 +57,8 @@ class GoingOn(NamedTuple):
 
 
 def load_last(run_dir: Path, config: Config, data: Data, batches: int, teacher: str | None = None) -> GoingOn:
-    """The state to go on from. `batches`: per epoch; `teacher`: sha256 of train.teacher's file. A damaged last.pt is
-    renamed to damaged.pt.
+    """The state to go on from. `batches`: of an epoch without train.epoch_batches; `teacher`: sha256 of
+    train.teacher's file. A damaged last.pt is renamed to damaged.pt.
 
     Raises UserError where there is no state, where it is not as a run saves it, and where it does not fit the config
     (resume_rules.py), the teacher, the data set or, in the middle of an epoch, its batches.
@@ -68,10 +68,11 @@ def load_last(run_dir: Path, config: Config, data: Data, batches: int, teacher: 
     if checkpoint.training is None:
         raise UserError(f"{path} holds no state of training: it cannot be resumed")
     training = read_training(checkpoint.training, path)
-    _require_same_config(checkpoint.config, config, training, path, batches)
     _require_same_teacher(checkpoint.config, config, training, teacher, path)
-    lines = _compare_data(checkpoint, data, path)
+    _require_same_minutes(checkpoint.config, config, path)
     going_on = as_started(checkpoint.config, config)
+    _require_same_config(checkpoint.config, going_on, training, path, going_on.train.epoch_batches or batches)
+    lines = _compare_data(checkpoint, data, path)
     if kept := changes(checkpoint.config, config, "start"):
         lines.append(f"only a start reads these, which stay as they were: {', '.join(kept)}")
     if changed := differences(checkpoint.config, going_on):
@@ -81,6 +82,17 @@ def load_last(run_dir: Path, config: Config, data: Data, batches: int, teacher: 
     if saved.complaint is not None and (run_dir / LAST).exists():
         os.replace(run_dir / LAST, run_dir / _DAMAGED)  # it must not become previous.pt
     return GoingOn(checkpoint, training, path, saved.complaint, going_on, lines)
+
+
+def _require_same_minutes(then: Config, now: Config, path: Path) -> None:
+    before, after = then.train.minutes, now.train.minutes
+    if after and before != after:
+        planned = f"was planned for {before:g} minutes" if before else "was started without train.minutes"
+        raise UserError(
+            f"{path} {planned}, which cannot become {after:g}: resume with train.minutes {before:g}"
+            f"{', or 0 and the train.epochs that you want' if before else ''}, or start a new run with --init-from"
+            f" {path}"
+        )
 
 
 def _require_same_config(then: Config, now: Config, training: TrainingState, path: Path, batches: int) -> None:

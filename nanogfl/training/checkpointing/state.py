@@ -18,6 +18,7 @@ from nanogfl.training.checkpointing.saved import GoingOn
 from nanogfl.training.checkpointing.training_state import TrainingState, Unfinished, cannot_resume, require_tensors
 from nanogfl.training.datasets import Data
 from nanogfl.training.distributed.ranks import Ranks
+from nanogfl.training.minutes.budget import Budget
 from nanogfl.training.optim import load_optimizer
 from nanogfl.training.step import TrainStep
 
@@ -49,6 +50,8 @@ class RunState:
     saved_at: float = field(default_factory=time.monotonic)
     wrote: Callable[[Path], object] = lambda path: None
     """called in rank 0 with every checkpoint that was written"""
+    budget: Budget | None = None
+    """of a run with train.minutes"""
 
     @property
     def ranks(self) -> Ranks:
@@ -84,6 +87,8 @@ class RunState:
         except (TypeError, RuntimeError) as error:
             raise cannot_resume(path, f"torch_rng: {error}") from None
         self.epochs_done, self.log = training.epoch, list(training.log)
+        if self.budget is not None and training.times is not None:
+            self.budget.go_on(training.times)
         if unfinished := training.unfinished:
             require_tensors(path, "the unfinished epoch", {"sums": unfinished.sums}, {"sums": step.sums})
             self.batches_done = unfinished.batches
@@ -135,7 +140,7 @@ class RunState:
         self.batches_done, self.seconds, self.waited = 0, 0.0, 0.0
         if self.best_epoch == self.epochs_done and self.ranks.first:
             with going_on_after_errors(self.run_dir):
-                save_checkpoint(self.run_dir / BEST, self._checkpoint(None))
+                save_checkpoint(self.run_dir / BEST, self.averaged())
             self.wrote(self.run_dir / BEST)
         self.save()
         self._write_log()
@@ -147,7 +152,8 @@ class RunState:
         self.ranks.meet("saving last.pt")
         self.saved_at = time.monotonic()
 
-    def _write_last(self) -> None:
+    def whole(self) -> Checkpoint:
+        """What last.pt holds. Tensors are not copied."""
         step, unfinished = self.step, None
         if self.batches_done:
             unfinished = Unfinished(self.batches_done, self.batches, step.sums, self.seconds, self.waited)
@@ -164,8 +170,16 @@ class RunState:
             scaler=step.scaler.state_dict(),
             teacher=None if step.lessons is None else step.lessons.teacher.sha256,
             adapters=None if step.lessons is None else step.lessons.adapters.state_dict(),
+            times=None if self.budget is None else self.budget.times(),
         )
-        checkpoint = self._checkpoint(training.to_dict())
+        return self._checkpoint(training.to_dict())
+
+    def averaged(self) -> Checkpoint:
+        """What best.pt holds."""
+        return self._checkpoint(None)
+
+    def _write_last(self) -> None:
+        checkpoint = self.whole()
         with going_on_after_errors(self.run_dir):
             save_checkpoint(self.run_dir / LAST, checkpoint, keep_as=self.run_dir / PREVIOUS)
         self.wrote(self.run_dir / LAST)

@@ -34,6 +34,20 @@ class Unfinished:
 
 
 @dataclass(frozen=True)
+class Times:
+    """Seconds of a run with train.minutes."""
+
+    spent: _Seconds
+    """so far, of all its processes one after the other"""
+    evaluation: _Seconds
+    """of the newest evaluation"""
+    pictures: _Seconds
+    """of the pictures after it"""
+    ending: _Seconds
+    """of an epoch's end, mostly for saving"""
+
+
+@dataclass(frozen=True)
 class TrainingState:
     """As saved. Data and learning rate are functions of the step and are not kept, nor is what the log tells."""
 
@@ -55,12 +69,15 @@ class TrainingState:
     """sha256 of train.teacher's file"""
     adapters: dict[str, Tensor] | None = None
     """of the features"""
+    times: Times | None = None
+    """None without train.minutes"""
 
     __pydantic_config__ = _CONFIG
 
     def to_dict(self) -> dict[str, Any]:
         """A plain dict for torch.save. Tensors are not copied."""
-        return {**vars(self), "unfinished": self.unfinished and dict(vars(self.unfinished))}
+        parts = {name: getattr(self, name) for name in ("unfinished", "times")}
+        return {**vars(self), **{name: part and dict(vars(part)) for name, part in parts.items()}}
 
 
 def read_training(content: dict[str, Any], path: Path) -> TrainingState:

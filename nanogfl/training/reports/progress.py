@@ -57,7 +57,8 @@ class Progress:
     """Shows loss, learning rate, AP, time left, and the share of time spent waiting for data."""
 
     def __init__(self, config: Config, run_dir: Path, *, silent: bool = False) -> None:
-        self._epochs = config.train.epochs
+        self.epochs = config.train.epochs
+        """of the whole run"""
         self._console = Console(highlight=False, soft_wrap=True, quiet=silent)
         self._live = _in_terminal() and not silent
         columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
@@ -82,12 +83,12 @@ class Progress:
         """Call after `done` batches of an epoch that began at `started` (perf_counter)."""
         seconds = time.perf_counter() - started
         share = done / loader.steps
-        left = self._left(self._epochs - epoch - share, seconds / share)
+        left = self._left(self.epochs - epoch - share, seconds / share)
         self._bar.update(
             self._task,
-            completed=(epoch + share) / self._epochs,
+            completed=(epoch + share) / self.epochs,
             description=(
-                f"epoch {epoch + 1}/{self._epochs}  loss {means['loss']:.3f}  lr {rate:.1e}"
+                f"epoch {epoch + 1}/{self.epochs}  loss {means['loss']:.3f}  lr {rate:.1e}"
                 f"  {done * loader.batch_size / seconds:.0f} images/s  waiting {loader.waited / seconds:.1%}"
                 f"  {self._ap}  {left} left"
             ),
@@ -102,10 +103,10 @@ class Progress:
         mean = sum(self._done_seconds) / len(self._done_seconds)
         if evaluated or not self._live:
             self.say(
-                f"epoch {entry['epoch']}/{self._epochs}  loss {entry['loss']:.3f} ({_parts(entry)})"
+                f"epoch {entry['epoch']}/{self.epochs}  loss {entry['loss']:.3f} ({_parts(entry)})"
                 f"  lr {entry['lr']:.1e}"
                 f"  {entry['images_per_second']:.1f} images/s  waiting {entry['waiting']:.1%}"
-                f"  {self._ap if evaluated else 'AP -'}  {self._left(self._epochs - entry['epoch'], mean)} left"
+                f"  {self._ap if evaluated else 'AP -'}  {self._left(self.epochs - entry['epoch'], mean)} left"
             )
 
     @staticmethod

@@ -110,6 +110,10 @@ def remarks(config: Config, data: Data, loader: Loader) -> Iterator[str]:
             f"train.batch_size {train.batch_size}: an epoch shows {loader.batch_size} images, so that a batch has"
             f" {loader.batch_size}"
         )
+    if not has_objects(data.val):
+        yield f"there will be no AP: {NO_OBJECTS}; best.pt will be the newest evaluated epoch"
+    if train.minutes:
+        return  # epochs and updates are not planned yet
     if train.accumulate > steps:
         yield f"train.accumulate {train.accumulate}: an epoch has {steps} batches, which make one update together"
     total = train.epochs * -(-steps // train.accumulate)
@@ -118,8 +122,6 @@ def remarks(config: Config, data: Data, loader: Loader) -> Iterator[str]:
             f"train.warmup_steps {train.warmup_steps} is more than a fifth of this run's {total} updates: the warm-up"
             f" takes {warmup}"
         )
-    if not has_objects(data.val):
-        yield f"there will be no AP: {NO_OBJECTS}; best.pt will be the newest evaluated epoch"
     evaluations = -(-train.epochs // train.eval_every)
     if train.patience and (train.patience >= evaluations or not has_objects(data.val)):
         yield f"train.patience {train.patience} cannot end this run: it has {evaluations} evaluations by AP at most"

@@ -194,7 +194,10 @@ def test_a_plain_epoch_has_neither_mosaic_nor_mixup_nor_copy_paste_and_else_the_
     assert (plain.index[:, 1] == -1).all()
 
 
-@pytest.mark.parametrize(("share", "epochs", "first"), [(0.15, 20, 17), (0.0, 20, 20), (1.0, 20, 0), (0.15, 1, 1)])
+@pytest.mark.parametrize(
+    ("share", "epochs", "first"),
+    [(0.15, 20, 17), (0.0, 20, 20), (1.0, 20, 0), (0.15, 3, 2), (0.15, 2, 1), (0.15, 1, 1)],
+)
 def test_the_plain_epochs_are_the_last_ones(share, epochs, first):
     plain = [is_plain(AugmentConfig(plain_end=share), epoch, epochs) for epoch in range(epochs)]
     assert plain == [False] * first + [True] * (epochs - first)

@@ -86,6 +86,8 @@ RESULT: dict[str, tuple[Any, dict[str, Any]]] = {
     "loss.gamma": (1.0, FOCAL),
     "loss.efl_scale": (1.0, {**EFL, "model.head.prior": 0.5}),  # so that classes are pushed down
     "train.epochs": (4, {}),
+    "train.epoch_batches": (2, {}),
+    "train.pace": ([[1, 2]], {}),
     "train.batch_size": (4, {}),
     "train.accumulate": (3, {}),
     "train.momentum": (0.1, SGD),
@@ -104,7 +106,15 @@ RESULT: dict[str, tuple[Any, dict[str, Any]]] = {
 ELSEWHERE = {
     *("data.root", "data.train.annotations", "data.train.images", "data.val.annotations", "data.val.images"),
     *("data.strict", "data.cache", "data.cache_dir", "data.memory_gb", "data.workers", "data.min_labelled"),
-    *("train.eval_every", "train.save_every", "train.patience", "train.device", "train.compile", "train.threads"),
+    *(
+        "train.eval_every",
+        "train.eval_images",
+        "train.save_every",
+        "train.patience",
+        "train.device",
+        "train.compile",
+        "train.threads",
+    ),
     *("train.sync_batch_norm", "train.timeout_minutes", "train.loggers"),
     # of a run with a teacher: tests/training/distill
     *("train.teacher", "distill.cls", "distill.side", "distill.side_points", "distill.temperature", "distill.feature"),
@@ -120,7 +130,7 @@ OTHER = {  # of the keys that are refused or stay
     "model.selection.score": 0.2, "model.selection.iou": 0.5, "model.selection.candidates": 500,
     "model.selection.keep": 50, "loss.assist": True, "loss.assist_channels": 64, "train.optimizer": "sgd",
     "train.freeze": ["backbone.stem"], "model.backbone.weights": "w.pth", "model.backbone.weights_sha256": "0" * 64,
-    "model.backbone.weights_order": "rgb", "model.head.prior": 0.2, "train.init_from": "a.pt",
+    "model.backbone.weights_order": "rgb", "model.head.prior": 0.2, "train.init_from": "a.pt", "train.minutes": 2.0,
 }  # fmt: skip
 TOGETHER = {  # keys that go with no other value of theirs alone
     "model.backbone.kind": {"model.backbone.width": "1.0x"},
@@ -198,7 +208,7 @@ def go_on(now: Config, begun: Path, run_dir: Path, data: list[Data]) -> str:
 def test_every_key_of_the_config_has_a_rule_and_a_place_in_this_test():
     keys = set(values(Config()))
     assert set(RULES) == keys
-    refused = {key for key in keys if RULES[key] in ("fixed", "start")}
+    refused = {key for key in keys if RULES[key] in ("fixed", "start", "planned")}
     assert set(RESULT) | ELSEWHERE == keys - refused
     assert not set(RESULT) & ELSEWHERE
     assert set(OTHER) == refused

@@ -33,6 +33,7 @@ from nanogfl.data.loader import Batch, Loader
 from nanogfl.data.truth import Truth
 from nanogfl.errors import Interrupted, UserError
 from nanogfl.evaluation.coco_ap import Report
+from nanogfl.model.checkpoint import weights_digest
 from nanogfl.model.detector import build_detector
 from nanogfl.model.predictor import Predictor
 from nanogfl.training import validate as validate_module
@@ -43,7 +44,10 @@ from nanogfl.training.distill.teacher import Teacher
 from nanogfl.training.distributed.meeting import joined
 from nanogfl.training.distributed.ranks import Ranks
 from nanogfl.training.interrupt import Interrupt
+from nanogfl.training.minutes.measure import measure
+from nanogfl.training.minutes.plan import Costs
 from nanogfl.training.optim import AveragedDetector
+from nanogfl.training.start.freeze import FrozenParts
 from nanogfl.training.step import TrainStep, build_step
 from nanogfl.training.validate import validate
 
@@ -184,6 +188,19 @@ def end_an_epoch(config: Config, data: Data, ranks: Ranks, run_dir: Path) -> tup
     return sorted(path.name for path in run_dir.iterdir()), state.best_ap, state.epochs_done
 
 
+def measure_costs(config: Config, data: Data, ranks: Ranks, run_dir: Path) -> tuple[Costs, bool]:
+    """What train.minutes measures, and whether that left the training as it was."""
+    step, loader = (
+        make_step(config, ranks),
+        Loader(data.train, config, data.train_frames, rank=ranks.place.rank, world=2),
+    )
+    before = weights_digest(step.detector.state_dict())
+    run_dir.mkdir()
+    state = RunState(run_dir, config, data, step, loader.steps)
+    costs = measure(state, FrozenParts(step.detector, ()), loader, 0.0)
+    return costs, before == weights_digest(step.detector.state_dict()) and not step.optimizer.state
+
+
 def sentence(action: Callable[[], object]) -> str:
     try:
         action()
@@ -228,6 +245,7 @@ def main() -> None:
         found["detections"], report = detect_all(config, data, ranks)
         found["report"] = (report.ap, report.images)
         found["ended"] = end_an_epoch(config, data, ranks, out / f"run{rank}")
+        found["costs"] = measure_costs(config, data, ranks, out / f"measured{rank}")
         found["signal"] = signal_to_rank_1(ranks)
         found["told"] = [
             ranks.all_of(f"rank {rank}"),

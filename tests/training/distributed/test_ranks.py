@@ -113,6 +113,13 @@ def test_batch_norms_keep_the_mean_of_what_the_processes_saw(both, joint):
         torch.testing.assert_close(both[0]["trained"][0][name], expected, rtol=1e-6, atol=1e-7)
 
 
+def test_both_plan_by_what_the_first_has_measured_and_neither_has_learned_from_it(both):
+    (costs, unchanged), other = both[0]["costs"], both[1]["costs"]
+    assert (costs, unchanged) == other
+    assert unchanged
+    assert all(seconds > 0 for seconds in costs)
+
+
 def test_a_loss_that_is_no_number_in_one_process_stops_both(both):
     for rank in both:
         assert rank["bad"]["read"] == 1
