@@ -21,6 +21,7 @@ TYPE_CHECKING = False  # as type checkers read it; importing it from typing woul
 if TYPE_CHECKING:
     from nanogfl.api.evaluation import evaluate
     from nanogfl.api.exporting import export
+    from nanogfl.api.labelling import label
     from nanogfl.api.model import load
     from nanogfl.api.training import train
     from nanogfl.contract.detections import Detections
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from nanogfl.training.callbacks import Callback
     from nanogfl_deploy.runtime import Detector
 
-__all__ = ["Callback", "Detections", "Detector", "UserError", "evaluate", "export", "load", "train"]
+__all__ = ["Callback", "Detections", "Detector", "UserError", "evaluate", "export", "label", "load", "train"]
 
 _HOME = {
     "Callback": "nanogfl.training.callbacks",
@@ -37,6 +38,7 @@ _HOME = {
     "UserError": "nanogfl.errors",
     "evaluate": "nanogfl.api.evaluation",
     "export": "nanogfl.api.exporting",
+    "label": "nanogfl.api.labelling",
     "load": "nanogfl.api.model",
     "train": "nanogfl.api.training",
 }
