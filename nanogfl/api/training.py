@@ -1,4 +1,4 @@
-"""`train`: a recipe becomes a run folder."""
+"""`train`: a recipe, or a folder of annotated images, becomes a run folder."""
 
 import json
 import time
