@@ -108,7 +108,9 @@ def resolve(
             )
         return _of_folder(Path(recipe), own, as_settings(overrides), resume, reading, strict, teller(verbose))
     if given := reading.given():
-        raise UserError(f"{' and '.join(given)} tell how a folder of images is read, and {recipe} is a recipe")
+        raise UserError(
+            f"{' and '.join(given)} say how to read a folder of images, and {recipe} is none: leave that out"
+        )
     if isinstance(recipe, Config):
         if overrides:
             raise UserError("overrides are for a recipe by its path or name: change the Config itself")

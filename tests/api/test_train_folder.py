@@ -124,7 +124,7 @@ def test_a_name_that_is_a_folder_and_a_recipe_is_asked_about(tmp_path, monkeypat
     Path("bccd").mkdir()
     with pytest.raises(UserError, match=r"bccd is a folder here and a recipe .*: give /.*/bccd for the folder, or /.*"):
         train("bccd")
-    with pytest.raises(UserError, match="--format and --val tell how a folder"):
+    with pytest.raises(UserError, match="--format and --val say how to read a folder"):
         train("configs/bccd.yaml", data_format="yolo", val_part="val")
 
 
