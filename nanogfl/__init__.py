@@ -21,6 +21,7 @@ TYPE_CHECKING = False  # as type checkers read it; importing it from typing woul
 if TYPE_CHECKING:
     from nanogfl.api.evaluation import evaluate
     from nanogfl.api.exporting import export
+    from nanogfl.api.labelling import label
     from nanogfl.api.model import load
     from nanogfl.api.training import train
     from nanogfl.api.weights import fetch_weights
@@ -29,7 +30,18 @@ if TYPE_CHECKING:
     from nanogfl.training.callbacks import Callback
     from nanogfl_deploy.runtime import Detector
 
-__all__ = ["Callback", "Detections", "Detector", "UserError", "evaluate", "export", "fetch_weights", "load", "train"]
+__all__ = [
+    "Callback",
+    "Detections",
+    "Detector",
+    "UserError",
+    "evaluate",
+    "export",
+    "fetch_weights",
+    "label",
+    "load",
+    "train",
+]
 
 _HOME = {
     "Callback": "nanogfl.training.callbacks",
@@ -39,6 +51,7 @@ _HOME = {
     "evaluate": "nanogfl.api.evaluation",
     "export": "nanogfl.api.exporting",
     "fetch_weights": "nanogfl.api.weights",
+    "label": "nanogfl.api.labelling",
     "load": "nanogfl.api.model",
     "train": "nanogfl.api.training",
 }

@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -55,11 +55,12 @@ def read_recipe(path: Path | str, what: str) -> tuple[Any, Path]:
     bccd.yaml is always the user's own. Raises UserError where the file is missing or is not YAML.
     """
     path = Path(path)
-    file = path if is_file(path) else _shipped(path) or path
+    file = path if is_file(path) else find_shipped(path) or path
     return read_yaml(file, what, _ADVICE if is_file(file) else _advice(path)), file
 
 
-def _shipped(path: Path) -> Path | None:
+def find_shipped(path: Path) -> Path | None:
+    """The shipped recipe that `path` names, see `read_recipe`; None if there is none."""
     folder = shipped_recipes()
     parts = path.parts[1:] if path.parts[:1] == ("configs",) else path.parts
     bare = len(path.parts) == 1
@@ -170,6 +171,28 @@ def _over_defaults(content: Any, defaults: dict[str, Any]) -> Any:
         if isinstance(section, dict):
             merged[key] = _over_defaults(merged[key], section)
     return merged
+
+
+def with_settings(config: Config, settings: Sequence[str]) -> tuple[Config, dict[str, Any]]:
+    """`config` with `settings` such as "train.epochs=20" over it, in their order; and what they give: key -> value.
+
+    Raises UserError as `load_recipe` does.
+    """
+    own: dict[str, Any] = {}
+    for setting in settings:
+        _apply_override(own, setting)
+    _require_plain(own, "--set")
+    own = _with_new_names(own)
+    changed = config_from_dict(_over_defaults(own, config.to_dict()), "--set")
+    return changed, dict(_leaves(own))
+
+
+def _leaves(content: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
 
 
 def differences(a: Config, b: Config) -> list[str]:

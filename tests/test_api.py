@@ -71,7 +71,7 @@ def test_every_public_name_is_listed_typed_and_documented():
         nanogfl.detekt  # noqa: B018
 
 
-@pytest.mark.parametrize("name", ["load", "train", "evaluate", "export"])
+@pytest.mark.parametrize("name", ["load", "train", "evaluate", "export", "label"])
 def test_a_docstring_explains_every_argument_and_error_and_has_an_example(name):
     function = getattr(nanogfl, name)
     text = inspect.getdoc(function)

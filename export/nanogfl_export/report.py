@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from nanogfl.contract.detections import Detect, Detections
+from nanogfl.contract.shown_score import SHOWN_SCORE
 from nanogfl.draw.boxes import draw_detections, tile
 from nanogfl.errors import UserError
 from nanogfl.io.atomic import atomic_path
@@ -23,7 +24,6 @@ from nanogfl_export.gate.tolerances import BOX_TOLERANCE, SCORE_TOLERANCE
 from nanogfl_export.onnx_file import write_file
 
 SHOWN_PICTURES = 3
-SHOWN_SCORE = 0.4
 SHOWN_ROWS = 5
 """drawn where no detection reaches SHOWN_SCORE"""
 _SIDE = 800

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nanogfl.api.model import Model, load, of_detector, require_there
+from nanogfl.api.model import Model, open_model, require_there
 from nanogfl.api.tell import teller
 from nanogfl.errors import UserError, require
 
@@ -92,7 +92,7 @@ def evaluate(
         notes.append(line)
         tell(line)
 
-    opened = _open(model, device, threads)
+    opened = open_model(model, device=device, threads=threads)
     annotations, folder = _data_of(opened, data, images)
     trained_on = None
     if by_frequency or train_data is not None:  # before the images: a wrong file ends the run at once
@@ -124,12 +124,6 @@ def evaluate(
     if trained_on is not None:
         frequency = group_by_frequency(report, trained_on.counts.tolist(), frequency_limits)
     return Evaluation(report, frequency, tuple(notes))
-
-
-def _open(model: "Path | str | Model | Detector", device: str, threads: int | None) -> Model:
-    if isinstance(model, Path | str):
-        return load(model, device=device, threads=threads)
-    return model if isinstance(model, Model) else of_detector(model)
 
 
 def _data_of(opened: Model, data: Path | str | None, images: Path | str | None) -> tuple[Path, Path | None]:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from nanogfl_export.export import Exported
 
 GATE_IMAGES = 32
+NEEDED = ("torch", "onnx", "onnxscript", "onnxsim", "pydantic", "yaml")
+"""packages of the extra 'export'"""
 
 
 def export(
@@ -51,7 +53,7 @@ def export(
 
     Raises UserError, also where the file does not agree with PyTorch; there is then no file.
     """
-    require("export", "torch", "onnx", "onnxscript", "onnxsim", "pydantic", "yaml")
+    require("export", *NEEDED)
     from nanogfl.api.gate_images import gate_frames
     from nanogfl_deploy.runtime import Detector
     from nanogfl_export.export import export_checkpoint

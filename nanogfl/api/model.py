@@ -78,6 +78,13 @@ def load(path: Path | str, *, device: str = "cpu", threads: int | None = None) -
     return _of_checkpoint(path, device)
 
 
+def open_model(model: "Path | str | Model | Detector", *, device: str = "cpu", threads: int | None = None) -> Model:
+    """A model however a caller gave it; `device` and `threads` are for a path."""
+    if isinstance(model, Path | str):
+        return load(model, device=device, threads=threads)
+    return model if isinstance(model, Model) else of_detector(model)
+
+
 def of_detector(detector: "Detector") -> Model:
     card = detector.card
     return Model(

@@ -7,6 +7,7 @@ import click
 from nanogfl.cli.ending import stoppable
 from nanogfl.cli.say import say
 from nanogfl.cli.score import SCORE
+from nanogfl.contract.shown_score import SHOWN_SCORE
 from nanogfl.errors import UserError
 
 
@@ -19,7 +20,7 @@ from nanogfl.errors import UserError
     help="A picture, a video (.mp4, .mkv, .avi, .mov, .m4v), or else a folder.",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Detections as .json or .jsonl.")
-@click.option("--threshold", type=SCORE, default=0.4, show_default=True, help="Lowest score shown.")
+@click.option("--threshold", type=SCORE, default=SHOWN_SCORE, show_default=True, help="Lowest score shown.")
 @click.option("--spread", is_flag=True, help="Draw each side as soft as its standard deviation.")
 @click.option(
     "--threads", type=click.IntRange(min=1), help="Threads of onnxruntime.  [default: one per core, at most 16]"

@@ -9,6 +9,7 @@ import click
 from nanogfl.cli.ending import stoppable
 from nanogfl.cli.say import say
 from nanogfl.cli.score import SCORE
+from nanogfl.contract.shown_score import SHOWN_SCORE
 from nanogfl.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: IMAGE_explained.png, in this folder]")
-@click.option("--threshold", type=SCORE, default=0.4, show_default=True, help="Lowest score shown.")
+@click.option("--threshold", type=SCORE, default=SHOWN_SCORE, show_default=True, help="Lowest score shown.")
 @click.option(
     "--max-boxes", type=click.IntRange(min=1), default=6, show_default=True, help="Most boxes shown, best first."
 )

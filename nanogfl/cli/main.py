@@ -20,6 +20,7 @@ from nanogfl.cli.export import export
 from nanogfl.cli.extras import opencv_problem
 from nanogfl.cli.import_nanodet import import_nanodet
 from nanogfl.cli.info import info
+from nanogfl.cli.label import label
 from nanogfl.cli.recipes import models
 from nanogfl.cli.say import error_line, say
 from nanogfl.cli.streams import is_output_lost, protect_streams
@@ -41,6 +42,7 @@ def nanogfl() -> None:
     nanogfl detect RUN/best.onnx photo.jpg    or a folder, a video, a camera number
     nanogfl explain RUN/best.pt photo.jpg     the distributions behind each box, as a picture
     nanogfl weights                           published detectors, to start from by name
+    nanogfl label photos --model RUN/best.onnx -o DIR   labels to correct, least certain first
     nanogfl bench RUN/best.onnx               what it costs on this machine's CPU
     """
 
@@ -91,7 +93,10 @@ def _ending_in_order() -> Iterator[None]:
             signal.signal(each, signal.SIG_DFL)
 
 
-for command in (train, ablate, evaluate, export, detect, explain, bench, info, data, import_nanodet, models, weights):
+for command in (
+    *(train, ablate, evaluate, export, detect, explain, label, bench, info, data),
+    *(import_nanodet, models, weights),
+):
     nanogfl.add_command(command)
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import onnx
 import pytest
 
 from nanogfl.contract.detections import Detections
+from nanogfl.contract.shown_score import SHOWN_SCORE
 from nanogfl.data.synthetic.dataset import draw_image
 from nanogfl.errors import UserError
 from nanogfl.machine.timing import Timing
@@ -20,7 +21,7 @@ from nanogfl.model.predictor import load_predictor
 from nanogfl_deploy.runtime import Detector
 from nanogfl_export.export import Exported, export_checkpoint
 from nanogfl_export.gate.parity import Parity
-from nanogfl_export.report import SHOWN_SCORE, Shown, draw_both_sides, report_paths, write_report
+from nanogfl_export.report import Shown, draw_both_sides, report_paths, write_report
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "embedded.onnx"
 PARITY = Parity(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nanogfl.contract.detections import Detect, Detections
+from nanogfl.contract.shown_score import SHOWN_SCORE
 from nanogfl.data.cache.frames import read_checked
 from nanogfl.data.class_counts import boxes_per_class
 from nanogfl.data.dataset import DataSet, ImageRecord
@@ -18,7 +19,6 @@ from nanogfl.loss.distill.criterion import DISTILL_PARTS
 from nanogfl.loss.equalized import Equalizer
 
 SHOWN_IMAGES = 6
-SHOWN_SCORE = 0.4  # what a client shows by default, too
 NAMED = 8  # classes whose names are shown: so many of the largest gamma_j and so many of the smallest
 _GAP = 0.05  # between two names, as a share of the axis
 
