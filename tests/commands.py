@@ -46,7 +46,7 @@ def nanogfl(folder: Path, *arguments: object, **patched: Any) -> Done:
                     main()
                 except SystemExit as ended:
                     code = ended.code or 0
-                except Exception:
+                except Exception:  # noqa: BLE001  as the interpreter does
                     traceback.print_exc()
                     code = 1
         finally:

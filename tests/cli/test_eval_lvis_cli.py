@@ -9,7 +9,7 @@ from nanogfl.data.readers.read import load_split
 from nanogfl.data.synthetic.dataset import draw_dataset
 from nanogfl.evaluation.coco_ap import evaluate
 from nanogfl_deploy import Detector
-from tests.commands import accepted, nanogfl, refused
+from tests.commands import nanogfl, refused
 from tests.data.lvis_files import as_lvis
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "embedded.onnx"

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.commands import ROOT, accepted, nanogfl, refused
+from tests.commands import ROOT, nanogfl, refused
 
 MODEL = ROOT / "tests" / "golden" / "blank_distributions.onnx"
 PLAIN = ROOT / "tests" / "golden" / "blank_detections.onnx"
