@@ -78,23 +78,6 @@ def test_random_batches_equal_the_loop(brute_force_atss, whole_numbers, offset, 
     assert shared > 5
 
 
-def test_no_objects_at_all():
-    grid = make_grid((64, 96), STRIDES, 0.5)
-    found = assign(grid, make_truth([], []), 2)
-    assert found.truth_index.shape == (2, 128)
-    assert (found.truth_index == -1).all()
-
-
-def test_objects_stay_in_their_image():
-    grid = make_grid((64, 96), STRIDES, 0.5)
-    box = [10.0, 10, 40, 50]
-    alone = assign(grid, make_truth([box], [0]), 1).truth_index[0]
-    found = assign(grid, make_truth([box, box], [2, 0]), 3).truth_index
-    assert torch.equal(found[0] == 1, alone == 0)
-    assert (found[1] == -1).all()
-    assert torch.equal(found[2], alone)
-
-
 def test_a_point_claimed_twice_goes_to_the_larger_iou_whatever_the_order():
     grid = make_grid((64, 64), (8,), 0.5)
     fits, loose = [8.0, 8, 56, 56], [4.0, 4, 60, 52]
@@ -143,15 +126,6 @@ def test_equally_near_points_come_in_the_grids_order():
     for candidates, expected in ((1, [27]), (2, [27, 28]), (3, [27, 28, 35])):
         found = assign(grid, truth, 1, candidates=candidates, anchor=3.0).truth_index[0, :64]
         assert (found >= 0).nonzero().flatten().tolist() == expected
-
-
-def test_levels_with_fewer_points_than_candidates_give_all_they_have(brute_force_atss):
-    grid = make_grid((32, 64), STRIDES, 0.5)
-    assert grid.level_sizes == (32, 8, 2, 1)
-    truth = make_truth([[3.0, 2, 60, 30]], [0])
-    found = assign(grid, truth, 1).truth_index.tolist()
-    assert found == brute_force_atss(grid, truth, 1, 9, 8.0)[0]
-    assert max(found[0]) == 0
 
 
 def test_ignored_regions_cover_the_points_without_object_of_their_own_image():

@@ -353,12 +353,13 @@ def compiled_equals_eager(assigner: str, backend: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo, of itself
-@pytest.mark.parametrize("assigner", ASSIGNERS)
+@pytest.mark.parametrize("assigner", thin.thinned(ASSIGNERS, "dsla"))
 def test_compiled_as_one_graph_the_losses_are_equal(assigner):
     compiled_equals_eager(assigner, "aot_eager")
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # half a minute of g++
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor compiles C++ on a CPU")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
 def test_compiled_to_machine_code_the_losses_are_equal():

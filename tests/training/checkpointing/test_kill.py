@@ -12,6 +12,7 @@ import yaml
 
 from nanogfl.config import AugmentConfig, Config, LossConfig
 from nanogfl.model.checkpoint import load_checkpoint
+from nanogfl.recipe import load_config
 from nanogfl.training.loop import train
 from tests.training.test_loop import fingerprint
 
@@ -68,7 +69,7 @@ MOMENTS = [
 @pytest.mark.parametrize(
     "moments",
     [
-        pytest.param([MOMENTS[0], MOMENTS[1], MOMENTS[2], MOMENTS[5]], id="4 kills"),
+        pytest.param([MOMENTS[0], MOMENTS[2], MOMENTS[5]], id="3 kills"),
         pytest.param(MOMENTS, id="10 kills", marks=pytest.mark.exhaustive),
     ],
 )
@@ -88,8 +89,7 @@ def test_a_run_killed_again_and_again_ends_as_one_that_never_was_to_the_bit(conf
     assert reached == sorted(reached)
     assert 0 < reached[0] <= reached[-1] < 9
     assert any(batches % 3 for batches in reached)
-    done = start(file, run)
-    assert done.returncode == 0, done.stderr
+    train(load_config(file), run, resume=True)
     assert not list(run.glob(".*"))
 
     assert train(config, tmp_path / "whole").best_epoch
