@@ -12,6 +12,7 @@ from nanogfl.contract.input_spec import InputSpec
 from nanogfl.model.detector import build_detector
 from nanogfl.model.heads.layout import HeadLayout
 from nanogfl.model.summary import count_complexity
+from tests.thinned import thinned
 
 HW = (64, 96)
 PAN = NeckConfig("pan", 16, extra_level=False)
@@ -127,7 +128,11 @@ def test_all_scores_start_at_the_prior():
 
 
 @pytest.mark.parametrize(
-    ("neck", "activation", "width"), list(itertools.product((PAN, GHOST), ("relu", "leaky_relu"), ("0.5x", "1.0x")))
+    ("neck", "activation", "width"),
+    thinned(
+        itertools.product((PAN, GHOST), ("relu", "leaky_relu"), ("0.5x", "1.0x")),
+        *((PAN, "relu", "0.5x"), (GHOST, "leaky_relu", "1.0x")),
+    ),
 )
 def test_every_parameter_gets_a_gradient(neck, activation, width):
     detector = build_detector(config(neck, activation, width), 2).train()

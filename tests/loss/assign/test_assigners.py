@@ -84,7 +84,6 @@ def learned(found: Assignment, truth: Truth) -> dict[tuple[int, int], tuple[floa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ties", [False, True], ids=["any", "ties"])
-@pytest.mark.parametrize("classes", [1, 3])
 @pytest.mark.parametrize(
     "config",
     [
@@ -96,11 +95,11 @@ def learned(found: Assignment, truth: Truth) -> dict[tuple[int, int], tuple[floa
     ids=["dsla", "dsla-5", "tal", "tal-4"],
 )
 @pytest.mark.parametrize("seeds", thin.seeds(20, 80))
-def test_random_batches_equal_the_loop(brute_force, config, classes, ties, seeds):
+def test_random_batches_equal_the_loop(brute_force, config, ties, seeds):
     compared = positives = contested = tied = 0
     for seed in seeds:
         hw = [(64, 96), (96, 64), (32, 64)][seed % 3]  # 32 x 64 has 43 points
-        predictions, grid, truth = random_case(seed, ties=ties, classes=classes, hw=hw, objects=seed % 9)
+        predictions, grid, truth = random_case(seed, ties=ties, classes=1 + 2 * (seed % 2), hw=hw, objects=seed % 9)
         slow = brute_force(predictions, grid, truth, config)
         if slow.margin < 1e-4:
             continue  # float32 and float64 may differ where two numbers nearly meet
