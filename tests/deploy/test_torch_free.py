@@ -53,12 +53,3 @@ def test_a_checkpoint_without_torch_says_what_to_install(tmp_path):
         assert done.stderr.splitlines() == [
             "nanogfl: this command needs the package 'torch', which is not installed: pip install 'nanogfl[train]'"
         ]
-
-
-def test_help_loads_nothing_heavy():
-    code = """
-import sys
-import nanogfl.cli.main
-print(sorted({"numpy", "cv2", "onnxruntime", "torch", "onnx", "pydantic"} & set(sys.modules)))
-"""
-    assert run_python(code).stdout == "[]\n"
