@@ -62,11 +62,16 @@ def nanogfl(folder: Path, *arguments: object, **patched: Any) -> Done:
 
 def process(folder: Path, *arguments: object, **environment: str) -> Done:
     """The same by `python -m nanogfl`, for what only a process of its own shows."""
+    return python("-m", "nanogfl", *arguments, folder=folder, OMP_NUM_THREADS="1", **environment)
+
+
+def python(*arguments: object, folder: Path = ROOT, **environment: str) -> Done:
+    """An interpreter of its own, which finds our packages, without a display."""
     inherited = {key: value for key, value in os.environ.items() if key not in _DISPLAYS}
     return subprocess.run(
-        [sys.executable, "-m", "nanogfl", *map(str, arguments)],
+        [sys.executable, *map(str, arguments)],
         capture_output=True, text=True, encoding="utf-8", cwd=folder, check=False, timeout=300,
-        env={**inherited, "OMP_NUM_THREADS": "1", "PYTHONPATH": PATHS, **environment},
+        env={**inherited, "PYTHONPATH": PATHS, **environment},
     )  # fmt: skip
 
 
