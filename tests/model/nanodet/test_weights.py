@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import sys
 import types
 from pathlib import Path
@@ -284,34 +283,6 @@ def test_a_checkpoint_that_names_classes_of_lightning_is_read_without_lightning(
 
 
 # What is refused --------------------------------------------------------------------------------------------------
-
-
-class Malicious:
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.target),)
-
-
-@pytest.mark.parametrize("form", ["zip", "zip beside weights", "old torch", "pickle"])
-def test_a_malicious_pickle_is_refused_and_not_executed(tmp_path, small, form):
-    path, trace = tmp_path / "evil.ckpt", tmp_path / "executed"
-    content = {"state_dict": small if form == "zip beside weights" else {}, "callbacks": Malicious(trace)}
-    match form:
-        case "pickle":
-            path.write_bytes(pickle.dumps({"callbacks": Malicious(trace)}, protocol=2))
-        case "old torch":
-            torch.save(content, path, _use_new_zipfile_serialization=False)
-        case _:
-            torch.save(content, path)
-    sentence = refused(path)
-    assert not trace.exists()
-    if form.startswith("zip"):
-        assert "is refused: it would run code when loaded (posix.mkdir" in sentence
-    if form == "pickle":  # the trap works
-        pickle.loads(path.read_bytes())
-        assert trace.exists()
 
 
 class ClaimsToBeLightning:
