@@ -53,8 +53,7 @@ def test_a_recipes_name_keeps_its_dots(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("given", "near"),
-    [("qickstart", "quickstart"), ("BCCD", "bccd"), ("my/gfl_r5O.yaml", "gfl_r50")],
+    ("given", "near"), [("qickstart", "quickstart"), ("BCCD", "bccd"), ("my/gfl_r5O.yaml", "gfl_r50")]
 )
 def test_an_unknown_name_lists_near_ones(tmp_path, monkeypatch, given, near):
     monkeypatch.chdir(tmp_path)

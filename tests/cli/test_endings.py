@@ -137,10 +137,7 @@ def test_a_command_completes_without_a_reader(folder, command, ending):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "encoding"),
-    thinned(
-        [*((name, "cp1252") for name in COMMANDS), ("info", "ascii"), ("train", "ascii")],
-        ("train", "cp1252"),
-    ),
+    thinned([*((name, "cp1252") for name in COMMANDS), ("info", "ascii"), ("train", "ascii")], ("train", "cp1252")),
 )
 def test_a_command_completes_in_an_encoding_that_lacks_characters(folder, command, encoding):
     done = shell(f"nanogfl {' '.join(COMMANDS[command])}", folder, PYTHONIOENCODING=encoding)

@@ -106,10 +106,7 @@ def checkpoints(tmp_path):
     from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
     from nanogfl.model.detector import build_detector
 
-    for name, head in (
-        ("dirac", HeadConfig(1, box="dirac")),
-        ("gaussian", HeadConfig(1, box="gaussian")),
-    ):
+    for name, head in (("dirac", HeadConfig(1, box="dirac")), ("gaussian", HeadConfig(1, box="gaussian"))):
         backbone, neck = BackboneConfig("0.5x"), NeckConfig(channels=8)
         config = Config(ModelConfig(InputSpec((64, 96)), backbone=backbone, neck=neck, head=head))
         weights = build_detector(config.model, 1).state_dict()

@@ -215,11 +215,7 @@ def test_losses_and_gradients_equal_a_loop_over_images_and_points(brute_force_at
     assert (loop.ignored > 0) == ("ignored" in name)
 
 
-WEIGHED = {
-    **{box: small_head(box) for box in BOXES},
-    "DGQP": DGQP["general, DGQP"],
-    "iou": PER_LEVEL["dirac, iou"],
-}
+WEIGHED = {**{box: small_head(box) for box in BOXES}, "DGQP": DGQP["general, DGQP"], "iou": PER_LEVEL["dirac, iou"]}
 
 
 @pytest.mark.parametrize("weight", ["score", "centerness", "none"])

@@ -12,13 +12,7 @@ import torch
 from nanogfl.config import BackboneConfig, Config, HeadConfig, ModelConfig, NeckConfig
 from nanogfl.contract.input_spec import InputSpec
 from nanogfl.errors import UserError
-from nanogfl.model.checkpoint import (
-    Checkpoint,
-    describe_checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-    weights_digest,
-)
+from nanogfl.model.checkpoint import Checkpoint, describe_checkpoint, load_checkpoint, save_checkpoint, weights_digest
 from nanogfl.model.detector import build_detector
 from nanogfl.model.predictor import load_predictor
 

@@ -74,11 +74,7 @@ def learned(found: Assignment, truth: Truth) -> dict[tuple[int, int], tuple[floa
     for image, point, owner, positive, quality in pairs:
         if positive:
             assert (int(image), int(point)) not in result
-            result[int(image), int(point)] = (
-                *truth.boxes[owner].tolist(),
-                int(truth.labels[owner]),
-                quality.item(),
-            )
+            result[int(image), int(point)] = (*truth.boxes[owner].tolist(), int(truth.labels[owner]), quality.item())
     return result
 
 
