@@ -169,8 +169,8 @@ def test_train_evaluate_and_export_from_python(drawn, tmp_path, monkeypatch, cap
     found = evaluate(run.best)
     assert found.report.to_dict().keys() == run.report.to_dict().keys()
 
-    with pytest.raises(UserError, match="no file was written"):  # one epoch finds nothing to compare
-        export(run.best)
+    with pytest.raises(UserError, match="holds no images"):
+        export(run.best, images=tmp_path)
     assert not run.best.with_suffix(".onnx").exists()
     assert capsys.readouterr() == ("", "")
 

@@ -1,14 +1,11 @@
 """The config: defaults in one place, bounds and joint rules, unknown keys refused by name; the shipped recipes."""
 
 import re
-import subprocess
-import sys
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
-import torch
 import yaml
 
 from nanogfl.config import About, AugmentConfig, Config, HeadConfig, LossConfig, NeckConfig, Quality, TrainConfig
@@ -35,7 +32,8 @@ def refusal(path: Path, overrides: tuple[str, ...] = ()) -> str:
 
 def test_an_empty_file_is_the_defaults(tmp_path):
     assert load_config(write(tmp_path, "")) == Config()
-    assert load_config(write(tmp_path, "# nothing\n")) == Config()
+    for text in ("# nothing\n", "train:\n  # epochs: 3\nmodel:\n  head:\n"):
+        assert load_config(write(tmp_path, text)) == Config()
 
 
 def test_a_file_states_only_what_differs(tmp_path):
@@ -45,11 +43,6 @@ def test_a_file_states_only_what_differs(tmp_path):
     assert config.model.neck.kind == Config().model.neck.kind
     assert config.train.lr == 1e-4  # YAML 1.1 reads 1e-4 as text
     assert config.data == Config().data
-
-
-def test_importing_the_config_does_not_import_pydantic():
-    code = "import sys, nanogfl.config; print('pydantic' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 @pytest.mark.parametrize(
@@ -313,25 +306,6 @@ def test_a_recipe_repeats_no_default(path):
                 yield ".".join((*where, key))
 
     assert list(repeated(yaml.safe_load(path.read_text()) or {}, defaults)) == []
-
-
-@pytest.mark.parametrize("path", RECIPES, ids=lambda p: str(p.relative_to(ROOT / "configs")))
-def test_the_size_in_a_recipes_header_is_that_of_its_network(path):
-    from nanogfl.model.detector import build_detector
-    from nanogfl.model.summary import count_complexity
-
-    stated = re.search(r"^# size: (.+), counted with 80 classes$", path.read_text(), re.MULTILINE)
-    if stated is None:
-        assert path.parent.name not in ("nanodet", "papers")
-        return
-    with torch.device("meta"):
-        assert stated[1] == str(count_complexity(build_detector(load_config(path).model, 80)))
-
-
-def test_a_section_with_every_key_commented_out_means_the_defaults(tmp_path):
-    path = tmp_path / "recipe.yaml"
-    path.write_text("train:\n  # epochs: 3\nmodel:\n  head:\n", encoding="utf-8")
-    assert load_config(path) == Config()
 
 
 def test_differences_name_the_keys_that_changed():

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from tests.commands import accepted, python
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -201,14 +203,28 @@ def test_the_help_of_every_command_loads_nothing_heavy():
         assert not imported_by(command, "--help")[1] & set(HEAVY), command
 
 
-def test_the_losses_load_neither_images_nor_data_bases():
-    pytest.importorskip("torch")
-    names = sorted(path.stem for path in (ROOT / "nanogfl" / "loss").glob("*.py") if path.stem != "__init__")
-    assert "criterion" in names
-    script = f"import sys{''.join(f', nanogfl.loss.{name}' for name in names)}; print(sorted(sys.modules))"
-    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True).stdout
-    assert "'torch'" in loaded
-    assert not [name for name in ("cv2", "sqlite3", "PIL", "nanogfl.data.cache.frames") if f"'{name}'" in loaded]
+LOSSES = sorted(f"nanogfl.loss.{path.stem}" for path in (ROOT / "nanogfl/loss").glob("*.py") if path.stem != "__init__")
+
+
+@pytest.mark.parametrize(
+    ("modules", "unwanted"),
+    [
+        (["nanogfl.config"], ["pydantic", "torch", "yaml"]),
+        (["nanogfl.data.synthetic.dataset"], ["torch", "pydantic", "yaml"]),
+        (
+            ["nanogfl.data.readers.read", "nanogfl.evaluation.coco_ap", "nanogfl.evaluation.frequency"],
+            ["torch", "onnx"],
+        ),
+        (["nanogfl_deploy.sources.open"], ["PIL", "torch"]),
+        (LOSSES, ["cv2", "sqlite3", "PIL", "nanogfl.data.cache.frames"]),
+    ],
+    ids=lambda names: names[0],
+)
+def test_a_module_loads_no_package_that_it_does_not_need(modules, unwanted):
+    if modules is LOSSES:
+        pytest.importorskip("torch")
+    script = f"import sys, {', '.join(modules)}; print(sorted(set({unwanted}) & set(sys.modules)))"
+    assert accepted(python("-c", script)) == "[]\n"
 
 
 def test_the_packages_init_files_are_empty():

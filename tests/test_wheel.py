@@ -53,8 +53,7 @@ def test_a_recipes_name_keeps_its_dots(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("given", "near"),
-    [("qickstart", "quickstart"), ("BCCD", "bccd"), ("my/gfl_r5O.yaml", "gfl_r50")],
+    ("given", "near"), [("qickstart", "quickstart"), ("BCCD", "bccd"), ("my/gfl_r5O.yaml", "gfl_r50")]
 )
 def test_an_unknown_name_lists_near_ones(tmp_path, monkeypatch, given, near):
     monkeypatch.chdir(tmp_path)
@@ -100,7 +99,7 @@ def run(command, folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["wheel", "sdist"])
-def test_an_installed_nanogfl_has_the_recipes_and_does_the_main_job(tmp_path, built, kind):
+def test_an_installed_nanogfl_has_the_recipes_and_does_the_main_job(tmp_path, built, kind, request):
     environment = tmp_path / "environment"
     venv.create(environment, with_pip=False)
     scripts = environment / ("Scripts" if os.name == "nt" else "bin")
@@ -116,6 +115,8 @@ def test_an_installed_nanogfl_has_the_recipes_and_does_the_main_job(tmp_path, bu
     package, *names = run([scripts / "python", "-c", PROGRAM], empty).splitlines()
     assert Path(package).is_relative_to(environment)
     assert names == [str(path) for path in SHIPPED]
+    if kind == "sdist" and not request.config.getoption("exhaustive"):
+        return  # the wheel that pip builds of it has the same files
 
     nanogfl = scripts / "nanogfl"
     shutil.copy(ROOT / "tests/golden/embedded.onnx", empty / "shapes.onnx")

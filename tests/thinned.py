@@ -26,5 +26,8 @@ def seeds(default: int, whole: int) -> list[Any]:
 def each(values: Sequence[Any], step: int) -> list[Any]:
     """All values of a parameter, of which every `step`-th runs by default."""
     return [
-        value if n % step == 0 else pytest.param(value, marks=pytest.mark.exhaustive) for n, value in enumerate(values)
+        value
+        if n % step == 0
+        else pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.exhaustive)
+        for n, value in enumerate(values)
     ]

@@ -197,19 +197,17 @@ def cut_off(monkeypatch: pytest.MonkeyPatch, ablation: Ablation, out: Path, afte
 def test_an_ablation_killed_in_its_second_run_goes_on_to_the_same_table(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    ablation = replace(load_ablation(file), budget=Budget(epochs=2))
+    ablation = replace(load_ablation(file), budget=Budget(epochs=2), seeds=(0,))
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run_ablation(ablation, whole, fresh=False, say=silent)
     cut_off(monkeypatch, ablation, killed, after=4 + 3)  # 2 steps an epoch: in the second epoch of the second run
-    assert [len(row["missing_seeds"]) for row in table(killed)["rows"]] == [1, 2]
+    assert [row["missing_seeds"] for row in table(killed)["rows"]] == [[], [0]]
     with pytest.raises(UserError, match=r"train.epochs 2 -> 3"):  # the half-finished run is recognised, too
         run_ablation(replace(ablation, budget=Budget(epochs=3)), killed, fresh=False, say=silent)
     first = (killed / "beta-0" / "seed0" / "best.pt").stat().st_mtime_ns
     said: list[str] = []
     run_ablation(ablation, killed, fresh=False, say=said.append)
-    assert [line.split(": ")[1].split(",")[0] for line in said[:-6] if " epochs, " in line] == [
-        "going on", "training", "training",
-    ]  # fmt: skip
+    assert [line.split(": ")[1].split(",")[0] for line in said[:-6] if " epochs, " in line] == ["going on"]
     assert (killed / "beta-0" / "seed0" / "best.pt").stat().st_mtime_ns == first
     assert table(killed) == table(whole)
     weights = [load_checkpoint(out / "beta-2" / "seed0" / "last.pt").weights for out in (whole, killed)]

@@ -1,15 +1,12 @@
 """`nanogfl ablate`: its options, and its errors in one line."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from nanogfl.data.synthetic.dataset import draw_dataset
-
-pytestmark = pytest.mark.slow  # a process with torch for every command
+from tests.commands import accepted, nanogfl, refused
 
 SMALL = "model: {input: {hw: [64, 96]}, backbone: {width: 0.5x}, neck: {channels: 16}, head: {convs: 1, kernel: 3}}\n"
 FILE = "base: r.yaml\nseeds: [0, 1]\nbudget: {steps: 50}\nrows: {a: {}, b: {set: {loss.beta: 1}, paper: 39.0}}\n"
@@ -24,21 +21,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def ablate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nanogfl", "ablate", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False, timeout=300)
-
-
 def test_the_options_decide_over_the_file(folder: Path):
-    done = ablate(folder, "tiny.yaml", "--root", "my data", "--seeds", "4", "--epochs", "1", "--set", "train.lr=0.001")
-    assert (done.returncode, done.stderr) == (0, "")
+    options = ("--root", "my data", "--seeds", "4", "--epochs", "1", "--set", "train.lr=0.001")
+    said = accepted(nanogfl(folder, "ablate", "tiny.yaml", *options))
     content = json.loads((folder / "runs" / "ablate-tiny" / "ablation.json").read_text())
     assert (content["seeds"], content["epochs"], content["complete"]) == ([4], 1, True)
     result = json.loads((folder / "runs" / "ablate-tiny" / "b" / "seed4" / "result.json").read_text())
     assert (result["config"]["train"]["lr"], result["config"]["data"]["root"]) == (0.001, "my data")
-    assert "minutes" in done.stdout
-    assert "\\n" not in done.stdout
-    assert "39.0" in done.stdout
+    assert "minutes" in said
+    assert "\\n" not in said
+    assert "39.0" in said
 
 
 @pytest.mark.parametrize(
@@ -51,7 +43,4 @@ def test_the_options_decide_over_the_file(folder: Path):
     ],
 )
 def test_what_does_not_fit_is_one_line_and_exit_code_2(folder: Path, arguments: list[str], sentence: str):
-    done = ablate(folder, *arguments)
-    assert done.returncode == 2
-    assert sentence in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert sentence in refused(nanogfl(folder, "ablate", *arguments))

@@ -1,48 +1,31 @@
-"""`nanogfl bench` as a user meets it: in a process of its own, without a package of the training side."""
+"""`nanogfl bench` as a user meets it, without a package of the training side."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.commands import ROOT, nanogfl
+from tests.commands import refused as one_line
+
 MODEL = ROOT / "tests" / "golden" / "blank_detections.onnx"
 
 
 @pytest.fixture
 def bench(tmp_path):
-    """Runs the command in an empty folder, with few rounds and no cold start; returns the finished process."""
+    """Runs the command in an empty folder, with few rounds and no cold start."""
 
-    def run(*arguments, code="import runpy; runpy.run_module('nanogfl', run_name='__main__')"):
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("", "deploy", "export")),
-        }
-        return subprocess.run(
-            [sys.executable, "-c", code, "bench", "--rounds", "2", "--cold", "0", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            env=environment,
-            cwd=tmp_path,
-            check=False,
-            timeout=120,
-        )
+    def run(*arguments, **patched):
+        return nanogfl(tmp_path, "bench", "--rounds", "2", "--cold", "0", *arguments, **patched)
 
     return run
 
 
 def refused(done):
-    """The one line on stderr of a run that ended with exit code 2 and printed nothing."""
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    lines = done.stderr.splitlines()
-    assert len(lines) == 1, done.stderr
-    return lines[0]
+    """The line of a command that printed nothing else."""
+    assert done.stdout == ""
+    return one_line(done)
 
 
 def found(done):
@@ -107,8 +90,7 @@ def test_a_plot_is_a_png(bench, tmp_path):
 def test_a_card_without_onnx_says_what_to_install(bench, tmp_path):
     model = tmp_path / "copy.onnx"
     model.write_bytes(MODEL.read_bytes())
-    code = "import sys; sys.modules['onnx'] = None; import runpy; runpy.run_module('nanogfl', run_name='__main__')"
-    line = refused(bench(model, "--card", code=code))
+    line = refused(bench(model, "--card", onnx=None))
     assert (
         line == "nanogfl: this command needs the package 'onnx', which is not installed: pip install 'nanogfl[export]'"
     )

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from nanogfl.cli.data import data
-from nanogfl.errors import UserError
+from tests.commands import nanogfl, refused
 
 
 def test_draw_writes_the_data_set_and_says_what_it_holds(tmp_path: Path):
@@ -40,12 +40,7 @@ def test_drawing_again_says_that_it_is_there_already(tmp_path: Path):
 
 def test_a_foreign_folder_is_one_sentence_and_exit_code_2(tmp_path: Path):
     (tmp_path / "photo.jpg").write_text("mine")
-    assert isinstance(CliRunner().invoke(data, ["draw", str(tmp_path)]).exception, UserError)
-    program = [sys.executable, "-m", "nanogfl", "data", "draw", str(tmp_path)]
-    result = subprocess.run(program, capture_output=True, text=True, check=False)
-    assert result.returncode == 2
-    assert result.stderr.startswith("nanogfl: ")
-    assert len(result.stderr.splitlines()) == 1
+    assert refused(nanogfl(tmp_path, "data", "draw", tmp_path)).startswith("nanogfl: ")
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
 
 

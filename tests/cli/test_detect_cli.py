@@ -1,39 +1,22 @@
-"""`nanogfl detect` and `info` as a user meets them: in a process of their own."""
+"""`nanogfl detect` and `info` as a user meets them."""
 
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.commands import ROOT, accepted, process, refused
+from tests.commands import nanogfl as command
+
 MODEL = ROOT / "tests" / "golden" / "blank_detections.onnx"
 
 
 @pytest.fixture
 def nanogfl(tmp_path):
-    """Runs the command in an empty folder, without a display; returns the finished process."""
-
-    def run(*arguments):
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "deploy")])}
-        environment.pop("DISPLAY", None)
-        environment.pop("WAYLAND_DISPLAY", None)
-        return subprocess.run(
-            [sys.executable, "-m", "nanogfl", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            env=environment,
-            cwd=tmp_path,
-            check=False,
-            timeout=60,
-        )
-
-    return run
+    """Runs the command in an empty folder."""
+    return lambda *arguments: command(tmp_path, *arguments)
 
 
 @pytest.fixture
@@ -47,18 +30,9 @@ def red_picture(tmp_path):
     return path
 
 
-def refused(done):
-    """The one line on stderr of a run that ended with exit code 2."""
-    assert done.returncode == 2, done.stderr
-    lines = done.stderr.splitlines()
-    assert len(lines) == 1, done.stderr
-    return lines[0]
-
-
-def test_without_a_window_it_saves_and_says_so(nanogfl, red_picture, tmp_path):
-    done = nanogfl("detect", MODEL, red_picture)
-    assert (done.returncode, done.stderr) == (0, "")
-    first, last = done.stdout.splitlines()
+def test_without_a_window_it_saves_and_says_so(red_picture, tmp_path):
+    said = accepted(process(tmp_path, "detect", MODEL, red_picture))
+    first, last = said.splitlines()
     assert first == (
         "no window: there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set); saving to runs/detect/red.png"
     )
@@ -105,33 +79,25 @@ def test_what_is_not_read_of_an_image_is_a_line_beside_the_result(nanogfl, tmp_p
     assert "6.2% of the range" in line
 
 
-def test_an_image_that_is_no_image_is_one_line(nanogfl, tmp_path):
+def test_a_source_that_cannot_be_read_is_one_line(nanogfl, tmp_path):
     (tmp_path / "photo.jpg").write_text("I am a text")
-    line = refused(nanogfl("detect", MODEL, "photo.jpg", "--json", "found.json"))
-    assert line.startswith("nanogfl: photo.jpg is not an image")
+    (tmp_path / "empty").mkdir()
+    for source, words in (
+        ("photo.jpg", "photo.jpg is not an image"),
+        ("empty", "folder empty has no images"),
+        ("nowhere.mp4", "source nowhere.mp4 does not exist"),
+    ):
+        assert words in refused(nanogfl("detect", MODEL, source, "--json", "found.json"))
     assert not list(tmp_path.glob("found*"))
 
 
-def test_a_folder_without_images_is_one_line(nanogfl, tmp_path):
-    (tmp_path / "empty").mkdir()
-    assert "folder empty has no images" in refused(nanogfl("detect", MODEL, "empty"))
+@pytest.mark.parametrize(("source", "words"), [("97", "no camera 97: "), ("film.mp4", "film.mp4 is no video")])
+def test_a_capture_that_fails_is_one_line_without_those_of_its_library(tmp_path, source, words):
+    (tmp_path / "film.mp4").write_bytes(b"\x00\x00\x00\x18ftypmp42" + b"junk" * 99)
+    assert words in refused(process(tmp_path, "detect", MODEL, source))
 
 
-def test_a_camera_that_does_not_exist_is_one_line(nanogfl):
-    assert refused(nanogfl("detect", MODEL, "97")).startswith("nanogfl: no camera 97: ")
-
-
-@pytest.mark.parametrize("content", [b"", b"a text", b"\x00\x00\x00\x18ftypmp42" + b"junk" * 99])
-def test_a_file_that_is_no_video_is_one_line_without_ffmpegs_own(nanogfl, tmp_path, content):
-    (tmp_path / "film.mp4").write_bytes(content)
-    assert "film.mp4 is no video" in refused(nanogfl("detect", MODEL, "film.mp4"))
-
-
-def test_a_source_that_does_not_exist_is_one_line(nanogfl):
-    assert "source nowhere.mp4 does not exist" in refused(nanogfl("detect", MODEL, "nowhere.mp4"))
-
-
-@pytest.mark.parametrize("command", [("detect", "M", "97"), ("bench", "M"), ("info", "M")])
+@pytest.mark.parametrize("command", [("detect", "M", "97"), ("bench", "M"), ("info", "M"), ("explain", "M", "x.png")])
 def test_a_model_that_is_none_is_one_line_for_every_command(nanogfl, tmp_path, command):
     (tmp_path / "text.onnx").write_text("I am a text")
     (tmp_path / "foreign.onnx").write_bytes(MODEL.read_bytes().replace(b"nanogfl", b"another"))

@@ -20,10 +20,8 @@ from nanogfl.data.synthetic.dataset import draw_dataset
 from nanogfl.errors import STOP_SIGNALS
 from nanogfl.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nanogfl.model.detector import build_detector
+from tests.commands import PATHS
 from tests.thinned import thinned
-
-ROOT = Path(__file__).parents[2]
-PATHS = os.pathsep.join(str(ROOT / part) for part in ("", "export", "deploy"))
 
 COMMANDS = {
     "help": ["--help"],
@@ -98,7 +96,7 @@ def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedPr
     )
 
 
-BY_DEFAULT = {("train", "| true"), ("eval", "> /dev/full"), ("detect", "| true"), ("data check", "> /dev/full")}
+BY_DEFAULT = {("train", "| true"), ("eval", "> /dev/full")}
 ENDINGS = {
     "| true": (0, "Broken pipe"),  # a reader that ends before the first line
     "> /dev/full": (2, "No space left"),
@@ -139,10 +137,7 @@ def test_a_command_completes_without_a_reader(folder, command, ending):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "encoding"),
-    thinned(
-        [*((name, "cp1252") for name in COMMANDS), ("info", "ascii"), ("train", "ascii")],
-        *(("info", "ascii"), ("train", "cp1252"), ("eval", "cp1252")),
-    ),
+    thinned([*((name, "cp1252") for name in COMMANDS), ("info", "ascii"), ("train", "ascii")], ("train", "cp1252")),
 )
 def test_a_command_completes_in_an_encoding_that_lacks_characters(folder, command, encoding):
     done = shell(f"nanogfl {' '.join(COMMANDS[command])}", folder, PYTHONIOENCODING=encoding)
@@ -188,7 +183,7 @@ WRITING = {
             *((command, signal.SIGTERM) for command in WRITING if command != "export"),
             ("data convert", signal.SIGINT),
         ),
-        pytest.param("export", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("export", signal.SIGTERM, marks=[pytest.mark.slow, pytest.mark.exhaustive]),  # seconds of tracing
     ],
 )
 def test_a_signal_in_the_middle_of_writing_leaves_nothing_half_written(folder, monkeypatch, capsys, command, number):

@@ -1,20 +1,16 @@
 """`nanogfl eval` of an .onnx on LVIS, in an environment without torch."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from nanogfl.data.readers.read import load_split as load_coco
-from nanogfl.data.readers.read import load_split as load_lvis
+from nanogfl.data.readers.read import load_split
 from nanogfl.data.synthetic.dataset import draw_dataset
 from nanogfl.evaluation.coco_ap import evaluate
 from nanogfl_deploy import Detector
+from tests.commands import nanogfl, refused
 from tests.data.lvis_files import as_lvis
-
-pytestmark = pytest.mark.slow  # all together longer than make check may take
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "embedded.onnx"
 
@@ -28,8 +24,7 @@ def folder(tmp_path_factory):
 
 
 def run(folder, *arguments):
-    command = [sys.executable, "-m", "nanogfl", "eval", GOLDEN, *arguments]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=folder, check=False, timeout=120)
+    return nanogfl(folder, "eval", GOLDEN, *arguments)
 
 
 @pytest.mark.parametrize("images", ["val", "."])
@@ -37,8 +32,8 @@ def test_its_figures_are_federated_and_say_how_many_detections_the_file_delivers
     done = run(folder, "--data", "lvis.json", "--images", images, "--json", "ap.json")
     assert (done.returncode, done.stderr) == (0, "")
     figures = json.loads((folder / "ap.json").read_text(encoding="utf-8"))
-    expected = evaluate(Detector(GOLDEN), load_lvis(folder / "lvis.json", folder / "val"))
-    plain = evaluate(Detector(GOLDEN), load_coco(folder / "val.json", folder / "val"))
+    expected = evaluate(Detector(GOLDEN), load_split(folder / "lvis.json", folder / "val"))
+    plain = evaluate(Detector(GOLDEN), load_split(folder / "val.json", folder / "val"))
     assert figures["ap"] == expected.ap > plain.ap > 0.3  # fewer false alarms count
     groups = {f"ap_{group.name}": group.ap for group in expected.groups}
     assert {name: figures["federated"][name] for name in groups} == groups
@@ -61,7 +56,5 @@ def test_a_bad_file_is_one_sentence(folder):
     content["categories"][1]["frequency"] = "x"
     (folder / "bad.json").write_text(json.dumps(content))
     done = run(folder, "--data", "bad.json", "--images", "val", "--json", "none.json")
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert "has frequency 'x'" in done.stderr
+    assert "has frequency 'x'" in refused(done)
     assert not (folder / "none.json").exists()

@@ -1,35 +1,13 @@
 """`nanogfl explain` and `detect --spread` as a user meets them; the models need neither torch nor onnx."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.commands import ROOT, nanogfl, refused
+
 MODEL = ROOT / "tests" / "golden" / "blank_distributions.onnx"
 PLAIN = ROOT / "tests" / "golden" / "blank_detections.onnx"
-
-
-def nanogfl(folder, *arguments):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "deploy")])}
-    environment.pop("DISPLAY", None)
-    environment.pop("WAYLAND_DISPLAY", None)
-    return subprocess.run(
-        [sys.executable, "-m", "nanogfl", *map(str, arguments)],
-        capture_output=True, text=True, encoding="utf-8", env=environment, cwd=folder, check=False, timeout=60,
-    )  # fmt: skip
-
-
-def refused(done):
-    """The one line on stderr of a run that ended with exit code 2."""
-    assert done.returncode == 2, done.stderr
-    lines = done.stderr.splitlines()
-    assert len(lines) == 1, done.stderr
-    return lines[0]
 
 
 def write(path, frame):
@@ -128,10 +106,7 @@ def checkpoints(tmp_path):
     from nanogfl.model.checkpoint import Checkpoint, save_checkpoint
     from nanogfl.model.detector import build_detector
 
-    for name, head in (
-        ("dirac", HeadConfig(1, box="dirac")),
-        ("gaussian", HeadConfig(1, box="gaussian")),
-    ):
+    for name, head in (("dirac", HeadConfig(1, box="dirac")), ("gaussian", HeadConfig(1, box="gaussian"))):
         backbone, neck = BackboneConfig("0.5x"), NeckConfig(channels=8)
         config = Config(ModelConfig(InputSpec((64, 96)), backbone=backbone, neck=neck, head=head))
         weights = build_detector(config.model, 1).state_dict()

@@ -1,10 +1,7 @@
 """`nanogfl import-nanodet` and `nanogfl models` as a user meets them, and AP of NanoDet's published detector."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,35 +11,11 @@ import yaml
 from nanogfl.data.readers.read import load_split as load_coco
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.model.nanodet.coco_classes import COCO_CATEGORY_IDS, COCO_CLASSES
+from tests.commands import ROOT, accepted, nanogfl, refused
 from tests.nanodet_reference import random_tensors, shapes
 from tests.shared_data import shared
 
-pytestmark = pytest.mark.slow  # each test starts a process, which imports torch
-
-ROOT = Path(__file__).parents[2]
 NANODETS_AP = 0.3668  # its own pipeline and evaluator on coco_mini val: ../shared/weights/README.md
-PATHS = os.pathsep.join(str(ROOT / part) for part in ("", "export", "deploy"))
-
-
-def nanogfl(folder, *arguments):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": PATHS}
-    return subprocess.run(
-        [sys.executable, "-m", "nanogfl", *map(str, arguments)],
-        capture_output=True, text=True, cwd=folder, check=False, timeout=300, env=environment,
-    )  # fmt: skip
-
-
-def accepted(done) -> str:
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
-def refused(done) -> str:
-    """The one line on stderr of a run that ended with exit code 2."""
-    assert done.returncode == 2, done.stdout + done.stderr
-    lines = done.stderr.splitlines()
-    assert len(lines) == 1, done.stderr
-    return lines[0]
 
 
 @pytest.fixture
@@ -86,23 +59,20 @@ def test_other_classes_take_their_names_from_a_file_and_the_input_from_the_comma
     assert detector(torch.zeros(1, 96, 160, 3, dtype=torch.uint8)).cls_logits.shape == (1, 12 * 20 + 6 * 10 + 3 * 5, 2)
 
 
-@pytest.mark.parametrize(
-    ("names", "more", "sentence"),
-    [
-        (None, (), "m.ckpt detects 2 classes, not COCO's 80: give their names with --classes FILE, one per line"),
+def test_what_does_not_fit_is_one_line_and_leaves_the_old_file(weights, tmp_path):
+    (tmp_path / "out.pt").write_text("old")
+    file = weights(2)
+    for names, more, sentence in (
+        (None, (), "m.ckpt detects 2 classes, not COCO's 80: give their names with --classes FILE"),
         ("a\n", (), "has 1 names, but"),
         ("a\na\n", (), "names a class twice"),
         ("a\nb\n", ("--input", "320", "330"), "is not supported: height and width must be multiples of 32"),
-    ],
-)
-def test_what_does_not_fit_is_one_line_and_leaves_the_old_file(weights, tmp_path, names, more, sentence):
-    (tmp_path / "out.pt").write_text("old")
-    arguments = ["import-nanodet", weights(2), "-o", "out.pt", *more]
-    if names is not None:
-        (tmp_path / "names.txt").write_text(names)
-        arguments += ["--classes", "names.txt"]
-    assert sentence in refused(nanogfl(tmp_path, *arguments))
-    assert (tmp_path / "out.pt").read_text() == "old"
+    ):
+        if names is not None:
+            (tmp_path / "names.txt").write_text(names)
+            more = (*more, "--classes", "names.txt")
+        assert sentence in refused(nanogfl(tmp_path, "import-nanodet", file, "-o", "out.pt", *more))
+        assert (tmp_path / "out.pt").read_text() == "old"
     assert not list(tmp_path.glob(".out*"))
 
 
@@ -137,7 +107,6 @@ def test_models_lists_every_recipe_with_its_published_ap_and_the_size_in_its_hea
             assert rows[name].endswith("  -"), name
 
 
-@pytest.mark.slow
 def test_models_of_another_folder_and_of_none(tmp_path):
     (tmp_path / "mine").mkdir()
     assert "holds no recipes" in refused(nanogfl(tmp_path, "models", "--configs", "mine"))
@@ -175,6 +144,7 @@ def test_the_checkpoint_has_nanodets_ap(imported):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # by default the gate's agreement with the checkpoint has to do
 def test_the_exported_file_has_nanodets_ap(imported):
     done = nanogfl(imported, "export", "plus.pt", "--images", shared("data/coco_mini/val"))
     assert done.returncode == 0, done.stderr

@@ -1,13 +1,12 @@
 """OpenCV without the libraries that it needs: one sentence, whatever the command. Without windows: all else works."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from nanogfl.cli import main
+from tests.commands import PATHS, ROOT, process
+
 MODEL = str(ROOT / "tests" / "golden" / "blank_detections.onnx")
 COMMANDS = {
     "detect": ["detect", MODEL, "0"],
@@ -24,16 +23,7 @@ COMMANDS = {
 
 def nanogfl(folder, *arguments, **environment):
     """Modules in folder/fake come before the installed ones."""
-    path = os.pathsep.join(str(part) for part in (folder / "fake", ROOT, ROOT / "deploy", ROOT / "export"))
-    return subprocess.run(
-        [sys.executable, "-m", "nanogfl", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path, **environment},
-        cwd=folder,
-        check=False,
-        timeout=60,
-    )
+    return process(folder, *arguments, PYTHONPATH=os.pathsep.join((str(folder / "fake"), PATHS)), **environment)
 
 
 @pytest.mark.parametrize(
@@ -75,17 +65,10 @@ def test_with_an_opencv_without_windows_detect_saves_instead(tmp_path, option):
     assert list((tmp_path / "runs" / "detect").iterdir())
 
 
-def test_another_import_that_fails_shows_where(tmp_path):
-    code = """
-import sys
-from nanogfl.cli import main
-def broken(**_):
-    import no_such_module_of_ours
-main.nanogfl.main = broken
-main.main()
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False, timeout=60
-    )
-    assert done.returncode == 1
-    assert "ModuleNotFoundError: No module named 'no_such_module_of_ours'" in done.stderr
+def test_another_import_that_fails_shows_where(monkeypatch):
+    def broken(**_):
+        import no_such_module_of_ours  # noqa: F401
+
+    monkeypatch.setattr(main.nanogfl, "main", broken)
+    with pytest.raises(ModuleNotFoundError, match="no_such_module_of_ours"):
+        main.main()

@@ -1,38 +1,18 @@
-"""The main job as a user runs it: every command in a process of its own, and every expected error in one line."""
+"""The main job as a user runs it, and every expected error in one line."""
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from nanogfl.data.synthetic.dataset import draw_dataset
+from tests.commands import accepted, nanogfl, process, refused
 
-pytestmark = pytest.mark.slow  # a process with torch for every command
+pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 SMALL = ["model.input.hw=[96,128]", "model.backbone.width=0.5x", "model.neck.channels=16", "train.batch_size=4"]
-OVERRIDES = [part for entry in SMALL for part in ("--set", entry)]
-
-
-def nanogfl(folder, *arguments):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "nanogfl", *map(str, arguments)],
-        capture_output=True, text=True, cwd=folder, check=False, timeout=300, env=environment,
-    )  # fmt: skip
-
-
-def refused(done):
-    """The one line on stderr of a run that ended with exit code 2."""
-    assert done.returncode == 2, done.stdout + done.stderr
-    lines = done.stderr.splitlines()
-    assert len(lines) == 1, done.stderr
-    return lines[0]
+OVERRIDES = [part for entry in (*SMALL, "train.threads=1") for part in ("--set", entry)]
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +21,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("main job")  # with a space in its name
     draw_dataset(folder / "data", train=12, val=4)
     (folder / "recipe.yaml").write_text("data: {root: data}\ntrain: {epochs: 2, eval_every: 1}\n", encoding="utf-8")
-    done = nanogfl(folder, "train", "recipe.yaml", *OVERRIDES)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "next: nanogfl export" in done.stdout
+    assert "next: nanogfl export" in accepted(process(folder, "train", "recipe.yaml", *OVERRIDES))
     return folder
 
 
@@ -76,35 +54,30 @@ def test_train_then_eval_then_export_then_eval_agree(folder):
             value += 0.3 * torch.randn(value.shape, generator=torch.Generator().manual_seed(0))
     torch.save(content, folder / "lifted.pt")
 
-    exported = nanogfl(folder, "export", "lifted.pt")
-    assert (exported.returncode, exported.stderr) == (0, "")
-    assert "agrees with PyTorch: 4 images" in exported.stdout
-    assert not list(folder.glob("*_report.*"))  # unless asked for
+    exported = accepted(process(folder, "export", "lifted.pt", "-o", "out/told.onnx", "--report"))
+    assert "agrees with PyTorch: 4 images" in exported
+    assert "wrote out/told_report.md and told_report.png" in exported
+    assert {path.name for path in (folder / "out").iterdir()} == {"told.onnx", "told_report.md", "told_report.png"}
+    page = (folder / "out" / "told_report.md").read_text(encoding="utf-8")
+    (matched,) = re.findall(r"(\d+ of \d+) detections matched", exported)
+    assert f"| {matched} |" in page
+    assert "(told_report.png)" in page
+    assert str(folder) not in page
     figures = []
-    for arguments in (["lifted.pt"], ["lifted.onnx", "--data", "data/val.json"]):
-        done = nanogfl(folder, "eval", *arguments, "--json", "figures.json")
-        assert (done.returncode, done.stderr) == (0, "")
+    for arguments in (["lifted.pt"], ["out/told.onnx", "--data", "data/val.json"]):
+        accepted(nanogfl(folder, "eval", *arguments, "--json", "figures.json"))
         figures.append(json.loads((folder / "figures.json").read_text()))
     assert figures[0]["ap"] == pytest.approx(figures[1]["ap"], abs=0.0005)
     assert [entry["objects"] for entry in figures[0]["classes"]] == [
         entry["objects"] for entry in figures[1]["classes"]
     ]
 
-    reported = nanogfl(folder, "export", "lifted.pt", "-o", "out/told.onnx", "--report")
-    assert (reported.returncode, reported.stderr) == (0, "")
-    assert "wrote out/told_report.md and told_report.png" in reported.stdout
-    assert {path.name for path in (folder / "out").iterdir()} == {"told.onnx", "told_report.md", "told_report.png"}
-    page = (folder / "out" / "told_report.md").read_text(encoding="utf-8")
-    (matched,) = re.findall(r"(\d+ of \d+) detections matched", reported.stdout)
-    assert f"| {matched} |" in page
-    assert "(told_report.png)" in page
-    assert str(folder) not in page
-
     described = nanogfl(folder, "info", "runs/recipe/best.pt")
     assert "GMACs" in described.stdout
     assert "ShuffleNetV2 0.5x" in described.stdout
 
 
+@pytest.mark.exhaustive  # as tests/test_api.py and tests/export/test_report.py show in Python
 def test_a_refused_export_has_no_report(folder):
     line = refused(nanogfl(folder, "export", "runs/recipe/best.pt", "-o", "refused/x.onnx", "--report"))
     assert "no file was written" in line

@@ -1,13 +1,12 @@
 """Small models whose answers can be computed by hand (tests/golden/make_blank.py says how), and frames for them."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+
+from tests.commands import accepted, python
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -52,9 +51,6 @@ def video_path(tmp_path):
     return path
 
 
-ROOT = Path(__file__).parents[2]
-
-
 @pytest.fixture
 def on_small_disk():
     """Runs code in a process that may write so many bytes into a file, as on a full disk; returns what it prints."""
@@ -70,16 +66,6 @@ from nanogfl.errors import UserError
 from nanogfl_deploy.sinks import pictures as show
 """
         limit = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({most_bytes}, {most_bytes}))\n"
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "deploy")])}
-        done = subprocess.run(
-            [sys.executable, "-c", head + limit + code],
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=False,
-            timeout=60,
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        return done.stdout
+        return accepted(python("-c", head + limit + code))
 
     return run

@@ -3,8 +3,6 @@
 import contextlib
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -232,11 +230,3 @@ def test_evaluate_hands_over_frames_in_the_order_of_the_images_and_can_be_tracke
 def test_evaluation_prints_nothing(capsys):
     score(dataset(record(4, [A], [0])), [detections([A], [0.9], [0])])
     assert capsys.readouterr().out == ""
-
-
-def test_evaluation_needs_no_torch():
-    modules = (
-        "nanogfl.evaluation.coco_ap, nanogfl.evaluation.frequency, nanogfl.data.readers.lvis, nanogfl.data.class_counts"
-    )
-    script = f"import sys, {modules}; print(sorted({{'torch', 'onnx'}} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "[]\n"

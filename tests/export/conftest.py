@@ -16,6 +16,7 @@ from nanogfl_deploy.runtime import Detector as DeviceDetector
 from nanogfl_export import export
 from nanogfl_export.export import export_checkpoint
 from nanogfl_export.graph import modules
+from tests.lively import enliven
 
 HW = (96, 160)  # H != W
 
@@ -23,6 +24,12 @@ HW = (96, 160)  # H != W
 def small_config(neck: str = "ghost_pan") -> Config:
     spec = InputSpec(HW)
     return Config(model=ModelConfig(spec, backbone=BackboneConfig("0.5x"), neck=NeckConfig(neck, 16, neck != "pan")))
+
+
+def enlivened(model: ModelConfig) -> Detector:
+    """Three classes; the same weights for the same model, so that it is traced once."""
+    torch.manual_seed(7)
+    return enliven(build_detector(model, 3))
 
 
 def lively_detector(config: Config, class_count: int) -> Detector:

@@ -75,6 +75,11 @@ def calling(path: Path) -> None:
     path.write_bytes(saved({**checkpoint_content(), "facts": _Calls()}))
 
 
+def calling_of_old(path: Path) -> None:
+    """In the format that torch wrote before 1.6."""
+    torch.save({"state_dict": _Calls()}, path, _use_new_zipfile_serialization=False)
+
+
 def shared_lists() -> list:
     """2^60 values in 60 lists."""
     nested: list = []
@@ -133,6 +138,7 @@ CHECKPOINTS = [
     nanodet("a pipe", pipe, "does not exist"),
     nanodet("a command", plain_pickle, "would run code|not a file of weights"),
     nanodet("a command in torch's format", calling, "would run code when loaded"),
+    nanodet("a command in torch's old format", calling_of_old, "would run code|not a file of weights"),
     nanodet("a bomb", COMPRESSED, "is not a file of weights"),
     nanodet("one of ours", lambda path: path.write_bytes(good_checkpoint()), "needs no import"),
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Hostile files: each ends its command with one sentence and exit code 2, and leaves nothing behind."""
 
 import os
+import pickle
 import re
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from nanogfl.cli.main import main
 from tests.hostile.annotations import ANNOTATIONS
 from tests.hostile.bad import Bad
-from tests.hostile.checkpoints import CHECKPOINTS
+from tests.hostile.checkpoints import CHECKPOINTS, plain_pickle
 from tests.hostile.configs import CONFIGS
 from tests.hostile.images import IMAGES
 from tests.hostile.onnx_files import ONNX_FILES
@@ -55,6 +56,13 @@ def test_it_is_one_sentence_and_leaves_nothing_behind(bad: Bad, tmp_path, monkey
     assert len(printed[0]) < 2100
     assert printed[0].isprintable()
     assert contents(tmp_path) == before
+
+
+def test_the_commands_among_them_run_where_nothing_refuses_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plain_pickle(tmp_path / "trap.pkl")
+    pickle.loads((tmp_path / "trap.pkl").read_bytes())
+    assert (tmp_path / "executed").exists()
 
 
 def test_every_command_is_given_a_hostile_file():

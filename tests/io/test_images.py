@@ -1,8 +1,6 @@
 """Every kind of image file has a defined outcome; the pixels are looked at."""
 
 import struct
-import subprocess
-import sys
 import zlib
 
 import cv2
@@ -202,18 +200,6 @@ def test_float_pixels_are_named_and_not_called_damaged(read, kind):
 def test_a_header_that_claims_too_many_pixels_is_refused(read):
     with pytest.raises(UserError, match=r"claims more pixels .*200000000"):
         read(png(100_000, 100_000, 8, 2, [b"\0\0\0"]))
-
-
-def test_a_device_reads_images_without_pillow(tmp_path):
-    cv2.imwrite(str(tmp_path / "a.jpg"), quadrants())
-    script = """
-import sys, nanogfl_deploy.sources.open
-from nanogfl.io.images import read_picture
-read_picture(sys.argv[1])
-print("PIL" in sys.modules)
-"""
-    done = subprocess.run([sys.executable, "-c", script, tmp_path / "a.jpg"], capture_output=True, text=True)
-    assert done.stdout == "False\n", done.stderr
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):

@@ -1,16 +1,13 @@
 """The default number of threads: what this process may use, not what the machine has."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from nanogfl.machine import threads
 from nanogfl.machine.threads import available_threads, compute_threads, cpu_quota
+from tests.commands import ROOT, accepted, python
 
-ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "tests" / "golden" / "blank_detections.onnx"
 needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU affinity on this system")
 
@@ -61,12 +58,7 @@ def test_a_quota_is_rounded_down_to_at_least_one_thread(monkeypatch, quota, expe
 def run_on_one_processor(code):
     """In a process that may use a single one, whatever the machine has."""
     confine = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "deploy")])}
-    done = subprocess.run(
-        [sys.executable, "-c", confine + code], capture_output=True, text=True, env=environment, check=False, timeout=60
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.split()
+    return accepted(python("-c", confine + code)).split()
 
 
 @needs_affinity

@@ -12,6 +12,7 @@ from nanogfl.contract.input_spec import InputSpec
 from nanogfl.model.detector import build_detector
 from nanogfl.model.heads.layout import HeadLayout
 from nanogfl.model.summary import count_complexity
+from tests.thinned import thinned
 
 HW = (64, 96)
 PAN = NeckConfig("pan", 16, extra_level=False)
@@ -67,13 +68,6 @@ def test_the_default_detector_of_80_classes_has_nanodet_plus_ms_parameters_and_m
         size = count_complexity(build_detector(ModelConfig(InputSpec((side, side))), 80))
         assert size.parameters == 1_197_924
         assert size.macs / 1e9 == pytest.approx(gmacs, abs=5e-5)
-
-
-def test_pan_with_a_small_kernel_is_nanodet_ms_size():
-    pan = ModelConfig(neck=NeckConfig("pan", extra_level=False), head=HeadConfig(kernel=3))
-    size = count_complexity(build_detector(pan, 80))
-    assert size.parameters == 950_036
-    assert size.macs / 1e9 == pytest.approx(0.342, rel=0.005)
 
 
 def test_macs_of_the_stem_are_counted_by_hand_and_the_mode_is_left_as_it_was():
@@ -134,7 +128,11 @@ def test_all_scores_start_at_the_prior():
 
 
 @pytest.mark.parametrize(
-    ("neck", "activation", "width"), list(itertools.product((PAN, GHOST), ("relu", "leaky_relu"), ("0.5x", "1.0x")))
+    ("neck", "activation", "width"),
+    thinned(
+        itertools.product((PAN, GHOST), ("relu", "leaky_relu"), ("0.5x", "1.0x")),
+        *((PAN, "relu", "0.5x"), (GHOST, "leaky_relu", "1.0x")),
+    ),
 )
 def test_every_parameter_gets_a_gradient(neck, activation, width):
     detector = build_detector(config(neck, activation, width), 2).train()

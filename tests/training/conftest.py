@@ -79,8 +79,8 @@ def tiny(shapes: Path) -> Config:
 
 @pytest.fixture
 def easy(tmp_path: Path) -> Config:
-    """8 images that are training and validation set at once, without augmentation."""
-    draw_split(tmp_path, "train", 8, 3, (128, 160), 2)
+    """4 images that are training and validation set at once, without augmentation."""
+    draw_split(tmp_path, "train", 4, 3, (128, 160), 2)
     still = AugmentConfig((1.0, 1.0), stretch=0, translate=0, flip=0, brightness=0, contrast=0, saturation=0)
     data = DataConfig(str(tmp_path), workers=0)
     return Config(
@@ -88,7 +88,7 @@ def easy(tmp_path: Path) -> Config:
         replace(data, val=data.train),
         still,
         train=TrainConfig(
-            epochs=130, batch_size=8, lr=3e-3, warmup_steps=15, ema_decay=0.97, eval_every=130, device="cpu", threads=1
+            epochs=130, batch_size=4, lr=3e-3, warmup_steps=15, ema_decay=0.97, eval_every=130, device="cpu", threads=1
         ),
     )
 

@@ -108,41 +108,6 @@ def test_a_step_that_is_not_finite_is_not_in_the_account(tiny, monkeypatch):
     assert torch.equal(step.equalizer.totals, before)
 
 
-class PowerCut(BaseException):
-    pass
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", thinned(["efl", "eqfl"], "eqfl"))
-def test_one_epoch_and_one_resumed_end_as_two_to_the_bit(tiny, tmp_path, monkeypatch, kind):
-    config = fp32(tiny, replace(EFL, classification=kind), epochs=2)
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    train(config, whole)
-    real = TrainStep.accumulate
-
-    def failing(self, batch, done, **keys):
-        if done == 3:  # in the second epoch
-            raise PowerCut
-        real(self, batch, done, **keys)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainStep, "accumulate", failing)
-        with pytest.raises(PowerCut):
-            train(config, cut)
-    middle = load_checkpoint(cut / "last.pt").training["equalizer"]
-    train(config, cut, resume=True)
-    first, second = (load_checkpoint(folder / "last.pt") for folder in (whole, cut))
-    for name in ("positive", "negative"):
-        assert torch.equal(first.training["equalizer"][name], second.training["equalizer"][name])
-        assert (first.training["equalizer"][name] > middle[name]).all()
-    assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
-    logged = [[entry["gamma"] for entry in run.training["log"]] for run in (first, second)]
-    assert logged[0] == logged[1]
-    best = load_checkpoint(whole / "best.pt")
-    assert best.training is None
-    assert not any("equal" in name for name in best.weights)
-
-
 @pytest.mark.slow
 def test_a_run_of_another_classification_or_of_before_resumes_with_an_empty_account(tiny, tmp_path, capsys):
     config = fp32(tiny, LossConfig(), epochs=1, eval_every=1)
@@ -157,11 +122,13 @@ def test_a_run_of_another_classification_or_of_before_resumes_with_an_empty_acco
     assert "loss.classification qfl -> eqfl" in capsys.readouterr().out
     log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert ["gamma" in entry for entry in log] == [False, True]
+    assert len(log[1]["gamma"]) == 2
+    assert all(2 <= value <= 10 for value in log[1]["gamma"])
     assert cv2.imread(str(tmp_path / "run/gamma.png")) is not None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", thinned(["qfl", "fl", "efl", "eqfl"], "efl"))
+@pytest.mark.parametrize("kind", thinned(["qfl", "fl", "efl", "eqfl"]))
 def test_every_kind_trains_and_is_exported(tiny, tmp_path, kind):
     head = replace(tiny.model.head, prior=0.2)  # so that after two steps something is detected, on which files agree
     config = replace(tiny, model=replace(tiny.model, head=head))

@@ -74,20 +74,6 @@ def train_until(config: Config, run_dir: Path, epochs: int, monkeypatch: pytest.
 
 
 @pytest.mark.slow
-def test_a_run_cut_off_and_resumed_ends_as_an_uninterrupted_one_to_the_bit(tiny, tmp_path, monkeypatch):
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    train(tiny, whole)
-    train_until(tiny, resumed, 2, monkeypatch)
-    assert load_checkpoint(resumed / "last.pt").training["epoch"] == 2
-    assert fingerprint(resumed)["averaged"] != fingerprint(whole)["averaged"]
-    torch.rand(7)  # whatever happened in between
-    train(tiny, resumed, resume=True)
-    assert fingerprint(resumed) == fingerprint(whole)
-    lines = (resumed / "log.jsonl").read_text().splitlines()
-    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4]
-
-
-@pytest.mark.slow
 def test_two_runs_are_equal_and_another_seed_is_another_run(tiny, tmp_path):
     short = replace(tiny, train=replace(tiny.train, epochs=1))
     for name in ("a", "b"):
@@ -129,11 +115,7 @@ def test_the_run_folder_holds_all_that_was_promised(tiny, tmp_path, capsys):
     assert best.facts["epoch"] == outcome.best_epoch
     assert last.training["epoch"] == 4
     assert (folder / "best.pt").stat().st_size < 0.5 * (folder / "last.pt").stat().st_size
-
-
-def test_the_reported_ap_is_that_of_the_averaged_weights_in_the_file(tiny, tmp_path):
-    outcome = train(tiny, tmp_path / "run")
-    again = evaluate(load_predictor(tmp_path / "run" / "last.pt"), load_data(tiny).val)
+    again = evaluate(load_predictor(folder / "last.pt"), load_data(tiny).val)  # the averaged weights are what is scored
     assert again.ap == outcome.report.ap
     assert [c.name for c in again.classes] == ["rectangle", "ellipse"]
 
@@ -240,7 +222,7 @@ def test_validation_without_objects_trains_without_ap(tiny, draw, tmp_path):
 
 
 @pytest.mark.slow
-def test_eight_images_can_be_learned_by_heart(easy, tmp_path):
+def test_four_images_can_be_learned_by_heart(easy, tmp_path):
     outcome = train(easy, tmp_path / "run")
     assert outcome.report.ap > 0.95
     assert all(entry.ap > 0.9 for entry in outcome.report.classes)

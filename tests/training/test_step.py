@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nanogfl.config import Config, LossConfig
-from nanogfl.data.loader import Batch, Loader
+from nanogfl.data.loader import Loader
 from nanogfl.data.truth import Truth
 from nanogfl.errors import UserError
 from nanogfl.model.checkpoint import load_checkpoint
@@ -173,28 +173,10 @@ GUIDED = LossConfig(assigner="dsla", assist=True, assist_channels=32, assist_det
 
 
 @pytest.mark.slow
-def test_the_auxiliary_branch_trains_beside_the_detector_and_resumes_to_the_bit(tiny, tmp_path, monkeypatch):
+def test_the_auxiliary_branch_trains_beside_the_detector_and_is_not_in_best_pt(tiny, tmp_path):
     config = replace(fp32(tiny), loss=GUIDED)
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    train(config, whole)
-    real = TrainStep.accumulate
-
-    class PowerCut(BaseException):
-        pass
-
-    def failing(self, batch, done, **keys):
-        if done == 5:
-            raise PowerCut
-        real(self, batch, done, **keys)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainStep, "accumulate", failing)
-        with pytest.raises(PowerCut):
-            train(config, cut)
-    train(config, cut, resume=True)
-    first, second = (load_checkpoint(folder / "last.pt") for folder in (whole, cut))
-    assert equal(list(first.weights.values()), list(second.weights.values()))
-    assert equal(list(first.training["assist"].values()), list(second.training["assist"].values()))
+    whole = tmp_path / "whole"
+    train(replace(config, train=replace(config.train, epochs=1)), whole)
     best = load_checkpoint(whole / "best.pt")
     assert not any("assist" in name for name in best.weights)
     assert best.build() is not None  # the detector alone
@@ -250,10 +232,3 @@ def test_padded_truth_changes_no_loss(tiny):
     padded = step._forward_and_losses(batch.images, batch.colour, Truth(*longer), False)
     assert length > 0
     assert all(torch.equal(a, b) for a, b in zip(plain, padded, strict=True))
-
-
-def test_a_batch_moves_as_a_whole(tiny):
-    _, loader = make(fp32(tiny))
-    batch = loader.batch(0, 0)
-    assert isinstance(batch.to(CPU), Batch)
-    assert torch.equal(batch.to(CPU).images, batch.images)

@@ -8,7 +8,7 @@ import pytest
 
 from nanogfl.config import DataConfig
 from nanogfl.data.cache import frames as cache
-from nanogfl.data.cache.frames import open_frames, read_checked, without_unreadable
+from nanogfl.data.cache.frames import open_frames, without_unreadable
 from nanogfl.errors import UserError
 from nanogfl.io.image_notes import LITTLE_RANGE
 from tests.data.image_sets import LETTERBOX, SPEC, assert_holds, data_set, image_files, record, texture, write_image
@@ -172,13 +172,6 @@ def test_the_users_cache_folder_is_used_when_none_is_named(tmp_path, monkeypatch
         assert open_frames(images, SPEC, DataConfig(cache="memmap"))[1].decoded == 1
         assert len(list((tmp_path / name / "frames").glob("96x64-*"))) == 1
     assert len(list((tmp_path / "of the user" / "frames").glob("96x64-*"))) == 1
-
-
-def test_a_picture_of_another_size_than_annotated_is_refused(tmp_path):
-    write_image(tmp_path / "a.png", 0, (60, 100))
-    assert np.array_equal(read_checked(record(tmp_path / "a.png", 0, (60, 100))), texture(0, (60, 100)))
-    with pytest.raises(UserError, match="100 x 60 but annotated as 60 x 100"):
-        read_checked(record(tmp_path / "a.png", 0, (100, 60)))
 
 
 def test_without_a_home_the_cache_in_memory_is_offered_and_works(tmp_path, monkeypatch):

@@ -337,13 +337,6 @@ def test_image_folders_of_other_names_have_their_labels_in_labels(tmp_path, fold
     assert len(data.images[0].boxes) == 1
 
 
-def test_labels_may_lie_beside_images_in_jpegimages(tmp_path):
-    draw_image(tmp_path / "JPEGImages/a.png")
-    (tmp_path / "JPEGImages/a.txt").write_text("0 .5 .5 .2 .2")
-    (tmp_path / "data.yaml").write_text("names: [cat]")
-    assert len(load_split(tmp_path / "data.yaml", tmp_path / "JPEGImages", strict=True).images[0].boxes) == 1
-
-
 def test_two_label_files_of_one_name_are_refused(tmp_path):
     file, images = write_yolo(tmp_path, {"a": "0 .5 .5 .2 .2"})
     (tmp_path / "labels/train/a.TXT").write_text("0 .5 .5 .3 .3")

@@ -55,11 +55,6 @@ def test_another_index_or_seed_draws_another_picture():
     assert len(set(pictures)) == 30
 
 
-def test_the_package_needs_no_torch_and_no_pydantic_to_draw():
-    program = "import nanogfl.data.synthetic.dataset, sys; assert not {'torch', 'pydantic', 'yaml'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", program], check=True)
-
-
 def test_boxes_lie_inside_the_picture_and_pictures_are_not_all_of_one_shape(sample: list[Drawing]):
     for index, drawing in enumerate(sample):
         height, width = drawing.owner.shape

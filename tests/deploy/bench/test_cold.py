@@ -1,8 +1,5 @@
 """A device process measured from outside. How fast it is belongs to benchmarks/device_process.py."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +8,11 @@ import pytest
 from nanogfl.errors import UserError
 from nanogfl_deploy.bench import cold_start as module
 from nanogfl_deploy.bench.cold_start import cold_start, start_cold
-
-ROOT = Path(__file__).parents[3]
+from tests.commands import accepted, python
 
 
 def run_python(code, *arguments):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "deploy")])}
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return accepted(python("-c", code, *arguments))
 
 
 def test_the_total_is_the_three_parts_and_lies_within_the_process(blank_path):

@@ -1,5 +1,7 @@
 """Videos that are written: what has the name can be read again, all of it."""
 
+from itertools import product
+
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from nanogfl.errors import UserError
 from nanogfl_deploy.sinks import pictures as show
 from nanogfl_deploy.sinks import video_file
 from nanogfl_deploy.sources.open import open_source
+from tests.thinned import each, thinned
 
 CONTAINERS = sorted(video_file.CODECS)
 NOISE = """
@@ -39,7 +42,7 @@ def test_every_container_holds_every_frame(tmp_path, suffix):
     assert [file.name for file in tmp_path.iterdir()] == [f"out{suffix}"]
 
 
-@pytest.mark.parametrize("suffix", CONTAINERS)
+@pytest.mark.parametrize("suffix", thinned(CONTAINERS, ".mkv", ".mp4"))
 def test_a_full_disk_leaves_what_was_there_before(tmp_path, on_small_disk, suffix):
     path = tmp_path / f"out{suffix}"
     path.write_text("from before")
@@ -86,8 +89,9 @@ def test_what_a_killed_recording_has_left_is_not_removed_by_the_next(tmp_path):
     assert count_frames(saver.path) == 1
 
 
-@pytest.mark.parametrize("suffix", CONTAINERS)
-@pytest.mark.parametrize("rate", [0.5, 29.97003, 119.881, 144.0012, 999.99])
+@pytest.mark.parametrize(
+    ("suffix", "rate"), each([*product(CONTAINERS, (0.5, 29.97003, 119.881, 144.0012, 999.99))], 4)
+)
 def test_every_believable_frame_rate_can_be_written(tmp_path, suffix, rate):
     saver = show.VideoFile(tmp_path / f"out{suffix}", rate)
     saver.add("", np.zeros((64, 96, 3), np.uint8), None)

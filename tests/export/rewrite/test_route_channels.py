@@ -3,6 +3,7 @@ import pytest
 from onnx import numpy_helper
 
 from nanogfl_export.rewrite.route_channels import route_channels
+from tests.thinned import seeds
 
 from .conftest import Graph, assert_equal_outputs, operators
 
@@ -348,7 +349,7 @@ class RandomNetwork:
         return self.graph.model(*sorted(map(str, outputs)))
 
 
-@pytest.mark.parametrize("seeds", [range(start, start + 20) for start in range(0, 120, 20)], ids=str)
+@pytest.mark.parametrize("seeds", seeds(40, 120))
 def test_random_networks_compute_the_same(seeds):
     for seed in seeds:
         model = RandomNetwork(seed).model()

@@ -1,8 +1,11 @@
+from itertools import product
+
 import numpy as np
 import pytest
 from onnx import TensorProto
 
 from nanogfl_export.rewrite.stem import activate_after_pooling, read_interleaved_pixels
+from tests.thinned import each
 
 from .conftest import Graph, assert_equal_outputs, assert_left_alone, operators, picture, run
 
@@ -19,10 +22,12 @@ def centred(graph, perm=(0, 3, 1, 2), mean=None):
     return graph.add("Sub", cast, graph.constant(MEAN.reshape(1, 3, 1, 1) if mean is None else mean))
 
 
-@pytest.mark.parametrize("kernel", [3, 5])
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("pads", [(1, 1, 1, 1), (0, 0, 0, 0), (0, 1, 2, 0), (2, 0, 1, 3)], ids=str)
-@pytest.mark.parametrize("batch", ["B", 1, 3])
+PADS = [(1, 1, 1, 1), (0, 0, 0, 0), (0, 1, 2, 0), (2, 0, 1, 3)]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pads", "batch"), each([*product((3, 5), (1, 2), PADS, ("B", 1, 3))], 5), ids=str
+)
 def test_interleaved_pixels_are_read_as_they_lie(kernel, stride, pads, batch):
     graph = pixels(batch=batch)
     out = graph.conv(centred(graph), 3, 8, kernel, pads=pads, strides=[stride, stride])

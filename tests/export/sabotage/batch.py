@@ -142,7 +142,7 @@ TABLE = [
         {
             "wrong in a batch of two only": spoiled(
                 "boxes", "flat = Mul(place, nought) size = Add(flat, batch_number) hit = Equal(size, two)", 3
-            ),
+            )
         },
         reported=UNSEEN,
     ),

@@ -144,25 +144,9 @@ MADE = [
             ),
         },
     ),
-    *of_card(
-        ("distributions",),
-        {
-            "card: a bin too many": fields(bins=9),
-            "card: no bins": fields(bins=0),
-        },
-    ),
-    *of_card(
-        ("detections", "dynamic"),
-        {
-            "card: raw instead of detections": fields(format="raw"),
-        },
-    ),
-    *of_card(
-        ("raw",),
-        {
-            "card: detections instead of raw": fields(format="detections"),
-        },
-    ),
+    *of_card(("distributions",), {"card: a bin too many": fields(bins=9), "card: no bins": fields(bins=0)}),
+    *of_card(("detections", "dynamic"), {"card: raw instead of detections": fields(format="raw")}),
+    *of_card(("raw",), {"card: detections instead of raw": fields(format="detections")}),
     *_every_selection(),
     *_every_source(),
 ]
@@ -188,18 +172,11 @@ FIGURES = [
         {
             "card: category ids + 1 whenever it is written": lambda card: replace(
                 card, category_ids=tuple(number + 1 for number in card.category_ids)
-            ),
+            )
         },
         seam="written",
     ),
-    *of_graph(
-        DEFAULT,
-        {
-            "card: a second one": second_card,
-        },
-        seam="file",
-        kind="card",
-    ),
+    *of_graph(DEFAULT, {"card: a second one": second_card}, seam="file", kind="card"),
 ]
 
 TABLE = [*MADE, *FIGURES]

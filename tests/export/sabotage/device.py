@@ -12,16 +12,7 @@ from numpy.typing import NDArray
 from nanogfl.contract.detections import Detections, Selection, select
 from nanogfl_deploy.runtime import Detector
 from tests.export.sabotage.attempt import of_device
-from tests.export.sabotage.devices import (
-    DEFAULT,
-    SELECTS,
-    Frame,
-    Wrong,
-    changed,
-    found,
-    patched,
-    with_attributes,
-)
+from tests.export.sabotage.devices import DEFAULT, SELECTS, Frame, Wrong, changed, found, patched, with_attributes
 from tests.export.sabotage.subject import SELECTION
 
 
@@ -138,18 +129,8 @@ TABLE = [
             "device: draws on the caller's frame": found(draws_on_the_frame),
         },
     ),
-    *of_device(
-        ("detections",),
-        {
-            "device: another card": with_attributes(_other_card),
-        },
-    ),
-    *of_device(
-        ("detections", "dynamic", "plain"),
-        {
-            "device: unused rows kept": found(with_an_unused_row),
-        },
-    ),
+    *of_device(("detections",), {"device: another card": with_attributes(_other_card)}),
+    *of_device(("detections", "dynamic", "plain"), {"device: unused rows kept": found(with_an_unused_row)}),
     *of_device(
         ("distributions",),
         {

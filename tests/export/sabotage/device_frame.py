@@ -94,12 +94,7 @@ WAY_IN = [
             "device: mirrored picture": prepared(mirrored),
         },
     ),
-    *of_device(
-        ("detections", "raw"),
-        {
-            "device: letterbox instead of stretch": prepared(letterboxed),
-        },
-    ),
+    *of_device(("detections", "raw"), {"device: letterbox instead of stretch": prepared(letterboxed)}),
     *of_device(
         ("letterbox",),
         {
@@ -155,12 +150,7 @@ WAY_BACK = [
             "device: scale .2 % off": prepared(scale_a_little_off),
         },
     ),
-    *of_device(
-        ("distributions",),
-        {
-            "device: distributions not mapped back": finished(sides_not_mapped),
-        },
-    ),
+    *of_device(("distributions",), {"device: distributions not mapped back": finished(sides_not_mapped)}),
     *of_device(
         ("detections", "raw"),
         {

@@ -113,13 +113,7 @@ TABLE = [
             "fails when something is found": fails_when(_SUM + " failing = Greater(total, nought)"),
         },
     ),
-    *of_graph(
-        IN_ROWS,
-        {
-            "wrong for white pictures only": where("Greater", 250),
-        },
-        reported=UNSEEN,
-    ),
+    *of_graph(IN_ROWS, {"wrong for white pictures only": where("Greater", 250)}, reported=UNSEEN),
     *of_graph(
         EVERY,
         {
@@ -130,9 +124,7 @@ TABLE = [
     ),
     *of_graph(
         EVERY,
-        {
-            "spread wrong whenever it is written": outputs("spread = Mul(right_spread, f)", f=floats(2)),
-        },
+        {"spread wrong whenever it is written": outputs("spread = Mul(right_spread, f)", f=floats(2))},
         seam="written",
     ),
 ]

@@ -90,20 +90,8 @@ TABLE = [
         },
         kind="file",
     ),
-    *of_graph(
-        IN_ROWS,
-        {
-            "file: labels declared int32": short_labels,
-        },
-        kind="file",
-    ),
-    *of_graph(
-        ("detections", "plain", "raw"),
-        {
-            "file: two pictures at a time": two_pictures,
-        },
-        kind="file",
-    ),
+    *of_graph(IN_ROWS, {"file: labels declared int32": short_labels}, kind="file"),
+    *of_graph(("detections", "plain", "raw"), {"file: two pictures at a time": two_pictures}, kind="file"),
     *of_graph(
         EVERY,
         {

@@ -47,11 +47,5 @@ TABLE = [
             "grey picture": pixels("wrong = Gather <axis = 3> (pixels, order)", order=[1, 1, 1]),
         },
     ),
-    *of_graph(
-        EVERY,
-        {
-            "pixels + .00001": pixels("wrong = Add(pixels, f)", f=floats(1e-5)),
-        },
-        reported=WITHIN,
-    ),
+    *of_graph(EVERY, {"pixels + .00001": pixels("wrong = Add(pixels, f)", f=floats(1e-5))}, reported=WITHIN),
 ]

@@ -3,14 +3,7 @@
 import numpy as np
 
 from tests.export.sabotage.attempt import IN_ROWS, of_graph
-from tests.export.sabotage.cuts import (
-    emptied,
-    floats,
-    in_a_fixed_order,
-    in_unused,
-    of_rows,
-    reordered,
-)
+from tests.export.sabotage.cuts import emptied, floats, in_a_fixed_order, in_unused, of_rows, reordered
 from tests.export.sabotage.subject import CLASSES
 from tests.export.sabotage.surgery import HW, KEEP
 
@@ -50,7 +43,7 @@ ORDER = [
             ),
             "no rows at all": emptied("gone = Less(right_scores, c)", c=floats(2)),
         },
-    ),
+    )
 ]
 
 UNUSED = [

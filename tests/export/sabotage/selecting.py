@@ -60,5 +60,5 @@ TABLE = [
             "half of the candidates": number(CANDIDATES, CANDIDATES // 2),
             "a third of the candidates": number(CANDIDATES, CANDIDATES // 3),
         },
-    ),
+    )
 ]

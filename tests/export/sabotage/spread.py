@@ -102,14 +102,12 @@ SPREAD = [
                 nought=[0],
                 one=[1],
                 end=[1 << 40],
-            ),
+            )
         },
     ),
     *of_graph(
         IN_ROWS,
-        {
-            "spread + .02 px": of_rows("more = Mul(column, f) spread = Add(right_spread, more)", f=floats(0.02)),
-        },
+        {"spread + .02 px": of_rows("more = Mul(column, f) spread = Add(right_spread, more)", f=floats(0.02))},
         reported=WITHIN,
     ),
 ]
@@ -194,9 +192,7 @@ DISTRIBUTIONS = [
     ),
     *of_graph(
         _SIDES,
-        {
-            "distributions x .99995": outputs("distributions = Mul(right_distributions, f)", f=floats(0.99995)),
-        },
+        {"distributions x .99995": outputs("distributions = Mul(right_distributions, f)", f=floats(0.99995))},
         reported=WITHIN,
     ),
 ]

@@ -3,12 +3,7 @@
 import numpy as np
 
 from tests.export.sabotage.attempt import EVERY, IN_ROWS, WITHIN, of_graph
-from tests.export.sabotage.cuts import (
-    floats,
-    of_rows,
-    only_where,
-    outputs,
-)
+from tests.export.sabotage.cuts import floats, of_rows, only_where, outputs
 from tests.export.sabotage.subject import CLASSES
 from tests.export.sabotage.surgery import HW, KEEP
 
@@ -50,18 +45,10 @@ SCORES = [
             ),
         },
     ),
-    *of_graph(
-        EVERY,
-        {
-            "scores x .9999": outputs("scores = Mul(right_scores, f)", f=floats(0.9999)),
-        },
-        reported=WITHIN,
-    ),
+    *of_graph(EVERY, {"scores x .9999": outputs("scores = Mul(right_scores, f)", f=floats(0.9999))}, reported=WITHIN),
     *of_graph(
         IN_ROWS,
-        {
-            "scores + 5e-5": of_rows("more = Mul(mark, f) scores = Add(right_scores, more)", f=floats(5e-5)),
-        },
+        {"scores + 5e-5": of_rows("more = Mul(mark, f) scores = Add(right_scores, more)", f=floats(5e-5))},
         reported=WITHIN,
     ),
 ]
@@ -183,7 +170,7 @@ LABELS = [
                 "beyond = Add(right_labels, c) labels = Where(filled, beyond, right_labels)", c=np.int64(len(CLASSES))
             ),
         },
-    ),
+    )
 ]
 
 TABLE = [*SCORES, *BOXES, *LABELS]

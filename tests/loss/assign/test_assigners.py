@@ -74,17 +74,12 @@ def learned(found: Assignment, truth: Truth) -> dict[tuple[int, int], tuple[floa
     for image, point, owner, positive, quality in pairs:
         if positive:
             assert (int(image), int(point)) not in result
-            result[int(image), int(point)] = (
-                *truth.boxes[owner].tolist(),
-                int(truth.labels[owner]),
-                quality.item(),
-            )
+            result[int(image), int(point)] = (*truth.boxes[owner].tolist(), int(truth.labels[owner]), quality.item())
     return result
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ties", [False, True], ids=["any", "ties"])
-@pytest.mark.parametrize("classes", [1, 3])
 @pytest.mark.parametrize(
     "config",
     [
@@ -96,11 +91,11 @@ def learned(found: Assignment, truth: Truth) -> dict[tuple[int, int], tuple[floa
     ids=["dsla", "dsla-5", "tal", "tal-4"],
 )
 @pytest.mark.parametrize("seeds", thin.seeds(20, 80))
-def test_random_batches_equal_the_loop(brute_force, config, classes, ties, seeds):
+def test_random_batches_equal_the_loop(brute_force, config, ties, seeds):
     compared = positives = contested = tied = 0
     for seed in seeds:
         hw = [(64, 96), (96, 64), (32, 64)][seed % 3]  # 32 x 64 has 43 points
-        predictions, grid, truth = random_case(seed, ties=ties, classes=classes, hw=hw, objects=seed % 9)
+        predictions, grid, truth = random_case(seed, ties=ties, classes=1 + 2 * (seed % 2), hw=hw, objects=seed % 9)
         slow = brute_force(predictions, grid, truth, config)
         if slow.margin < 1e-4:
             continue  # float32 and float64 may differ where two numbers nearly meet
@@ -353,12 +348,13 @@ def compiled_equals_eager(assigner: str, backend: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # dynamo, of itself
-@pytest.mark.parametrize("assigner", ASSIGNERS)
+@pytest.mark.parametrize("assigner", thin.thinned(ASSIGNERS, "dsla"))
 def test_compiled_as_one_graph_the_losses_are_equal(assigner):
     compiled_equals_eager(assigner, "aot_eager")
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # half a minute of g++
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor compiles C++ on a CPU")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
 def test_compiled_to_machine_code_the_losses_are_equal():

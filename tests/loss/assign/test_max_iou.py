@@ -17,6 +17,7 @@ from nanogfl.loss.assign.max_iou import max_iou_assignment
 from nanogfl.model.boxes.anchors import make_anchors
 from tests import thinned as thin
 from tests.loss.assign.test_assigners import Watch, learned, padded
+from tests.loss.test_criterion import make_truth
 from tests.loss.truth_index import truth_index
 
 Number = Fraction | float
@@ -30,16 +31,6 @@ class Case(NamedTuple):
 
     def assign(self, truth: Truth | None = None, **limits: float) -> Assignment:
         return max_iou_assignment(self.centres, self.sizes, truth or self.truth, self.batch, **limits)
-
-
-def make_truth(boxes, labels, images, ignored=(), ignored_images=()) -> Truth:
-    return Truth(
-        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-        torch.tensor(labels, dtype=torch.long),
-        torch.tensor(images, dtype=torch.long),
-        torch.tensor(ignored, dtype=torch.float32).reshape(-1, 4),
-        torch.tensor(ignored_images, dtype=torch.long),
-    )
 
 
 def whole_case(seed: int, *, classes: int = 3, batch: int = 3) -> Case:
@@ -361,6 +352,7 @@ def test_compiled_as_one_graph_once_for_all_batches_of_padded_truth():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # half a minute of g++
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor compiles C++ on a CPU")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
 def test_compiled_to_machine_code_it_is_equal():

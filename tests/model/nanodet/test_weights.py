@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import sys
 import types
 from pathlib import Path
@@ -167,7 +166,7 @@ def test_the_published_detector_is_recognised(published):
     assert [(part.group, part.tensors) for part in published.left_out] == [("head.distribution_project", 1)]
 
 
-@pytest.mark.parametrize("image", IDS)
+@pytest.mark.parametrize("image", thin.each(IDS, 3))
 def test_raw_outputs_equal_nanodets(published, golden, image):
     expected = golden[f"{image}/raw_output"]
     got = raw_output(built(published), torch.from_numpy(golden[f"{image}/input"])).numpy()
@@ -192,7 +191,7 @@ def pairwise_iou(a, b):
 
 
 @pytest.mark.parametrize("origin", ["nanodets raw outputs", "our raw outputs"])
-@pytest.mark.parametrize("image", IDS)
+@pytest.mark.parametrize("image", thin.each(IDS, 3))
 def test_detections_equal_nanodets_one_to_one(published, golden, image, origin):
     detector = built(published)
     raw = torch.from_numpy(golden[f"{image}/raw_output"])
@@ -236,16 +235,15 @@ def test_prefixes_and_wrapping_change_nothing(tmp_path, small, prefix, wrapped):
     assert not found.averaged
 
 
-@pytest.mark.parametrize("averaged_first", [True, False])
-def test_averaged_weights_win(tmp_path, small, averaged_first):
+def test_averaged_weights_win(tmp_path, small):
     better = random_tensors(shapes("nanodet-m-0.5x", 5), seed=1)
     parts = [{f"avg_model.{k}": v for k, v in better.items()}, {f"model.{k}": v for k, v in small.items()}]
-    first, second = parts if averaged_first else reversed(parts)
-    found = read_nanodet(write(tmp_path / "a.ckpt", {"state_dict": {**first, **second}}))
-    assert found.averaged
-    assert same(found, better)
-    assert not same(found, small)
-    assert found.taken == len(small) - 7
+    for first, second in (parts, parts[::-1]):
+        found = read_nanodet(write(tmp_path / "a.ckpt", {"state_dict": {**first, **second}}))
+        assert found.averaged
+        assert same(found, better)
+        assert not same(found, small)
+        assert found.taken == len(small) - 7
     assert read_nanodet(write(tmp_path / "b.ckpt", {"state_dict": parts[0]})).averaged
 
 
@@ -285,34 +283,6 @@ def test_a_checkpoint_that_names_classes_of_lightning_is_read_without_lightning(
 
 
 # What is refused --------------------------------------------------------------------------------------------------
-
-
-class Malicious:
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.target),)
-
-
-@pytest.mark.parametrize("form", ["zip", "zip beside weights", "old torch", "pickle"])
-def test_a_malicious_pickle_is_refused_and_not_executed(tmp_path, small, form):
-    path, trace = tmp_path / "evil.ckpt", tmp_path / "executed"
-    content = {"state_dict": small if form == "zip beside weights" else {}, "callbacks": Malicious(trace)}
-    match form:
-        case "pickle":
-            path.write_bytes(pickle.dumps({"callbacks": Malicious(trace)}, protocol=2))
-        case "old torch":
-            torch.save(content, path, _use_new_zipfile_serialization=False)
-        case _:
-            torch.save(content, path)
-    sentence = refused(path)
-    assert not trace.exists()
-    if form.startswith("zip"):
-        assert "is refused: it would run code when loaded (posix.mkdir" in sentence
-    if form == "pickle":  # the trap works
-        pickle.loads(path.read_bytes())
-        assert trace.exists()
 
 
 class ClaimsToBeLightning:

@@ -350,6 +350,7 @@ def test_a_rank_that_is_killed_ends_the_run_with_its_name(recipe, tmp_path, capf
     assert not (run / "train.lock").exists()
 
 
+@pytest.mark.exhaustive  # it waits; test_who_does_not_come_is_named_in_time has the same limit
 def test_a_rank_that_stands_still_is_not_waited_for_for_ever(recipe, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(launch, "GRACE_S", 0.5)
     start = [sys.executable, str(HERE / "rank_run.py"), "1:3:SIGSTOP", "train", str(recipe)]
@@ -375,37 +376,20 @@ def test_a_batch_without_equal_shares_is_refused(joint):
     assert Loader(data.train, few, data.train_frames, rank=2, world=3).batch(0, 0).images.shape[0] == 3
 
 
-@pytest.mark.parametrize("name", ["mps", "cuda:1"])
-def test_a_device_that_cannot_be_shared_is_refused(name, monkeypatch):
-    for key, value in {
-        "RANK": 0,
-        "WORLD_SIZE": 2,
-        "LOCAL_RANK": 0,
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": 1,
-    }.items():
-        monkeypatch.setenv(key, str(value))
-    with (
-        pytest.raises(UserError, match=f"^train.device {name} cannot be shared by 2 processes"),
-        joined(torch.device(name), 1),
-    ):
-        pass
-
-
-def test_more_processes_than_gpus_are_refused(monkeypatch):
-    for key, value in {
-        "RANK": 3,
-        "WORLD_SIZE": 4,
-        "LOCAL_RANK": 1,
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": 1,
-    }.items():
+@pytest.mark.parametrize(
+    ("device", "sentence"),
+    [
+        ("mps", "train.device mps cannot be shared by 4 processes"),
+        ("cuda:1", "train.device cuda:1 cannot be shared by 4 processes"),
+        ("cuda", "rank 3 is process 2 of this machine, which has 1 GPUs: start at most 1 a"),
+    ],
+)
+def test_a_device_that_the_processes_cannot_have_is_refused(device, sentence, monkeypatch):
+    place = {"RANK": 3, "WORLD_SIZE": 4, "LOCAL_RANK": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 1}
+    for key, value in place.items():
         monkeypatch.setenv(key, str(value))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with (
-        pytest.raises(UserError, match=r"^rank 3 is process 2 of this machine, which has 1 GPUs: start at most 1 a"),
-        joined(torch.device("cuda"), 1),
-    ):
+    with pytest.raises(UserError, match=f"^{sentence}"), joined(torch.device(device), 1):
         pass
 
 

@@ -66,9 +66,9 @@ def test_frozen_parts_stay_to_the_bit_in_both_sets_of_weights_while_the_others_l
 def test_a_fine_tuning_cut_off_and_resumed_is_the_uninterrupted_one_to_the_bit(
     tiny, old, tmp_path, monkeypatch, capsys
 ):
-    config = with_train(tiny, init_from=str(old[0]), freeze=("backbone.stem", "backbone.stage2", "neck"))
+    config = with_train(tiny, epochs=2, init_from=str(old[0]), freeze=("backbone.stem", "backbone.stage2", "neck"))
     train(config, tmp_path / "whole")
-    train_until(config, tmp_path / "resumed", 2, monkeypatch)
+    train_until(config, tmp_path / "resumed", 1, monkeypatch)
     old[0].unlink()  # resuming ignores it
     capsys.readouterr()
     train(config, tmp_path / "resumed", resume=True)
