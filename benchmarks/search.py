@@ -97,7 +97,8 @@ def scatter_norms(detector: Detector) -> None:
 
 def measure(rounds: int) -> list[dict[str, Any]]:
     """One row per candidate: parameters, MACs, milliseconds and the ratio to the reference."""
-    rows, sessions = [], {}
+    rows: list[dict[str, Any]] = []
+    sessions: dict[str, onnxruntime.InferenceSession] = {}
     for name in CANDIDATES:
         config = config_of(name, 320)
         torch.manual_seed(0)

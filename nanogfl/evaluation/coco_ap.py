@@ -19,7 +19,6 @@ from nanogfl.evaluation.voc_ap import VocReport, format_voc, voc_report
 from nanogfl.io.printable import printable
 
 NO_OBJECTS = "the validation set has no objects that count (crowd regions and difficult ones do not)"
-_AREAS = ("ap", "ap_small", "ap_medium", "ap_large")
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,12 @@ def score(dataset: DataSet, detections: Sequence[Detections], seconds: float = 0
         ClassReport(name, int(counts[label]), _mean(precision[:, :, label, 0]), _mean(precision[0, :, label, 0]))
         for label, name in enumerate(dataset.classes)
     )
+    ap, ap_small, ap_medium, ap_large = (_mean(precision[..., area]) for area in range(4))
     return Report(
-        **{name: _mean(precision[..., area]) for area, name in enumerate(_AREAS)},
+        ap=ap,
+        ap_small=ap_small,
+        ap_medium=ap_medium,
+        ap_large=ap_large,
         ap50=_mean(precision[0, ..., 0]),
         ap75=_mean(precision[5, ..., 0]),
         images=len(dataset.images),

@@ -48,7 +48,7 @@ def voc_report(dataset: DataSet, detections: Sequence[Detections]) -> VocReport:
             classes.append(VocClass(name, None, None))
             continue
         order = np.argsort(-scores, kind="stable")
-        hits = np.cumsum(right[order])
+        hits = np.cumsum(right[order], dtype=np.int64)
         precision = hits / np.arange(1, len(hits) + 1)
         classes.append(VocClass(name, _area(hits, objects, precision), _eleven_points(hits, objects, precision)))
     return VocReport(

@@ -66,7 +66,9 @@ class SumBlock(nn.Module):
         self.depthwise = ConvNorm(channels, channels, kernel, None, depthwise=True)
         self.widen = ConvNorm(channels, expansion * channels, 1, activation)
         self.narrow = ConvNorm(expansion * channels, channels, 1, None)
-        nn.init.zeros_(self.narrow[1].weight)
+        norm = self.narrow[1]
+        assert isinstance(norm, nn.BatchNorm2d)
+        nn.init.zeros_(norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) -> the same."""

@@ -139,8 +139,11 @@ class TrainStep:
     def undone(self) -> Iterator[None]:
         """Takes back, to the bit, what the first steps of a training within did."""
         assert not self.averaged.updates
-        parts = [self.detector, self.averaged.detector, self.assist, self.equalizer, self.scaler, self.optimizer]
-        parts += [] if self.lessons is None else [self.lessons.adapters]
+        adapters = None if self.lessons is None else self.lessons.adapters
+        parts = [
+            *(self.detector, self.averaged.detector, self.assist, adapters),
+            *(self.equalizer, self.scaler, self.optimizer),
+        ]
         used = [part for part in parts if part is not None]
         before = copy.deepcopy([part.state_dict() for part in used])
         try:
