@@ -154,7 +154,8 @@ def _describe_groups(groups: Sequence[Group], links: Sequence[Link], names: Sequ
         for why, rows in sorted(examples.items())
     )
     count = sum(len(group.rows) for group in several)
-    return [f"{count} images form {len(several)} groups, each of which stays on one side: {', '.join(reasons)}"]
+    groups_text = f"{len(several)} groups" if len(several) > 1 else "1 group"
+    return [f"{count} images stay together on one side, in {groups_text}: {', '.join(reasons)}"]
 
 
 def _describe_classes(data: DataSet, val: set[int]) -> list[str]:

@@ -61,7 +61,7 @@ def test_no_photograph_and_no_scene_is_on_both_sides(many):
     assert 0.15 < len(split.val) / len(names) < 0.25
     # different photographs are not glued: consecutive numbers alone say nothing
     assert sum(scene.startswith("single") for scene in sides[1]) >= 3
-    assert "groups" in split.remarks[1]
+    assert "together" in split.remarks[1]
 
 
 def test_order_ids_and_place_of_the_files_do_not_matter(many, tmp_path, monkeypatch):
