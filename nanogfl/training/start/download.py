@@ -123,8 +123,10 @@ def _download(url: str, target: Path, expected: str | None, title: str, by_hand:
         raise UserError(f"{url} {error}: nothing was kept; check the URL, the hash and the network{by_hand}") from None
     except RequestException as error:
         answer = error.response
-        is_refusal = answer is not None and not answer.is_redirect  # the last of too many redirects is none
-        reason = f"HTTP {answer.status_code} {answer.reason}" if is_refusal else _reason(error)
+        if answer is None or answer.is_redirect:  # the last of too many
+            reason = _reason(error)
+        else:
+            reason = f"HTTP {answer.status_code} {answer.reason}"
         raise UserError(f"{url} cannot be downloaded ({reason}): check the URL and the connection{by_hand}") from None
     except OSError as error:
         raise UserError(f"{target} cannot be written: {error.strerror or error}") from None
