@@ -6,7 +6,7 @@ from tests.export.sabotage.attempt import FORMATS, Workshop
 from tests.export.sabotage.subject import SELECTION
 from tests.export.sabotage.table import CORRUPTIONS, sample
 
-USUAL = sample(0.05)
+USUAL = sample(0.05) | {"RGB instead of BGR"}
 """these are tried in every run, in the first of their formats; all others are exhaustive"""
 
 
