@@ -110,7 +110,7 @@ def train(
     place = place_from_environment()
     first = place is None or place.rank == 0
     try:
-        must = "auto" if resume == "auto" else resume is not None
+        must: bool | Literal["auto"] = "auto" if resume == "auto" else resume is not None
         outcome = run_training(loaded, folder, resume=must, verbose=True, started=started)
     except Interrupted as stopped:
         if first:

@@ -40,8 +40,10 @@ _RULES: dict[Rule, dict[str, str]] = {
     # planned once. 0 goes on by the numbers that are given; another number of minutes is refused
     "planned": {"train": "minutes"},
 }
-PLANNED = ("train.epochs", "train.epoch_batches", "train.eval_every", "train.eval_images", "train.pace")
-PLANNED += ("loss.assist_detach_epochs",)
+PLANNED = (
+    *("train.epochs", "train.epoch_batches", "train.eval_every", "train.eval_images", "train.pace"),
+    "loss.assist_detach_epochs",
+)
 """what a run with train.minutes decides for itself, and keeps when it is resumed with the same minutes"""
 RULES: dict[str, Rule] = {
     f"{section}.{key}": rule
