@@ -22,6 +22,9 @@ from nanogfl.training.reports.progress import show_reading
 
 Tell = Callable[[str], None]
 
+_LEAST_TEST = 0.1
+"""of the training images: a larger test part serves as the validation part, where there is none"""
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -120,7 +123,7 @@ def _read_parts(folder: Path, reading: Reading, strict: bool, tell: Tell) -> Par
     train, val, test = (found.splits.get(part) for part in ("train", "val", "test"))
     assert train is not None
     sources = found.sources["train"], found.sources.get("val")
-    if val is None and test is not None:
+    if val is None and test is not None and len(test.images) >= _LEAST_TEST * len(train.images):
         val, test, sources = test, None, (sources[0], found.sources["test"])
         lines.append("there is no val part: test is used for validation")
     elif test is not None:
@@ -131,7 +134,7 @@ def _read_parts(folder: Path, reading: Reading, strict: bool, tell: Tell) -> Par
         tell(f"{folder}: reading {len(train.images)} images, to make a validation part")
         split = make_split(train, track=show_reading)
         train, val = _chosen(train, split.train), replace(_chosen(train, split.val), problems=())
-        return Parts(train, val, None, (*lines, *split.remarks))
+        return Parts(train, val, None, (*lines, *split.remarks), test)
     lines += describe_leaks(leaks(train, val, track=show_reading), val)
     federated = train.federated is not None or val.federated is not None
     if federated and sources[0] is not None and sources[1] is not None:

@@ -81,6 +81,21 @@ def test_a_second_start_into_the_run_uses_its_lists(folder, tmp_path, silent):
     assert listed(run) != before
 
 
+@pytest.mark.parametrize(("tested", "used"), [(2, True), (0, False)])
+def test_a_test_part_serves_as_validation_where_it_is_large_enough(folder, tmp_path, silent, tested, used, monkeypatch):
+    monkeypatch.setattr("nanogfl.api.folder._LEAST_TEST", 0.25)
+    for number, path in enumerate(sorted((folder / "images").iterdir())):
+        part = "test" if number <= tested else "train"
+        for kind, name in (("images", path.name), ("labels", f"{path.stem}.txt")):
+            (folder / part / kind).mkdir(parents=True, exist_ok=True)
+            (folder / kind / name).rename(folder / part / kind / name)
+    begin_run(folder, tmp_path / "run", Reading(), TINY, strict=False, tell=silent)
+    _, validated = listed(tmp_path / "run")
+    assert all(name.startswith("test/" if used else "train/") for name in validated)
+    assert (tmp_path / "run/data/test.json").exists() is not used
+    assert any("test is used for validation" in line for line in read_story(tmp_path / "run").found) is used
+
+
 def test_a_folder_that_cannot_be_read_leaves_no_run_folder(tmp_path, silent):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError):
