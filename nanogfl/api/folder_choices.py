@@ -1,6 +1,6 @@
 """The settings of a run that is started from a folder: a start, what follows from the data set, and what is given."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from nanogfl.training.start.choose import AUTO, Chosen, choose_start
 
 _NETWORK = "finetune"
 """the shipped recipe of the network that published weights at hand start"""
+_FROM_SCRATCH = "nanogfl-s"
+"""the shipped recipe whose network learns fastest where nothing is at hand"""
 _ITS_OWN = ("data.root", "data.train", "data.val")
 """the folder says them"""
 _BY_THE_CLOCK = ("train.epochs", "train.eval_every")
@@ -27,7 +29,7 @@ def choose(train: DataSet, val: DataSet, settings: Sequence[str]) -> tuple[Confi
     if bad := sorted(key for key in given if key.startswith(_ITS_OWN)):
         raise UserError(f"--set {bad[0]} is for a recipe: of a folder, the images are its own; leave it out")
     start = _choose_start(settings)
-    base, _ = with_settings(_recipe_of(start), settings)
+    base, _ = with_settings(_recipe_of(start, given), settings)
     if "train.init_from" not in given or base.train.init_from == AUTO:
         base = replace(base, train=replace(base.train, init_from=start.init_from))
     planned = set(_BY_THE_CLOCK) if base.train.minutes else set()
@@ -54,10 +56,12 @@ def _choose_start(settings: Sequence[str]) -> Chosen:
     return choose_start(wanted, config.model)
 
 
-def _recipe_of(start: Chosen) -> Config:
-    """The defaults, or the network, augmentation and losses of the checkpoint that is the start."""
+def _recipe_of(start: Chosen, given: Collection[str]) -> Config:
+    """The small network, or the network, augmentation and losses of the checkpoint that is the start. The defaults
+    where the backbone is `given`."""
     if start.checkpoint is None:
-        return Config()
+        own = any(key.startswith("model.backbone.") for key in given)
+        return Config() if own else Config(model=load_config(_FROM_SCRATCH).model)
     config = start.checkpoint.config
     model = replace(config.model, backbone=replace(config.model.backbone, weights=None, weights_sha256=None))
     if not is_file(Path(start.init_from or "")):  # published weights serve inputs of any size: the usual one
