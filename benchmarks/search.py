@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 
 from nanogfl.config import Config
 from nanogfl.evaluation.coco_ap import evaluate
+from nanogfl.machine.ort import onnxruntime
 from nanogfl.model.detector import Detector, build_detector
 from nanogfl.model.predictor import load_predictor
 from nanogfl.model.summary import count_complexity

@@ -11,7 +11,8 @@ from nanogfl import UserError, label
 from nanogfl.api.model import Model
 from nanogfl.contract.detections import Detections
 from nanogfl.data.readers.read import load_split
-from tests.deploy.test_torch_free import BLOCKER, run_python
+from tests.commands import python
+from tests.deploy.test_torch_free import BLOCKER
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "blank_detections.onnx"
 NAMES = ("red cat", "dog: 'näh'")
@@ -167,7 +168,7 @@ sys.argv = ["nanogfl", "label", *sys.argv[1:], "--format", "voc"]
 main()
 """
     arguments = [tmp_path / "photos", "--model", GOLDEN, "-o", tmp_path / "out"]
-    done = run_python(BLOCKER + code, *map(str, arguments))
+    done = python("-c", BLOCKER + code, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert "least certain first" in done.stdout
     assert (tmp_path / "out/Annotations/a.xml").is_file()
