@@ -116,7 +116,7 @@ def settings_of(words: list[str]) -> list[str]:
     """Parses nanogfl's words after the program's name -> the values of --set."""
     command: click.Command = nanogfl
     context = click.Context(command, info_name="nanogfl")
-    while isinstance(command, click.Group):
+    while isinstance(command, click.Group) and (words or not command.invoke_without_command):
         found = command.get_command(context, words[0])
         assert found is not None, f"no command {words[0]!r}"
         command, words = found, words[1:]
