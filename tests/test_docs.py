@@ -116,7 +116,7 @@ def settings_of(words: list[str]) -> list[str]:
     """Parses nanogfl's words after the program's name -> the values of --set."""
     command: click.Command = nanogfl
     context = click.Context(command, info_name="nanogfl")
-    while isinstance(command, click.Group):
+    while isinstance(command, click.Group) and (words or not command.invoke_without_command):
         found = command.get_command(context, words[0])
         assert found is not None, f"no command {words[0]!r}"
         command, words = found, words[1:]
@@ -166,7 +166,7 @@ def test_a_recipe_of_the_pages_loads(block, tmp_path):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_setting_that_a_page_names_is_a_key(page):
-    named = set(re.findall(r"`((?:model|data|augment|loss|train)(?:\.[a-z_]\w*)+)(?:[=:][^`]*)?`", prose(page)))
+    named = set(re.findall(r"`((?:model|data|augment|loss|train|distill)(?:\.[a-z_]\w*)+)(?:[=:][^`]*)?`", prose(page)))
     files = {name for name in named if name.endswith((".yaml", ".json"))}
     assert not {key for key in named - files if not is_key(key)}
 

@@ -28,7 +28,8 @@ def import_nanodet(file: Path, output: Path, names_file: Path | None, input_hw: 
     """Convert CKPT, weights of NanoDet-m (0.5x, 1.0x, 1.5x) or NanoDet-Plus-m (1.0x, 1.5x), to a checkpoint.
 
     Variant and number of classes are recognised by the shapes. Averaged weights are preferred. Every tensor is
-    used, or listed with the reason why not. Nothing in the file is executed.
+    used, or listed with the reason why not. Nothing in the file is executed. Published files are fetched and imported
+    by name: `nanogfl weights`.
 
     \b
     nanogfl import-nanodet nanodet-plus-m_416.ckpt -o nanodet-plus.pt

@@ -35,7 +35,8 @@ def nanogfl() -> None:
     """Train a small object detector on your images, export it to one verified .onnx, run it anywhere.
 
     \b
-    nanogfl train configs/bccd.yaml           a run folder with best.pt, curves and pictures
+    nanogfl train photos --minutes 15         a folder of annotated images -> RUN/best.onnx and page.md
+    nanogfl train my.yaml                     a recipe -> RUN/best.pt, curves and pictures
     nanogfl ablate configs/ablations/FILE     a recipe's variants, over seeds, beside a paper's table
     nanogfl eval RUN/best.pt                  AP by pycocotools, a table per class
     nanogfl export RUN/best.pt                one .onnx, written only if it agrees with PyTorch

@@ -28,7 +28,7 @@ class EpochOrder:
         return np.asarray(random.permutation(images)[: self.length], dtype=np.int64)
 
     def images(self, start: int, count: int) -> NDArray[np.int64]:
-        """(count,) indices of the images from position `start` on, where the epochs' orders follow each other."""
+        """(n,) indices of n = `count` images from position `start` on, where the epochs' orders follow each other."""
         first, offset = divmod(start, self.length)
         end = -(-(start + count) // self.length)
         return np.concatenate([self.order(epoch) for epoch in range(first, end)])[offset : offset + count]

@@ -22,7 +22,7 @@ _CORNERS = {"box": ("xtl", "ytl", "xbr", "ybr"), "ellipse": ("cx", "cy", "rx", "
 
 
 def read_xml_files(survey: Survey) -> list[Candidate]:
-    """The candidates voc and cvat. What cannot be read is a problem of voc."""
+    """The candidates voc and cvat. A file that raises UserError is a problem of voc, and the others are read."""
     voc, cvat = Candidate("voc", layout=LAYOUT), Candidate("cvat", layout="a box xtl ytl xbr ybr of finite numbers")
     parsed: dict[Path, VocAnnotation] = {}
     for path in survey.files(".xml"):

@@ -14,7 +14,10 @@ HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 
 def kept_files(names: tuple[Published, ...] = ()) -> list[Path]:
     """The checkpoints of `names` that are in the cache folder. Without names: all, and the backbones that
-    model.backbone.weights downloaded. Files that others put there are not among them."""
+    model.backbone.weights downloaded. Files that others put there are not among them.
+
+    Raises UserError for a folder that cannot be read.
+    """
     named = [weights.path for weights in names or PUBLISHED if weights.kind != "shipped"]
     found = [path for path in named if is_file(path)]
     folder = cache_folder("weights")
