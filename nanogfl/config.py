@@ -73,15 +73,15 @@ class BackboneConfig(Bounded):
     )
     width: Literal["0.5x", "1.0x", "1.5x"] = "1.0x"
     """shufflenetv2 only"""
-    channels: tuple[_Channels, _Channels, _Channels, _Channels] = (32, 64, 128, 256)
+    channels: tuple[_Channels, _Channels, _Channels, _Channels] = field(default=(32, 64, 128, 256), kw_only=True)
     """sumnet only: of the stages of strides 4, 8, 16 and 32"""
-    blocks: tuple[_Blocks, _Blocks, _Blocks, _Blocks] = (1, 2, 6, 2)
+    blocks: tuple[_Blocks, _Blocks, _Blocks, _Blocks] = field(default=(1, 2, 6, 2), kw_only=True)
     """sumnet only: blocks of each stage"""
-    expansion: Annotated[int, Ge(1), Le(8)] = 2
+    expansion: Annotated[int, Ge(1), Le(8)] = field(default=2, kw_only=True)
     """sumnet only: channels inside a block relative to its own"""
-    kernel: Literal[3, 5] = 3
+    kernel: Literal[3, 5] = field(default=3, kw_only=True)
     """sumnet only: size of the depthwise convolutions"""
-    down: Literal["dense", "separable"] = "dense"
+    down: Literal["dense", "separable"] = field(default="dense", kw_only=True)
     """sumnet only: convolutions of stride 2 before the stages of strides 8, 16 and 32"""
 
     # These keys say where a training starts and only its start reads them. They are not compared, because two models

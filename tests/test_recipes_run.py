@@ -32,6 +32,7 @@ RECIPES = {
 }
 FAMILIES = (
     "quickstart.yaml",
+    "nanogfl-s.yaml",
     "nanodet/nanodet-m_320.yaml",
     "nanodet/nanodet-plus-m_320.yaml",
     "papers/retinanet_r101.yaml",

@@ -107,7 +107,7 @@ def test_expected_errors_are_one_line(folder, tmp_path):
         (["train", "recipe.yaml", "--teacher", "1e3"], "checkpoint 1e3 does not exist"),
         (["train", "recipe.yaml", "--set", "train.freeze=[nek]"], "train.freeze.0: Input should be 'backbone'"),
         (["train", "recipe.yaml", "--minutes", "-1"], "train.minutes must be at least 0, got -1"),
-        (["train"], "Missing argument 'CONFIG'"),
+        (["train"], "Missing argument 'RECIPE_OR_FOLDER'"),
         (["eval", "nowhere.pt"], "nowhere.pt does not exist"),
         (["eval", tmp_path / "note.pt"], "is not a nanogfl checkpoint"),
         (["eval", tmp_path / "note.onnx"], "is not an .onnx"),

@@ -172,7 +172,9 @@ def test_too_few_labelled_images_end_the_run_before_the_first_epoch(tiny, draw, 
 def test_training_ends_early_when_the_ap_no_longer_rises(tiny, tmp_path, monkeypatch, capsys):
     reports = iter([0.1, 0.3, 0.2, 0.3, 0.25, 0.9])
     real = loop.validate
-    monkeypatch.setattr(loop, "validate", lambda *arguments: replace(real(*arguments), ap=next(reports)))
+    monkeypatch.setattr(
+        loop, "validate", lambda *arguments, **keys: replace(real(*arguments, **keys), ap=next(reports))
+    )
     patient = replace(tiny, train=replace(tiny.train, epochs=9, eval_every=1, patience=3))
     outcome = train(patient, tmp_path / "run")
     assert (outcome.best_ap, outcome.best_epoch) == (0.3, 2)  # an equal AP is no better one

@@ -80,7 +80,7 @@ def test_a_run_that_is_cut_to_what_is_done_is_evaluated_and_has_a_best(tiny, tmp
 
     with pytest.MonkeyPatch.context() as patch:
 
-        def cut(*_):
+        def cut(*_, **__):
             raise PowerCut
 
         patch.setattr(loop, "validate", cut)

@@ -136,7 +136,7 @@ def test_after_a_kill_in_the_validation_only_that_is_repeated(short, tmp_path, m
     config = with_train(short, epochs=1, eval_every=1, save_every=60.0)
     train(config, tmp_path / "whole")
 
-    def failing(*_):
+    def failing(*_, **__):
         raise PowerCut
 
     with monkeypatch.context() as patch:

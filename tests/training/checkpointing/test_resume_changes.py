@@ -122,7 +122,9 @@ ELSEWHERE = {
 OTHER = {  # of the keys that are refused or stay
     "model.input.hw": [96, 96], "model.input.resize": "letterbox", "model.input.mean": [1.0, 2.0, 3.0],
     "model.input.std": [1.0, 2.0, 3.0], "model.activation": "leaky_relu", "model.backbone.kind": "resnet18",
-    "model.backbone.width": "1.0x", "model.neck.kind": "pan", "model.neck.channels": 32,
+    "model.backbone.width": "1.0x", "model.backbone.channels": [16, 32, 64, 96], "model.backbone.blocks": [0, 1, 1, 1],
+    "model.backbone.expansion": 3, "model.backbone.kernel": 5, "model.backbone.down": "separable",
+    "model.neck.kind": "pan", "model.neck.channels": 32,
     "model.neck.extra_level": False, "model.neck.p6_from": "c5", "model.head.kind": "shared",
     "model.head.box": "dirac", "model.head.quality": "none", "model.head.dgqp": True, "model.head.dgqp_top": 3,
     "model.head.dgqp_hidden": 32, "model.head.norm": "none", "model.head.anchor_size": 2.0, "model.head.convs": 2,
@@ -132,8 +134,10 @@ OTHER = {  # of the keys that are refused or stay
     "train.freeze": ["backbone.stem"], "model.backbone.weights": "w.pth", "model.backbone.weights_sha256": "0" * 64,
     "model.backbone.weights_order": "rgb", "model.head.prior": 0.2, "train.init_from": "a.pt", "train.minutes": 2.0,
 }  # fmt: skip
+SUMS = {"model.backbone.kind": "sumnet", "model.backbone.width": "1.0x"}
 TOGETHER = {  # keys that go with no other value of theirs alone
     "model.backbone.kind": {"model.backbone.width": "1.0x"},
+    **{f"model.backbone.{key}": SUMS for key in ("channels", "blocks", "expansion", "kernel", "down")},
     "model.neck.kind": {"model.neck.extra_level": False},
     "model.neck.p6_from": {"model.neck.kind": "fpn", "model.neck.extra_level": False},
     "model.head.kind": {"model.head.kernel": 5},

@@ -242,7 +242,8 @@ def main() -> None:
         batch = Loader(data.train, config, data.train_frames, rank=rank, world=2).batch(0, 0)
         found["trained"] = train_twice(config, batch, ranks)
         found["bad"] = meet_a_bad_loss(config, batch, ranks)
-        found["detections"], report = detect_all(config, data, ranks)
+        seen, report = detect_all(config, data, ranks)
+        found["detections"] = list(seen)  # what follows is scored, too
         found["report"] = (report.ap, report.images)
         found["ended"] = end_an_epoch(config, data, ranks, out / f"run{rank}")
         found["costs"] = measure_costs(config, data, ranks, out / f"measured{rank}")
