@@ -93,7 +93,7 @@ def test_a_signal_lets_the_update_finish_and_saves(short, whole, tmp_path, monke
 def test_a_signal_in_the_validation_ends_it_at_once_with_the_epoch_kept(short, whole, tmp_path, monkeypatch):
     after: list[bool] = []
 
-    def validating(*_):
+    def validating(*_, **__):
         os.kill(os.getpid(), signal.SIGINT)
         after.append(True)
 
