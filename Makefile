@@ -68,7 +68,7 @@ quickstart: $(VENV)/.installed
 	  '  $(DATA)/     the drawn data set, COCO json' \
 	  'What to run next:' \
 	  '  $(BIN)/nanogfl detect $(RUN)/best.onnx YOUR_IMAGE_OR_FOLDER_OR_VIDEO' \
-	  '  $(BIN)/nanogfl train configs/bccd.yaml --set data.root=YOUR_COCO_FOLDER     (docs/your-data.md)'
+	  '  $(BIN)/nanogfl train YOUR_FOLDER     (docs/folders.md)'
 
 test: device $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(WORKERS) --beside-device --durations=15 --durations-min=5 $(PYTEST_OPTIONS)
