@@ -24,8 +24,9 @@ _RULES: dict[Rule, dict[str, str]] = {
     },
     # the saved tensors depend on it
     "fixed": {
-        "model": "input.hw input.resize input.mean input.std activation backbone.kind backbone.width neck.kind"
-        " neck.channels neck.extra_level neck.p6_from head.kind head.box head.quality head.dgqp head.dgqp_top"
+        "model": "input.hw input.resize input.mean input.std activation backbone.kind backbone.width"
+        " backbone.channels backbone.blocks backbone.expansion backbone.kernel backbone.down neck.kind neck.channels"
+        " neck.extra_level neck.p6_from head.kind head.box head.quality head.dgqp head.dgqp_top"
         " head.dgqp_hidden head.norm head.anchor_size head.convs head.kernel head.reg_max head.bin_width"
         " head.point_offset selection.score selection.iou selection.candidates selection.keep",
         "loss": "assist assist_channels",
