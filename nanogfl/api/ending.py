@@ -1,7 +1,7 @@
 """The end of a run that was started from a folder: the export through its gate, the file's AP, and the page."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nanogfl.api.exporting import NEEDED, export
@@ -9,13 +9,13 @@ from nanogfl.api.folder_story import Story
 from nanogfl.api.model import load
 from nanogfl.api.page import Measured, next_commands, write_page
 from nanogfl.api.tell import teller
-from nanogfl.config import Config
+from nanogfl.config import Config, DataConfig
 from nanogfl.data.cache.frames import read_checked, without_unreadable
 from nanogfl.data.readers.coco import read_annotations
 from nanogfl.data.readers.read import load_split
 from nanogfl.errors import UserError, require
 from nanogfl.evaluation.coco_ap import format_report, score
-from nanogfl.model.checkpoint import load_checkpoint
+from nanogfl.model.checkpoint import load_checkpoint, save_checkpoint
 from nanogfl.training.callbacks import Outcome
 
 EXPORT_SECONDS, EVALUATION_SECONDS = 25.0, 0.05
@@ -51,13 +51,14 @@ def ending_seconds(config: Config) -> float:
     return (EXPORT_SECONDS if export_complaint() is None else 0.0) + EVALUATION_SECONDS * images
 
 
-def finish_run(outcome: Outcome, story: Story, *, verbose: bool) -> Finished:
-    """Exports best.pt, measures AP with the exported file, and writes the page.
+def finish_run(outcome: Outcome, story: Story, data: DataConfig, *, verbose: bool) -> Finished:
+    """Exports best.pt, measures AP with the exported file, and writes the page. `data`: where the data are now.
 
     Raises UserError where the export is refused; the page says so, too, and best.pt stays.
     """
     tell = teller(verbose)
     best, model, refused = outcome.best, outcome.best, None
+    _note_place(best, data)
     complaint = export_complaint()
     if complaint is not None:
         verdict = [f"not exported: {complaint}; then nanogfl export {best}"]
@@ -84,6 +85,13 @@ def finish_run(outcome: Outcome, story: Story, *, verbose: bool) -> Finished:
         tell(f"next: {command}")
     onnx = model if measured.verified else None
     return Finished(outcome.run_dir, outcome.best_ap, outcome.best_epoch, measured.report, page, onnx)
+
+
+def _note_place(best: Path, data: DataConfig) -> None:
+    """best.pt may be older than a move of the folder or of the run: it then names where its data lie now."""
+    checkpoint = load_checkpoint(best)
+    if checkpoint.config.data != data:
+        save_checkpoint(best, replace(checkpoint, config=replace(checkpoint.config, data=data)))
 
 
 def _measure(best: Path, model: Path, verdict: list[str]) -> Measured:

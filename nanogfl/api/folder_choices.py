@@ -1,11 +1,14 @@
 """The settings of a run that is started from a folder: a start, what follows from the data set, and what is given."""
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from nanogfl.api.folder_story import Choice
 from nanogfl.config import Config
+from nanogfl.data.advice.advise import Advice
 from nanogfl.data.dataset import DataSet
 from nanogfl.errors import UserError
 from nanogfl.io.read_file import is_file
@@ -36,13 +39,25 @@ def choose(train: DataSet, val: DataSet, settings: Sequence[str]) -> tuple[Confi
     reach = reach_on(train, base)
     advice = advise_training(train, val, base, given={*given, *planned}, reach=reach)
     config, _ = with_settings(base, [entry.setting for entry in advice])
-    instead = {entry.key: entry for entry in advise_training(train, val, base, reach=reach)} if given else {}
+    instead: dict[str, Advice] = {}
+    for key in {entry.key for entry in advise_training(train, val, base, reach=reach)} & given.keys() - planned:
+        rest = {*given, *planned} - {key}
+        without = _with_value_of(_recipe_of(start, given), key, base)
+        instead |= {entry.key: entry for entry in advise_training(train, val, without, given=rest, reach=reach)}
     choices = [Choice(entry.key, entry.value, entry.reason) for entry in advice]
     for key, value in sorted(given.items()):
-        other = None if key in planned else instead.get(key)
+        other = instead.get(key)
         reason = "given" if other is None else f"given; otherwise {other.value}: {other.reason}"
         choices.append(Choice(key, value, reason))
     return config, choices, start.lines
+
+
+def _with_value_of(recipe: Config, key: str, config: Config) -> Config:
+    """`config` with the value that `recipe` has for the key."""
+    value: Any = recipe.to_dict()
+    for part in key.split("."):
+        value = value[part]
+    return with_settings(config, [f"{key}={json.dumps(value)}"])[0]
 
 
 def _choose_start(settings: Sequence[str]) -> Chosen:

@@ -178,7 +178,7 @@ def train_resolved(
         return outcome
     from nanogfl.api.ending import finish_run
 
-    return finish_run(outcome, story, verbose=verbose)
+    return finish_run(outcome, story, config.data, verbose=verbose)
 
 
 def as_settings(overrides: Mapping[str, object] | Sequence[str]) -> tuple[str, ...]:

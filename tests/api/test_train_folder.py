@@ -15,6 +15,7 @@ from nanogfl.api.folder import begin_run, go_on_with_run
 from nanogfl.api.folder_story import Reading, read_story
 from nanogfl.data.readers.read import load_split
 from nanogfl.data.synthetic.dataset import draw_dataset
+from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.recipe import load_config
 
 TINY = (
@@ -119,6 +120,15 @@ def test_what_the_user_sets_counts_more_than_what_follows_and_both_are_said(fold
         assert any(choice.key in line and choice.reason in line for line in said)
 
 
+def test_what_would_follow_otherwise_is_what_follows_without_the_setting(folder, tmp_path, silent):
+    def chosen(settings, run):
+        begin_run(folder, tmp_path / run, Reading(), settings, strict=False, tell=silent)
+        return {choice.key: choice for choice in read_story(tmp_path / run).choices}["model.input.hw"]
+
+    without = chosen([setting for setting in TINY if "input" not in setting], "free")
+    assert chosen(TINY, "given").reason == f"given; otherwise {without.value}: {without.reason}"
+
+
 def test_the_clock_plans_the_epochs_unless_they_are_given(folder, tmp_path, silent):
     timed = [setting for setting in TINY if "epochs" not in setting] + ["train.minutes=2"]
     begin_run(folder, tmp_path / "run", Reading(), timed, strict=False, tell=silent)
@@ -169,6 +179,15 @@ def test_resuming_guesses_nothing_anew(folder, tmp_path, silent):
         go_on_with_run(tmp_path / "other", run, Reading(), [], tell=silent)
     with pytest.raises(UserError, match="was not started from a folder: resume it with its recipe"):
         go_on_with_run(folder, tmp_path / "other", Reading(), [], tell=silent)
+
+
+def test_the_end_of_a_resumed_run_finds_a_folder_that_was_moved(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(ending, "NEEDED", ("no_such_package",))
+    train(folder, tmp_path / "run", overrides=TINY)
+    moved = folder.rename(tmp_path / "elsewhere")
+    again = train(moved, tmp_path / "run", resume=True)
+    assert again.report.images > 0
+    assert load_checkpoint(again.best).config.data.root == str(moved)
 
 
 # The end -------------------------------------------------------------------------------------------------------

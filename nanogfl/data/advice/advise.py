@@ -122,7 +122,7 @@ def advise(
         choose("train.lr", NEEDS[start].lr, _STARTS[start], settings.lr)
     every = eval_every(settings.epochs, shown, len(val.images) if val is not None else 0)
     evaluations = -(-settings.epochs // every)
-    choose("train.eval_every", every, f"{evaluations} evaluations in all", settings.eval_every)
+    choose("train.eval_every", every, f"{evaluations} evaluation{'s' * (evaluations != 1)} in all", settings.eval_every)
 
     measured = reach(replace(config.model, input=spec)) if reach is not None else None
     if measured is not None:
