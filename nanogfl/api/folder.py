@@ -1,11 +1,12 @@
 """`train FOLDER`: a folder of annotated images becomes lists of images and a recipe in the run folder."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nanogfl.api.folder_choices import choose
-from nanogfl.api.folder_story import LEFT_OUT, LISTS, TEST_LIST, Reading, Story, read_story, write_story
+from nanogfl.api.folder_story import LEFT_OUT, LISTS, STORY, TEST_LIST, Reading, Story, read_story, write_story
 from nanogfl.config import Config, DataConfig, SplitConfig
 from nanogfl.data.dataset import DataSet
 from nanogfl.data.folder.read_folder import read_folder, summary
@@ -50,10 +51,10 @@ def begin_run(
     Raises UserError; nothing is then written.
     """
     folder = Path(folder).absolute()
-    before = None if reading.given() else read_story(run_dir)
+    before = None if reading.given() or strict else read_story(run_dir)
     if before is not None and Path(before.folder) == folder:
         parts = _stored_parts(before, folder, run_dir)
-        tell(f"the lists of {run_dir} are used again")
+        tell(f"the lists of {run_dir} are used again; remove {run_dir / STORY} to have the folder read anew")
     else:
         before, parts = None, _read_parts(folder, reading, strict, tell)
     for line in parts.found:
@@ -69,6 +70,9 @@ def begin_run(
     problems = (*parts.train.problems, *parts.val.problems)
     left_out = tuple(f"{name}: {part.problem_summary()}" for name, part in both if part.problems)
     with own_run_dir(run_dir):
+        if before is None:  # what another folder left; the story first, which vouches for the lists
+            for name in (STORY, *LISTS, TEST_LIST, LEFT_OUT):
+                (run_dir / name).unlink(missing_ok=True)
         if before is None and parts.splits is None:
             for name, part in zip(LISTS, (parts.train, parts.val), strict=True):
                 write_coco(part, folder, run_dir / name)
@@ -128,7 +132,8 @@ def _read_parts(folder: Path, reading: Reading, strict: bool, tell: Tell) -> Par
         lines.append("there is no val part: test is used for validation")
     elif test is not None:
         lines.append(
-            f"the test part is not used: nanogfl eval MODEL --data RUN/{TEST_LIST} --images {folder} measures it"
+            f"the test part is not used: nanogfl eval MODEL --data RUN/{TEST_LIST} --images"
+            f" {shlex.quote(str(folder))} measures it"
         )
     if val is None:
         tell(f"{folder}: reading {len(train.images)} images, to make a validation part")

@@ -1,13 +1,14 @@
 """`train`: a recipe, or a folder of annotated images, becomes a run folder."""
 
 import json
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from nanogfl.api.tell import teller
-from nanogfl.errors import UserError, require
+from nanogfl.errors import Interrupted, UserError, require
 from nanogfl.io.read_file import is_folder
 
 if TYPE_CHECKING:
@@ -177,8 +178,17 @@ def train_resolved(
     if story is None or (place is not None and place.rank > 0):
         return outcome
     from nanogfl.api.ending import finish_run
+    from nanogfl.training.checkpointing.run_dir import go_on_command
 
-    return finish_run(outcome, story, config.data, verbose=verbose)
+    try:
+        return finish_run(outcome, story, config.data, verbose=verbose)
+    except KeyboardInterrupt as stopped:
+        number = stopped.exit_code - 128 if isinstance(stopped, Interrupted) else signal.SIGINT
+        raise Interrupted(
+            f"stopped after the training: {outcome.best} is kept; make the .onnx and the page with:"
+            f" {go_on_command(folder)}",
+            number,
+        ) from None
 
 
 def as_settings(overrides: Mapping[str, object] | Sequence[str]) -> tuple[str, ...]:

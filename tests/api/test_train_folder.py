@@ -15,6 +15,7 @@ from nanogfl.api.folder import begin_run, go_on_with_run
 from nanogfl.api.folder_story import Reading, read_story
 from nanogfl.data.readers.read import load_split
 from nanogfl.data.synthetic.dataset import draw_dataset
+from nanogfl.errors import Interrupted
 from nanogfl.model.checkpoint import load_checkpoint
 from nanogfl.recipe import load_config
 
@@ -80,6 +81,20 @@ def test_a_second_start_into_the_run_uses_its_lists(folder, tmp_path, silent):
     assert listed(run) == before
     begin_run(folder, run, Reading(format="yolo"), TINY, strict=False, tell=silent)  # asked for: read again
     assert listed(run) != before
+
+
+def test_nothing_of_another_folder_stays_in_a_run_that_was_not_saved_yet(folder, tmp_path, silent):
+    run = tmp_path / "run"
+    bad, other = folder / "labels/bad.txt", tmp_path / "other"
+    shutil.copytree(folder, other)
+    shutil.copy(next((folder / "images").iterdir()), folder / "images/bad.jpg")
+    bad.write_text("0 .5 .5 .2\n")
+    begin_run(folder, run, Reading(), TINY, strict=False, tell=silent)
+    assert (run / "data/left_out.txt").is_file()
+    with pytest.raises(UserError):  # the stored lists have no bad label any more
+        begin_run(folder, run, Reading(), TINY, strict=True, tell=silent)
+    begin_run(other, run, Reading(), TINY, strict=False, tell=silent)
+    assert not (run / "data/left_out.txt").exists()
 
 
 @pytest.mark.parametrize(("tested", "used"), [(2, True), (0, False)])
@@ -203,6 +218,16 @@ def test_without_the_packages_for_the_export_it_is_said_first_and_the_run_still_
     assert run.onnx is None
     assert run.best.is_file()
     assert "not exported" in run.page.read_text(encoding="utf-8")
+
+
+def test_a_signal_during_the_export_says_what_is_kept_and_how_to_go_on(folder, tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ending, "export", stop)
+    with pytest.raises(Interrupted, match=r"best\.pt is kept; .* --resume") as stopped:
+        train(folder, tmp_path / "run", overrides=TINY)
+    assert stopped.value.exit_code == 130
 
 
 def test_a_refused_export_is_an_error_that_keeps_the_checkpoint_and_the_page_says_so(folder, tmp_path, monkeypatch):
