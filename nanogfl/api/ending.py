@@ -19,7 +19,8 @@ from nanogfl.model.checkpoint import load_checkpoint, save_checkpoint
 from nanogfl.training.callbacks import Outcome
 
 EXPORT_SECONDS, EVALUATION_SECONDS = 25.0, 0.05
-"""for one run's export and page, and per validation image; measured on 2 CPU cores at 320 x 320"""
+"""for one run's export and page, and per validation image; estimates for 2 CPU cores at
+320 x 320, on the safe side"""
 
 
 @dataclass(frozen=True)
